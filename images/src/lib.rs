@@ -1,0 +1,1 @@
+//! OCI images: bytes from outside.

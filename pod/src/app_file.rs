@@ -1,0 +1,71 @@
+//! `apps/<app>/app.json`: all that stage2 ever reads about an app. Written by stage1.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AppName, Capability, IdMap, Rlimit};
+
+/// One app as stage2 starts it: every choice made, nothing about images, the host or other apps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppFile {
+    /// [`crate::CONTRACT_VERSION`] of the writer.
+    pub version: u32,
+    /// The app's name.
+    pub name: AppName,
+    /// Absolute path of the app's root in stage2's view.
+    pub root: String,
+    /// The program and its arguments; not empty.
+    pub argv: Vec<String>,
+    /// The whole environment as `NAME=value`.
+    pub environment: Vec<String>,
+    /// User: a name or a number; empty is 0.
+    pub user: String,
+    /// Group: a name or a number; absent: the user's own.
+    pub group: Option<String>,
+    /// Further groups.
+    pub supplementary_groups: Vec<String>,
+    /// Absolute path inside the root.
+    pub working_directory: String,
+    /// Signal number that asks the app to end.
+    pub stop_signal: i32,
+    /// A terminal is on standard input, output and error: make it the controlling one.
+    pub terminal: bool,
+    /// Keep standard input; otherwise it is `/dev/null`.
+    pub stdin: bool,
+    /// The capability sets before exec.
+    pub capabilities: CapabilitySets,
+    /// Set `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// The seccomp filter: a file beside this one that holds `struct sock_filter`s; absent: no filter.
+    pub seccomp: Option<String>,
+    /// Keep the app from abstract Unix sockets made outside it (Landlock scope, ABI 6): set when it shares the host's network.
+    pub scope_abstract_sockets: bool,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// The id map that stage2 must find itself in.
+    pub id_map: IdMap,
+    /// Mounts that stage2 must find in the app's root.
+    pub mounts: Vec<MountCheck>,
+}
+
+/// The capability sets of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapabilitySets {
+    /// The bounding set; for user 0 also permitted and effective.
+    pub bounding: Vec<Capability>,
+    /// For a user that is not 0: inheritable, permitted, effective and ambient. Empty unless asked for.
+    pub ambient: Vec<Capability>,
+}
+
+/// A mount that must be there, as read back from `/proc/self/mountinfo` before exec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountCheck {
+    /// Absolute path inside the app's root.
+    pub path: String,
+    /// Type of the file system.
+    pub file_system: String,
+    /// The mount is read-only.
+    pub read_only: bool,
+}

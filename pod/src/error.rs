@@ -1,0 +1,77 @@
+//! What can go wrong with a file of the contract.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A failure to load, save, lock or move a file or directory of a pod.
+#[derive(Debug)]
+pub enum Error {
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// The file cannot be written or renamed into place.
+    Write(PathBuf, io::Error),
+    /// The file is longer than [`crate::MAX_FILE`] bytes.
+    TooLarge(PathBuf),
+    /// The file is not what its type says.
+    Parse(PathBuf, serde_json::Error),
+    /// The file was written by a newer skua.
+    Newer(PathBuf, u32),
+    /// The directory cannot be listed, made or opened.
+    Directory(PathBuf, io::Error),
+    /// The lock of the pod cannot be taken.
+    Lock(PathBuf, io::Error),
+    /// The pod cannot be moved to another state.
+    Move(PathBuf, PathBuf, io::Error),
+    /// A name does not have the form that its kind requires.
+    Name {
+        /// What the name is of: pod, app, volume, network.
+        kind: &'static str,
+        /// The name as given, escaped for printing.
+        given: String,
+        /// The form that it should have.
+        form: &'static str,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
+            Self::Write(path, _) => write!(f, "cannot write {}", path.display()),
+            Self::TooLarge(path) => write!(
+                f,
+                "{} is longer than {} bytes",
+                path.display(),
+                crate::MAX_FILE
+            ),
+            Self::Parse(path, _) => write!(f, "cannot parse {}", path.display()),
+            Self::Newer(path, version) => write!(
+                f,
+                "{} has version {version} of the pod contract, this program knows {}: use the skua that made the pod",
+                path.display(),
+                crate::CONTRACT_VERSION
+            ),
+            Self::Directory(path, _) => write!(f, "cannot open directory {}", path.display()),
+            Self::Lock(path, _) => write!(f, "cannot lock {}", path.display()),
+            Self::Move(from, to, _) => {
+                write!(f, "cannot move {} to {}", from.display(), to.display())
+            }
+            Self::Name { kind, given, form } => write!(f, "{kind} name '{given}' is not {form}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(_, e)
+            | Self::Write(_, e)
+            | Self::Directory(_, e)
+            | Self::Lock(_, e)
+            | Self::Move(_, _, e) => Some(e),
+            Self::Parse(_, e) => Some(e),
+            Self::TooLarge(_) | Self::Newer(..) | Self::Name { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Loading and saving one file of the contract: bounded, strict, and replaced only by rename.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{CONTRACT_VERSION, Error};
+
+/// The most bytes that a file of the contract may have.
+pub const MAX_FILE: u64 = 4 << 20;
+
+/// The one field that every file has, read before the others so that a newer file is refused with a sentence.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Loads `path`. Unknown fields are errors, by the types; so is a version newer than [`CONTRACT_VERSION`].
+///
+/// # Errors
+/// [`Error::Read`], [`Error::TooLarge`], [`Error::Parse`] or [`Error::Newer`].
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| Error::Read(path.to_owned(), e))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Error::TooLarge(path.to_owned()));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Ok(value),
+        Err(error) => match serde_json::from_slice::<Versioned>(&bytes) {
+            Ok(found) if found.version > CONTRACT_VERSION => {
+                Err(Error::Newer(path.to_owned(), found.version))
+            }
+            _ => Err(Error::Parse(path.to_owned(), error)),
+        },
+    }
+}
+
+/// Saves `value` as `path`: written to a temporary name beside it, then renamed. The directory must exist.
+///
+/// There is no fsync: after a power failure a pod is dead anyway, and a torn file is refused by [`load`].
+///
+/// # Errors
+/// [`Error::Write`]; the temporary file is removed.
+pub fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = Path::new(&temporary);
+    let written = write(temporary, value).and_then(|()| fs::rename(temporary, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(temporary);
+        Error::Write(path.to_owned(), e)
+    })
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    File::create(path)?.write_all(&bytes)
+}

@@ -1,0 +1,147 @@
+//! Every path of a data directory and of a pod directory, in one place.
+
+use std::path::{Path, PathBuf};
+
+use crate::{AppName, NetworkName, PodId, State};
+
+/// Environment variable that tells stage1 the number of the inherited descriptor that holds the pod's lock.
+pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
+
+/// A data directory: `/var/lib/skua` or `$XDG_DATA_HOME/skua`.
+///
+/// ```text
+/// store/                       images, see crate images
+/// pods/<state>/<id>/           pods, see PodDir
+/// ids/<first id>               uid ranges: in use ⇔ somebody holds the file's flock
+/// ```
+#[derive(Clone, Debug)]
+pub struct DataDir(pub PathBuf);
+
+impl DataDir {
+    /// The image store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// All pods.
+    #[must_use]
+    pub fn pods(&self) -> PathBuf {
+        self.0.join("pods")
+    }
+
+    /// The pods in one state.
+    #[must_use]
+    pub fn pods_in(&self, state: State) -> PathBuf {
+        self.pods().join(state.directory())
+    }
+
+    /// One pod in one state.
+    #[must_use]
+    pub fn pod(&self, state: State, id: &PodId) -> PathBuf {
+        self.pods_in(state).join(id.as_str())
+    }
+
+    /// The lock files of uid ranges.
+    #[must_use]
+    pub fn ids(&self) -> PathBuf {
+        self.0.join("ids")
+    }
+}
+
+/// The paths below one pod directory. stage1 has it as its working directory, so there it is `PodDir::here()` and stays
+/// right when the pod moves to another state.
+#[derive(Clone, Debug)]
+pub struct PodDir(PathBuf);
+
+impl PodDir {
+    /// The pod directory at `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The working directory.
+    #[must_use]
+    pub fn here() -> Self {
+        Self(PathBuf::from("."))
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `pod.json`: [`crate::PodManifest`].
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.0.join("pod.json")
+    }
+
+    /// `apps/`: what stage2 may read.
+    #[must_use]
+    pub fn apps(&self) -> PathBuf {
+        self.0.join("apps")
+    }
+
+    /// `apps/<app>/app.json`: [`crate::AppFile`]. Below stage2's descriptor of `apps/` it is `<app>/app.json`.
+    #[must_use]
+    pub fn app(&self, app: &AppName) -> PathBuf {
+        self.apps().join(app.as_str()).join("app.json")
+    }
+
+    /// `rootfs/<app>/`: `upper/` and `work/` of the app's overlay.
+    #[must_use]
+    pub fn rootfs(&self, app: &AppName) -> PathBuf {
+        self.0.join("rootfs").join(app.as_str())
+    }
+
+    /// `volumes/`: one directory per empty volume.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
+    /// `net/`: one file per network.
+    #[must_use]
+    pub fn net(&self) -> PathBuf {
+        self.0.join("net")
+    }
+
+    /// `net/<name>.json`: the conflist used and the CNI result; it stays until DEL has succeeded.
+    #[must_use]
+    pub fn network(&self, name: &NetworkName) -> PathBuf {
+        self.net().join(format!("{name}.json"))
+    }
+
+    /// `pid`: [`crate::Running`].
+    #[must_use]
+    pub fn pid(&self) -> PathBuf {
+        self.0.join("pid")
+    }
+
+    /// `cgroup`: one line, the path of the pod's cgroup below the cgroup2 mount.
+    #[must_use]
+    pub fn cgroup(&self) -> PathBuf {
+        self.0.join("cgroup")
+    }
+
+    /// `status/`: what stage2 may write.
+    #[must_use]
+    pub fn status_dir(&self) -> PathBuf {
+        self.0.join("status")
+    }
+
+    /// `status/<app>.json`: [`crate::AppStatus`].
+    #[must_use]
+    pub fn status(&self, app: &AppName) -> PathBuf {
+        self.status_dir().join(format!("{app}.json"))
+    }
+
+    /// `result.json`: [`crate::PodResult`].
+    #[must_use]
+    pub fn result(&self) -> PathBuf {
+        self.0.join("result.json")
+    }
+}

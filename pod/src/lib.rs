@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod app_file;
+mod capability;
+mod error;
+mod file;
+mod idmap;
+mod layout;
+mod lifecycle;
+mod manifest;
+mod names;
+mod running;
+mod status;
+
+pub use app_file::{AppFile, CapabilitySets, MountCheck};
+pub use capability::Capability;
+pub use error::Error;
+pub use file::{MAX_FILE, load, save};
+pub use idmap::{Extent, IdMap, IdMapChoice};
+pub use layout::{DataDir, LOCK_FD_VARIABLE, PodDir};
+pub use lifecycle::{Locked, Pod, State};
+pub use manifest::{
+    App, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
+    NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
+    VolumeSource,
+};
+pub use names::{AppName, NetworkName, PodId, PodName, VolumeName};
+pub use running::{ProcessId, Running};
+pub use status::{AppStatus, Outcome, PodResult, Usage};
+
+/// The version of the contract. A stage that reads a file of a newer version refuses it.
+pub const CONTRACT_VERSION: u32 = 1;

@@ -1,0 +1,156 @@
+//! Names that become file names or arguments: each is checked once, when it is made.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $form:literal, $valid:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// Checks `given` and keeps it.
+            ///
+            /// # Errors
+            /// [`Error::Name`] when it does not have the form.
+            pub fn parse(given: &str) -> Result<Self, Error> {
+                if $valid(given) {
+                    Ok(Self(given.to_owned()))
+                } else {
+                    Err(Error::Name { kind: $kind, given: given.escape_debug().to_string(), form: $form })
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = Error;
+            fn try_from(given: String) -> Result<Self, Error> {
+                Self::parse(&given)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = Error;
+            fn from_str(given: &str) -> Result<Self, Error> {
+                Self::parse(given)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The identity of a pod: a lower-case UUID of 36 characters.
+    PodId, "pod", "a lower-case UUID", is_uuid
+);
+name!(
+    /// The name a user gave a pod with `--name`.
+    PodName, "pod", "1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends", is_label
+);
+name!(
+    /// The name of an app in its pod; it names a directory.
+    AppName, "app", "1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends", is_label
+);
+name!(
+    /// The name of a volume in its pod.
+    VolumeName, "volume", "1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends", is_label
+);
+name!(
+    /// The name of a network: of a conflist in `net.d` (CNI specification 1.1, "name": alphanumeric, then also
+    /// `_`, `.` and `-`).
+    NetworkName, "network", "1 to 63 of a-z, A-Z, 0-9, '_', '.' and '-', beginning with a letter or digit", is_network
+);
+
+fn is_uuid(given: &str) -> bool {
+    given.len() == 36
+        && given.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
+fn is_label(given: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&given.len())
+        && given.bytes().all(|byte| plain(byte) || byte == b'-')
+        && given.bytes().next().is_some_and(plain)
+        && given.bytes().last().is_some_and(plain)
+}
+
+fn is_network(given: &str) -> bool {
+    (1..=63).contains(&given.len())
+        && given
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && given
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_their_directory_are_refused() {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a\n",
+            "a\0",
+            &"a".repeat(64),
+        ] {
+            assert!(AppName::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "a-b", "0", &"a".repeat(63)] {
+            assert!(AppName::parse(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_id_is_a_lower_case_uuid() {
+        assert!(PodId::parse("3f2a0b1c-0000-4000-8000-0123456789ab").is_ok());
+        for bad in [
+            "3F2A0B1C-0000-4000-8000-0123456789AB",
+            "3f2a0b1c000040008000-0123456789ab",
+            "../../../../../../../../../../../../x",
+        ] {
+            assert!(PodId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_json_is_checked_too() {
+        assert!(serde_json::from_str::<AppName>("\"../x\"").is_err());
+        assert!(serde_json::from_str::<NetworkName>("\"cbr0.1_x\"").is_ok());
+    }
+}
