@@ -1,1 +1,3 @@
 //! OCI images: bytes from outside.
+
+pub mod strict_json;
