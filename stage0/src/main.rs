@@ -1,2 +1,27 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! skua, stage0: the command line; fetches, verifies, prepares and hands over to stage1.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod context;
+mod error;
+mod find;
+mod output;
+mod run_line;
+mod typed;
+mod worker;
+
+use std::process::ExitCode;
+
+use error::ErrorFormat;
+
+fn main() -> ExitCode {
+    let (global, command) = match cli::parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return error.report(ErrorFormat::of_arguments()),
+    };
+    let format = global.error_format;
+    let done = context::Context::new(global).and_then(|context| command.run(&context));
+    done.unwrap_or_else(|error| error.report(format))
+}

@@ -1,0 +1,203 @@
+//! What was typed: the global flags and the subcommands. What a subcommand takes stands in its own file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::context::Context;
+use crate::error::{Error, ErrorFormat};
+use crate::{run_line, worker};
+
+/// Launches pods of signed OCI images, without a daemon
+#[derive(Debug, Parser)]
+#[command(name = "skua", version, disable_help_subcommand = true)]
+#[command(args_override_self = true, next_help_heading = "Global flags")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The flags that stand before the command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Where images and pods are kept [default: /var/lib/skua; as an ordinary user $XDG_DATA_HOME/skua]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Read configuration from DIR instead of /etc/skua and $XDG_CONFIG_HOME/skua
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Where skua-stage1 and skua-stage2 are [default: ../libexec/skua beside skua, else beside skua]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) libexec_dir: Option<PathBuf>,
+    /// Log what is done
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Print no progress and no notes
+    #[arg(long, conflicts_with = "debug")]
+    pub(crate) quiet: bool,
+    /// Exceptions from skua's rules, separated by commas; the pod's record shows them for ever
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub(crate) insecure_options: Vec<Insecure>,
+    /// How an error is printed on standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) error_format: ErrorFormat,
+}
+
+/// A value of `--insecure-options`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Insecure {
+    /// Run an image that no trust policy accepts
+    Image,
+    /// Accept any TLS certificate of a registry
+    Tls,
+    /// Speak plain HTTP to a registry that is not on the loopback interface
+    Http,
+    /// Allow --seccomp=unconfined
+    Seccomp,
+    /// All capabilities inside the pod's user namespace
+    Capabilities,
+    /// No masked and no read-only paths
+    Paths,
+    /// Run without the limits that the host cannot enforce
+    Limits,
+}
+
+impl From<Insecure> for pod::InsecureOption {
+    fn from(typed: Insecure) -> Self {
+        match typed {
+            Insecure::Image => Self::Image,
+            Insecure::Tls => Self::Tls,
+            Insecure::Http => Self::Http,
+            Insecure::Seccomp => Self::Seccomp,
+            Insecure::Capabilities => Self::Capabilities,
+            Insecure::Paths => Self::Paths,
+            Insecure::Limits => Self::Limits,
+        }
+    }
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch images, verify them and unpack them into the store
+    Fetch(commands::fetch::FetchArgs),
+    /// Run a pod of one or more images
+    Run(commands::run::RunArgs),
+    /// Make a pod that is ready to run, and print its UUID
+    Prepare(commands::prepare::PrepareArgs),
+    /// Run a prepared pod
+    RunPrepared(commands::run_prepared::RunPreparedArgs),
+    /// List pods
+    List(commands::list::ListArgs),
+    /// Show the state of a pod, and how its apps ended
+    Status(commands::status::StatusArgs),
+    /// Print the manifest of a pod
+    CatManifest(commands::cat_manifest::CatManifestArgs),
+    /// Run a program inside a running pod, confined as its app
+    Enter(commands::enter::EnterArgs),
+    /// Ask running pods to end
+    Stop(commands::stop::StopArgs),
+    /// Remove pods that are not running
+    Rm(commands::rm::RmArgs),
+    /// Heal what crashes left and remove old pods
+    Gc(commands::gc::GcArgs),
+    /// Images in the store
+    #[command(subcommand)]
+    Image(commands::image::ImageCommand),
+    /// Which images may run, and whose keys decide
+    #[command(subcommand)]
+    Trust(commands::trust::TrustCommand),
+    /// Print the configuration in force, and where each value comes from
+    Config(commands::config::ConfigArgs),
+    /// Check what this host offers to pods
+    Doctor(commands::doctor::DoctorArgs),
+    /// Print the version
+    Version(commands::version::VersionArgs),
+    /// Print a completion script for a shell
+    Completion(commands::completion::CompletionArgs),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(commands::man::ManArgs),
+    /// One confined step of a fetch, started by skua itself
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+}
+
+impl Command {
+    /// Runs the subcommand.
+    pub(crate) fn run(self, context: &Context) -> Result<ExitCode, Error> {
+        match self {
+            Self::Fetch(args) => commands::fetch::run(args, context),
+            Self::Run(args) => commands::run::run(args, context),
+            Self::Prepare(args) => commands::prepare::run(args, context),
+            Self::RunPrepared(args) => commands::run_prepared::run(args, context),
+            Self::List(args) => commands::list::run(args, context),
+            Self::Status(args) => commands::status::run(args, context),
+            Self::CatManifest(args) => commands::cat_manifest::run(args, context),
+            Self::Enter(args) => commands::enter::run(args, context),
+            Self::Stop(args) => commands::stop::run(args, context),
+            Self::Rm(args) => commands::rm::run(args, context),
+            Self::Gc(args) => commands::gc::run(args, context),
+            Self::Image(command) => commands::image::run(command, context),
+            Self::Trust(command) => commands::trust::run(command, context),
+            Self::Config(args) => commands::config::run(args, context),
+            Self::Doctor(args) => commands::doctor::run(args, context),
+            Self::Version(args) => commands::version::run(args),
+            Self::Completion(args) => commands::completion::run(args),
+            Self::Man(args) => commands::man::run(args),
+            Self::Worker(args) => worker::run(args, context),
+        }
+    }
+}
+
+/// Parses the process's arguments. Help and version are printed here and end the process with 0.
+pub(crate) fn parse() -> Result<(Global, Command), Error> {
+    match Cli::try_parse() {
+        Ok(cli) => Ok((cli.global, cli.command)),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::DisplayHelp => {
+                match documented().try_get_matches_from(std::env::args_os()) {
+                    Ok(_) => Error::from(error),
+                    Err(with_app_flags) => with_app_flags.exit(),
+                }
+            }
+            ErrorKind::DisplayVersion => error.exit(),
+            _ => Error::from(error),
+        }),
+    }
+}
+
+/// The whole command line as it is documented: with the flags of an app below those of a pod.
+pub(crate) fn documented() -> clap::Command {
+    let app_flags = run_line::app_flags_help();
+    let mut command = Cli::command();
+    for name in ["run", "prepare"] {
+        command = command.mut_subcommand(name, |c| c.after_help(app_flags.clone()));
+    }
+    command
+}
+
+/// Shell completion needs every flag: those of an app too, where `run` itself does not parse them.
+pub(crate) fn completable() -> clap::Command {
+    let mut command = Cli::command();
+    for name in ["run", "prepare"] {
+        command = command.mut_subcommand(name, run_line::with_app_flags);
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_definitions() {
+        documented().debug_assert();
+        completable().debug_assert();
+    }
+}

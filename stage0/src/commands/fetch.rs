@@ -1,0 +1,24 @@
+//! `skua fetch`: brings images into the store.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// What `fetch` takes.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// References of the images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// A detached signature of the image's manifest (minisign, or raw ed25519)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Vec<std::path::PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(_args: FetchArgs, _context: &Context) -> Result<ExitCode, Error> {
+    Err(Error::NotAvailable("fetch"))
+}

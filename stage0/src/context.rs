@@ -1,0 +1,119 @@
+//! What the global flags and the environment resolve to: directories, libexec, exceptions.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use pod::{DataDir, InsecureOption};
+
+use crate::cli::Global;
+use crate::error::{Error, ErrorFormat};
+
+/// The vendor's configuration.
+const VENDOR: &str = "/usr/lib/skua";
+/// The administrator's configuration.
+const ADMIN: &str = "/etc/skua";
+/// The data directory of root.
+const SYSTEM_DATA: &str = "/var/lib/skua";
+
+/// What every subcommand is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where images and pods are.
+    pub(crate) data: DataDir,
+    /// Directories of configuration, lowest precedence first; each may be missing.
+    pub(crate) config_directories: Vec<PathBuf>,
+    /// `--libexec-dir`, absolute.
+    libexec: Option<PathBuf>,
+    /// `--insecure-options`, sorted, without repetition.
+    pub(crate) insecure: Vec<InsecureOption>,
+    /// Log what is done.
+    pub(crate) debug: bool,
+    /// No progress, no notes.
+    pub(crate) quiet: bool,
+    /// How errors are printed, here and by the stages that follow.
+    pub(crate) error_format: ErrorFormat,
+}
+
+impl Context {
+    /// Resolves what was typed. Nothing is read from disk.
+    pub(crate) fn new(global: Global) -> Result<Self, Error> {
+        let root = nix::unistd::geteuid().is_root();
+        let data = match &global.data_dir {
+            Some(typed) => absolute(typed)?,
+            None if root => PathBuf::from(SYSTEM_DATA),
+            None => home("XDG_DATA_HOME", ".local/share")
+                .ok_or(Error::Home)?
+                .join("skua"),
+        };
+        let mut config_directories = vec![PathBuf::from(VENDOR)];
+        match &global.config_dir {
+            Some(typed) => config_directories.push(absolute(typed)?),
+            None => {
+                config_directories.push(PathBuf::from(ADMIN));
+                if !root {
+                    let own = home("XDG_CONFIG_HOME", ".config").map(|home| home.join("skua"));
+                    config_directories.extend(own);
+                }
+            }
+        }
+        let mut insecure: Vec<InsecureOption> = global
+            .insecure_options
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        insecure.sort_unstable();
+        insecure.dedup();
+        Ok(Self {
+            data: DataDir(data),
+            config_directories,
+            libexec: global.libexec_dir.as_deref().map(absolute).transpose()?,
+            insecure,
+            debug: global.debug,
+            quiet: global.quiet,
+            error_format: global.error_format,
+        })
+    }
+
+    /// Whether `--insecure-options` names `option`.
+    pub(crate) fn allows(&self, option: InsecureOption) -> bool {
+        self.insecure.contains(&option)
+    }
+
+    /// The directories of a kind of configuration (`trust.d`, `net.d`), lowest precedence first.
+    pub(crate) fn config(&self, kind: &str) -> Vec<PathBuf> {
+        self.config_directories
+            .iter()
+            .map(|directory| directory.join(kind))
+            .collect()
+    }
+
+    /// The program `name` of skua's libexec directory.
+    pub(crate) fn libexec(&self, name: &str) -> Result<PathBuf, Error> {
+        if let Some(directory) = &self.libexec {
+            return Ok(directory.join(name));
+        }
+        let own = env::current_exe().map_err(Error::OwnProgram)?;
+        let beside = own.parent().unwrap_or(Path::new("/"));
+        let installed = beside.join("../libexec/skua").join(name);
+        Ok(if installed.exists() {
+            installed
+        } else {
+            beside.join(name)
+        })
+    }
+}
+
+/// `path` made absolute without looking at the disk.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|e| Error::Absolute(path.to_owned(), e))
+}
+
+/// The XDG directory `variable`, else `fallback` below `HOME`; values that are not absolute do not count.
+fn home(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let directory = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    directory(variable).or_else(|| Some(directory("HOME")?.join(fallback)))
+}
