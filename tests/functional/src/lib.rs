@@ -1,1 +1,47 @@
-//! Fixtures for the functional tests.
+//! Fixtures of the functional tests: everything that a test needs to drive the real binaries from outside.
+//!
+//! ```no_run
+//! use functional::{Env, Image, Key, Registry, User};
+//!
+//! let registry = Registry::start();
+//! let key = Key::new(1);
+//! let image = Image::inspect().build();
+//! let name = registry.push_signed("demo/inspect", "1", &image, &key);   // "127.0.0.1:PORT/demo/inspect:1"
+//! let env = Env::new(User::ordinary());
+//! env.trust(&registry.name("demo"), &key);
+//! env.skua(&["fetch", &name]).success();
+//! env.skua(&["run", "--net=none", &name, "--", "exit", "7"]).exits(7);
+//! env.skua(&["run", "--net=none", "example.org/other"]).fails(&["example.org/other"]);   // 254, one line
+//! ```
+//!
+//! | file | fixture |
+//! |---|---|
+//! | `binaries.rs` | where the binaries are; refuses missing and stale ones |
+//! | `user.rs` | [`User`]: root, an ordinary user with subordinate ids, one without |
+//! | `env.rs` | [`Env`]: data and configuration directory of one test, run as one user |
+//! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
+//! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
+//! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
+//! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
+//! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
+//! | `bin/demo.rs` | `make demo` |
+
+mod binaries;
+mod env;
+mod image;
+mod key;
+mod layer;
+pub mod registry;
+mod run;
+mod skip;
+mod user;
+
+pub use binaries::{binaries, inspect_bytes};
+pub use env::Env;
+pub use image::{Blob, Built, Image, sha256};
+pub use key::{Cosign, Key};
+pub use layer::{Compression, Entry, Kind, Layer};
+pub use registry::Registry;
+pub use run::{Background, Run, eventually};
+pub use skip::{is_root, missing_program, skip};
+pub use user::User;

@@ -1,0 +1,2 @@
+//! The only program inside our own test images.
+fn main() {}
