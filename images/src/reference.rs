@@ -1,0 +1,423 @@
+//! What a user types to name an image: `host/repository[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`.
+//!
+//! There are no short names: a name without a registry would have to be guessed, and whoever owns the guess owns the
+//! pod. The grammar is that of the OCI distribution specification, with IPv6 hosts in brackets.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::{Component, Path, PathBuf};
+
+use crate::digest::{Digest, DigestError};
+use crate::escape;
+
+/// Longest `host/repository` that is accepted.
+const LONGEST_NAME: usize = 255;
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ImageName {
+    /// A repository of a registry.
+    Registry(Reference),
+    /// A directory in the OCI image layout.
+    Layout {
+        /// Absolute path.
+        directory: PathBuf,
+        /// Which of its images; absent: it must have only one.
+        tag: Option<String>,
+    },
+    /// A tar archive of an OCI image layout.
+    Archive {
+        /// Absolute path.
+        file: PathBuf,
+        /// Which of its images; absent: it must have only one.
+        tag: Option<String>,
+    },
+}
+
+/// An image in a registry. It has a tag, a digest, or both; with both the digest decides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// Host name or address, with `:port` when one was given.
+    pub host: String,
+    /// Repository, without the host.
+    pub repository: String,
+    /// Tag; `latest` when neither a tag nor a digest was given.
+    pub tag: Option<String>,
+    /// Digest of an index or a manifest.
+    pub digest: Option<Digest>,
+}
+
+/// Why a name is not the name of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// There is no registry in it.
+    #[error(
+        "image name '{given}' has no registry: write the host too, for example docker.io/{given}"
+    )]
+    NoHost {
+        /// As given.
+        given: String,
+    },
+    /// A transport that skua does not know.
+    #[error(
+        "image name '{given}' begins with an unknown transport: known are docker://, oci: and oci-archive:"
+    )]
+    Transport {
+        /// As given.
+        given: String,
+    },
+    /// The host is not one.
+    #[error("image name '{given}' has an invalid registry host '{host}'")]
+    Host {
+        /// As given.
+        given: String,
+        /// The part that is wrong.
+        host: String,
+    },
+    /// Upper-case letters in the repository.
+    #[error("image name '{given}' has upper-case letters in its repository: write '{lower}'")]
+    UpperCase {
+        /// As given.
+        given: String,
+        /// The repository in lower case.
+        lower: String,
+    },
+    /// The repository has not the form of the specification.
+    #[error(
+        "image name '{given}' has an invalid repository '{repository}': components of a-z and 0-9, separated by '/', joined by '.', '_', '__' or '-'"
+    )]
+    Repository {
+        /// As given.
+        given: String,
+        /// The part that is wrong.
+        repository: String,
+    },
+    /// The tag has not the form of the specification.
+    #[error(
+        "image name '{given}' has an invalid tag '{tag}': 1 to 128 of a-z, A-Z, 0-9, '_', '.' and '-'"
+    )]
+    Tag {
+        /// As given.
+        given: String,
+        /// The part that is wrong.
+        tag: String,
+    },
+    /// The digest is not one.
+    #[error("image name '{given}' has an invalid digest")]
+    Digest {
+        /// As given.
+        given: String,
+        /// Why.
+        #[source]
+        source: DigestError,
+    },
+    /// It is too long.
+    #[error("image name '{given}' is longer than {LONGEST_NAME} characters")]
+    TooLong {
+        /// As given, cut.
+        given: String,
+    },
+    /// The path of a layout or an archive is empty or cannot be made absolute.
+    #[error("image name '{given}' has no usable path")]
+    Path {
+        /// As given.
+        given: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ImageName {
+    /// Parses what a user typed. Relative paths are made absolute and links in them resolved, so that the name says
+    /// where the image is.
+    ///
+    /// # Errors
+    /// [`ReferenceError`], with what to write instead where that is known.
+    pub fn parse(given: &str) -> Result<Self, ReferenceError> {
+        if let Some(rest) = given.strip_prefix("oci-archive:") {
+            let (file, tag) = path_and_tag(given, rest)?;
+            Ok(Self::Archive { file, tag })
+        } else if let Some(rest) = given.strip_prefix("oci:") {
+            let (directory, tag) = path_and_tag(given, rest)?;
+            Ok(Self::Layout { directory, tag })
+        } else {
+            Reference::parse(given).map(Self::Registry)
+        }
+    }
+
+    /// The scope of trust it belongs to: `host/repository`, `oci:/directory` or `oci-archive:/file`.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Registry(reference) => format!("{}/{}", reference.host, reference.repository),
+            Self::Layout { directory, .. } => format!("oci:{}", directory.display()),
+            Self::Archive { file, .. } => format!("oci-archive:{}", file.display()),
+        }
+    }
+
+    /// The digest that the name itself demands.
+    #[must_use]
+    pub fn pinned(&self) -> Option<Digest> {
+        match self {
+            Self::Registry(reference) => reference.digest,
+            Self::Layout { .. } | Self::Archive { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tag = match self {
+            Self::Registry(reference) => return fmt::Display::fmt(reference, f),
+            Self::Layout { tag, .. } | Self::Archive { tag, .. } => tag,
+        };
+        f.write_str(&self.identity())?;
+        match tag {
+            Some(tag) => write!(f, ":{tag}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::str::FromStr for ImageName {
+    type Err = ReferenceError;
+    fn from_str(given: &str) -> Result<Self, ReferenceError> {
+        Self::parse(given)
+    }
+}
+
+impl Reference {
+    /// Parses `[docker://]host/repository[:tag][@digest]`.
+    ///
+    /// # Errors
+    /// [`ReferenceError`].
+    pub fn parse(given: &str) -> Result<Self, ReferenceError> {
+        let shown = || escape::text(given.as_bytes());
+        let name = match given.split_once("://") {
+            Some(("docker", name)) => name,
+            Some(_) => return Err(ReferenceError::Transport { given: shown() }),
+            None => given,
+        };
+        let (name, digest) = match name.split_once('@') {
+            Some((name, digest)) => (name, Some(parse_digest(given, digest)?)),
+            None => (name, None),
+        };
+        let (host, path) = match name.split_once('/') {
+            Some((host, path)) if looks_like_host(host) => (host, path),
+            _ if has_transport(name) => return Err(ReferenceError::Transport { given: shown() }),
+            _ => {
+                let given = escape::text(name.as_bytes());
+                return Err(ReferenceError::NoHost { given });
+            }
+        };
+        let (repository, tag) = match path.split_once(':') {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (path, None),
+        };
+        check_host(given, host)?;
+        check_repository(given, repository)?;
+        if let Some(tag) = tag {
+            check_tag(given, tag)?;
+        }
+        if host.len() + repository.len() >= LONGEST_NAME {
+            return Err(ReferenceError::TooLong { given: shown() });
+        }
+        let tag = match (tag, digest) {
+            (Some(tag), _) => Some(tag.to_owned()),
+            (None, Some(_)) => None,
+            (None, None) => Some("latest".to_owned()),
+        };
+        let (host, repository) = docker_hub(host, repository);
+        Ok(Self {
+            host,
+            repository,
+            tag,
+            digest,
+        })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Reference {
+    type Err = ReferenceError;
+    fn from_str(given: &str) -> Result<Self, ReferenceError> {
+        Self::parse(given)
+    }
+}
+
+fn parse_digest(given: &str, digest: &str) -> Result<Digest, ReferenceError> {
+    Digest::parse(digest).map_err(|source| ReferenceError::Digest {
+        given: escape::text(given.as_bytes()),
+        source,
+    })
+}
+
+/// The first component is a host when it could not be the first component of a repository of Docker's short names.
+fn looks_like_host(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':'])
+}
+
+/// `docker-archive:x`, `containers-storage:x`: a name of another tool's transport, not `name:tag`.
+fn has_transport(name: &str) -> bool {
+    [
+        "docker-archive:",
+        "docker-daemon:",
+        "containers-storage:",
+        "dir:",
+        "sif:",
+        "ostree:",
+    ]
+    .iter()
+    .any(|transport| name.starts_with(transport))
+}
+
+/// Docker Hub has two names and leaves out `library/`: one image must have one name, or trust would be decided for the
+/// other.
+fn docker_hub(host: &str, repository: &str) -> (String, String) {
+    match host {
+        "docker.io" | "index.docker.io" if !repository.contains('/') => {
+            ("docker.io".to_owned(), format!("library/{repository}"))
+        }
+        "index.docker.io" => ("docker.io".to_owned(), repository.to_owned()),
+        _ => (host.to_owned(), repository.to_owned()),
+    }
+}
+
+fn check_host(given: &str, host: &str) -> Result<(), ReferenceError> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address, None),
+            Some((address, port)) => (address, Some(port.strip_prefix(':').unwrap_or(""))),
+            None => ("", None),
+        },
+        None => match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, None),
+        },
+    };
+    let port_is_valid = port.is_none_or(|port| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse().is_ok_and(|port: u16| port != 0)
+    });
+    let name_is_valid = if host.starts_with('[') {
+        name.parse::<Ipv6Addr>().is_ok()
+    } else {
+        name.split('.').all(is_host_label)
+    };
+    if name_is_valid && port_is_valid {
+        return Ok(());
+    }
+    Err(ReferenceError::Host {
+        given: escape::text(given.as_bytes()),
+        host: escape::text(host.as_bytes()),
+    })
+}
+
+fn is_host_label(label: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = label.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|byte| plain(byte) || *byte == b'-')
+        && bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain)
+}
+
+fn check_repository(given: &str, repository: &str) -> Result<(), ReferenceError> {
+    if repository.split('/').all(is_component) {
+        return Ok(());
+    }
+    let given = escape::text(given.as_bytes());
+    let lower = repository.to_lowercase();
+    if lower != repository && lower.split('/').all(is_component) {
+        return Err(ReferenceError::UpperCase { given, lower });
+    }
+    Err(ReferenceError::Repository {
+        given,
+        repository: escape::text(repository.as_bytes()),
+    })
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(component: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut separator = String::new();
+    for (at, character) in component.char_indices() {
+        match character {
+            '.' | '_' | '-' if at > 0 => separator.push(character),
+            _ if !u8::try_from(character).is_ok_and(plain) => return false,
+            _ if !is_separator(&separator) => return false,
+            _ => separator.clear(),
+        }
+    }
+    !component.is_empty() && separator.is_empty()
+}
+
+fn is_separator(between: &str) -> bool {
+    matches!(between, "" | "." | "_" | "__") || between.bytes().all(|byte| byte == b'-')
+}
+
+fn check_tag(given: &str, tag: &str) -> Result<(), ReferenceError> {
+    let first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let valid = (1..=128).contains(&tag.len())
+        && tag.bytes().next().is_some_and(first)
+        && tag
+            .bytes()
+            .all(|byte| first(byte) || matches!(byte, b'.' | b'-'));
+    if valid {
+        return Ok(());
+    }
+    Err(ReferenceError::Tag {
+        given: escape::text(given.as_bytes()),
+        tag: escape::text(tag.as_bytes()),
+    })
+}
+
+fn path_and_tag(given: &str, rest: &str) -> Result<(PathBuf, Option<String>), ReferenceError> {
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    if let Some(tag) = tag {
+        check_tag(given, tag)?;
+    }
+    let path = absolute(Path::new(path)).map_err(|source| ReferenceError::Path {
+        given: escape::text(given.as_bytes()),
+        source,
+    })?;
+    Ok((path, tag.map(str::to_owned)))
+}
+
+/// Resolves links and `..` where the path exists. Where it does not, `..` is refused: the path is a scope of trust, and
+/// `/trusted/../evil` must not be taken for something below `/trusted`.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(found) => Ok(found),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path != Path::new("") => {
+            let absolute = std::path::absolute(path)?;
+            match absolute
+                .components()
+                .any(|part| part == Component::ParentDir)
+            {
+                true => Err(e),
+                false => Ok(absolute),
+            }
+        }
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests;
