@@ -1,0 +1,86 @@
+//! Where the benchmarks run: a mount namespace of their own with a journalled ext4 on a loop device, as users have, and one
+//! cgroup2 mount where peers expect it. When the process ends the kernel takes all of it away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// A directory on the loop device; all contenders keep their data here.
+pub(crate) struct Lab {
+    pub(crate) directory: PathBuf,
+}
+
+impl Lab {
+    /// Builds the lab. Needs root, before any thread is started.
+    pub(crate) fn new(size: &str) -> Result<Self, Failure> {
+        let directory = PathBuf::from(format!("/var/tmp/skua-bench.{}", std::process::id()));
+        fs::create_dir(&directory)?;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )?;
+        let image = directory.with_extension("img");
+        succeed(Command::new("truncate").arg("--size").arg(size).arg(&image))?;
+        succeed(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        let mounted = succeed(
+            Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(&image)
+                .arg(&directory),
+        );
+        fs::remove_file(&image)?;
+        mounted?;
+        succeed(Command::new("chmod").arg("0755").arg(&directory))?;
+        only_cgroup2()?;
+        Ok(Self { directory })
+    }
+
+    /// A new directory in the lab.
+    pub(crate) fn make(&self, name: &str) -> Result<PathBuf, Failure> {
+        let path = self.directory.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = std::env::set_current_dir("/");
+        let _ = umount2(&self.directory, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// crun refuses a mixture of cgroup versions even when told to use none: show it version 2 alone.
+fn only_cgroup2() -> Result<(), Failure> {
+    let root = Path::new("/sys/fs/cgroup");
+    if root.join("cgroup.procs").exists() && root.join("cgroup.controllers").exists() {
+        return Ok(());
+    }
+    succeed(Command::new("umount").args(["--recursive", "/sys/fs/cgroup"]))?;
+    succeed(Command::new("mount").args(["-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"]))
+}
+
+/// Runs a command of the setup; its standard error is the failure.
+pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{command:?}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )
+        .into())
+    }
+}

@@ -1,0 +1,182 @@
+//! The launchers that skua is compared with, each with the same root and as near to the same sandbox as it can build.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::lab::{Failure, Lab, succeed};
+use crate::measure::Contender;
+
+/// The user as whom a contender runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: PathBuf,
+}
+
+impl Caller {
+    /// `program` as this user, with an environment of nothing but `HOME`, `PATH` and the runtime directory.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("XDG_RUNTIME_DIR", self.home.join("runtime"));
+        command
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .current_dir(&self.home);
+        if self.uid != 0 {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+
+    fn label(&self, what: &str) -> String {
+        format!("{what} ({})", if self.uid == 0 { "root" } else { "user" })
+    }
+}
+
+/// Makes the home and runtime directory of a caller in the lab.
+pub(crate) fn caller(lab: &Lab, uid: u32, gid: u32) -> Result<Caller, Failure> {
+    let home = lab.make(&format!("home-{uid}"))?;
+    fs::create_dir_all(home.join("runtime"))?;
+    succeed(
+        Command::new("chown")
+            .arg("-R")
+            .arg(format!("{uid}:{gid}"))
+            .arg(&home),
+    )?;
+    succeed(Command::new("chmod").arg("0700").arg(home.join("runtime")))?;
+    Ok(Caller { uid, gid, home })
+}
+
+/// Copies `root` for this caller, so that every contender reads files of its own.
+fn copy_root(root: &Path, caller: &Caller, to: &str) -> Result<PathBuf, Failure> {
+    let copy = caller.home.join(to);
+    succeed(Command::new("cp").arg("-a").arg(root).arg(&copy))?;
+    succeed(
+        Command::new("chown")
+            .arg("-R")
+            .arg(format!("{}:{}", caller.uid, caller.gid))
+            .arg(&copy),
+    )?;
+    Ok(copy)
+}
+
+/// crun without a cgroup manager.
+pub(crate) fn crun(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Contender, Failure> {
+    let bundle = caller.home.join("bundle");
+    fs::create_dir(&bundle)?;
+    copy_root(root, caller, "bundle/rootfs")?;
+    let mut spec = caller.command("crun");
+    spec.arg("spec").current_dir(&bundle);
+    if caller.uid != 0 {
+        succeed(
+            Command::new("chown")
+                .arg(format!("{}:{}", caller.uid, caller.gid))
+                .arg(&bundle),
+        )?;
+        spec.arg("--rootless");
+    }
+    succeed(&mut spec)?;
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    config["process"]["args"] = json!(argv);
+    config["process"]["terminal"] = json!(false);
+    fs::write(&file, serde_json::to_vec(&config)?)?;
+    let (caller, state) = (caller.clone(), caller.home.join("crun-state"));
+    Ok(Contender::new(
+        &caller.label("crun --cgroup-manager=disabled run"),
+        move |n| {
+            let mut command = caller.command("crun");
+            command.arg("--root").arg(&state).args([
+                "--cgroup-manager=disabled",
+                "run",
+                "--bundle",
+            ]);
+            command.arg(&bundle).arg(format!("bench-{n}"));
+            command
+        },
+    ))
+}
+
+/// bubblewrap with all namespaces.
+pub(crate) fn bubblewrap(
+    root: &Path,
+    caller: &Caller,
+    argv: &[&str],
+) -> Result<Contender, Failure> {
+    let root = copy_root(root, caller, "bwrap-root")?;
+    let (caller, argv) = (caller.clone(), owned(argv));
+    Ok(Contender::new(
+        &caller.label("bwrap --unshare-all"),
+        move |_| {
+            let mut command = caller.command("bwrap");
+            command
+                .args(["--unshare-all", "--die-with-parent", "--bind"])
+                .arg(&root)
+                .arg("/");
+            command
+                .args(["--proc", "/proc", "--dev", "/dev", "--"])
+                .args(&argv);
+            command
+        },
+    ))
+}
+
+/// podman with its own storage in the lab, without network, cgroup and health of its own.
+pub(crate) fn podman(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Contender, Failure> {
+    let storage = caller.home.join("podman");
+    let base = {
+        let (caller, storage) = (caller.clone(), storage);
+        move || {
+            let mut command = caller.command("podman");
+            command
+                .arg("--root")
+                .arg(storage.join("root"))
+                .arg("--runroot")
+                .arg(storage.join("run"));
+            command.arg("--tmpdir").arg(storage.join("tmp"));
+            command.args([
+                "--storage-driver=overlay",
+                "--cgroup-manager=cgroupfs",
+                "--events-backend=none",
+            ]);
+            command
+        }
+    };
+    let archive = caller.home.join("podman.tar");
+    succeed(
+        Command::new("tar")
+            .arg("-C")
+            .arg(root)
+            .arg("-cf")
+            .arg(&archive)
+            .arg("."),
+    )?;
+    succeed(base().arg("import").arg(&archive).arg("bench"))?;
+    let (label, argv) = (caller.label("podman run --network=none"), owned(argv));
+    Ok(Contender::new(&label, move |_| {
+        let mut command = base();
+        command.args(["run", "--rm", "--network=none", "--cgroups=disabled"]);
+        command
+            .args([
+                "--ulimit=nofile=1024:4096",
+                "--ulimit=nproc=1024:4096",
+                "bench",
+            ])
+            .args(&argv);
+        command
+    }))
+}
+
+fn owned(argv: &[&str]) -> Vec<String> {
+    argv.iter().map(|&a| a.to_owned()).collect()
+}
