@@ -1,7 +1,11 @@
 //! OCI images: bytes from outside. References, registries, trust, the store, unpacking. Knows nothing of pods.
 #![forbid(unsafe_code)]
 
+pub mod credentials;
 pub mod digest;
 pub mod escape;
+pub mod fetch;
 pub mod reference;
+pub mod registry;
 pub mod strict_json;
+pub mod wire;

@@ -1,0 +1,90 @@
+//! What the coordinator and its workers say to each other, over [`crate::wire`].
+//!
+//! ```text
+//! coordinator → source worker (registry or layout)   RegistryJob | LayoutJob, then Get…
+//! source worker → coordinator                        Answer…, on the answer socket of each Get
+//! coordinator → unpack worker                        UnpackJob
+//! unpack worker → coordinator                        UnpackAnswer
+//! ```
+//!
+//! The bytes asked for go through a pipe of their own: for a document the coordinator reads it, for a layer an unpack worker.
+
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::Credential;
+use crate::digest::Digest;
+
+/// The first message to a registry worker. A descriptor with it is a file of certificates to use instead of the system's.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryJob {
+    /// `host` or `host:port` as in the reference.
+    pub host: String,
+    /// The repository.
+    pub repository: String,
+    /// Speak HTTP without TLS.
+    pub plain_http: bool,
+    /// Accept any certificate.
+    pub any_certificate: bool,
+    /// The one credential that belongs to this repository.
+    pub credential: Option<Credential>,
+}
+
+/// The first message to a layout worker, with a descriptor of the directory or the archive.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayoutJob {
+    /// The descriptor is an archive, not a directory.
+    pub archive: bool,
+}
+
+/// A request. Its descriptors are the pipe to write to, the answer socket and, for a blob that is kept for resuming, the
+/// file that has or gets its first bytes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Get {
+    /// A manifest or index.
+    Manifest {
+        /// A tag or digest; absent: the only one of a layout.
+        name: Option<String>,
+        /// Not when it is still this version.
+        etag: Option<String>,
+        /// At most so many bytes.
+        limit: u64,
+    },
+    /// A config, layer or signature payload.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Its exact size.
+        size: u64,
+        /// The version that the kept bytes belong to.
+        etag: Option<String>,
+    },
+}
+
+/// What a source worker says about one request, in this order: `Started` (once, for a blob), `Progress`…, one of the others.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Answer {
+    /// A blob's first answer has come.
+    Started {
+        /// The version the registry calls it.
+        etag: Option<String>,
+    },
+    /// So many bytes of the blob have been written in all.
+    Progress(u64),
+    /// Everything has been written.
+    Done {
+        /// The media type that the source gives the document.
+        media_type: Option<String>,
+        /// The version the registry calls it.
+        etag: Option<String>,
+    },
+    /// It is still the version of `Get::Manifest::etag`.
+    NotModified,
+    /// There is no such manifest or blob.
+    NotFound(String),
+    /// It could not be had: the whole message.
+    Failed(String),
+}

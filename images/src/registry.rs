@@ -1,0 +1,150 @@
+//! The client of the OCI distribution protocol. It runs in the registry worker only, which the coordinator does not trust:
+//! digests, sizes and documents are checked by others.
+
+mod auth;
+mod blob;
+mod challenge;
+mod error;
+mod http;
+mod manifest;
+mod redirect;
+mod serve;
+
+use std::sync::{Mutex, PoisonError};
+
+use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use url::Url;
+
+use crate::credentials::Credential;
+use crate::fetch::protocol::RegistryJob;
+use auth::Asker;
+pub use error::RegistryError;
+use http::{Certificates, Http, host_of};
+pub use serve::serve;
+
+/// The registry that `docker.io` stands for.
+const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// One repository of one registry.
+struct Registry {
+    http: Http,
+    home: Url,
+    repository: String,
+    credential: Option<Credential>,
+    /// The `Authorization` header that last worked, for the registry itself only.
+    authorization: Mutex<Option<HeaderValue>>,
+}
+
+impl Registry {
+    /// The repository of `job`; certificates are checked against the PEM text, if there is one, instead of the system's.
+    fn new(job: RegistryJob, roots: Option<Vec<u8>>) -> Result<Self, RegistryError> {
+        let scheme = if job.plain_http { "http" } else { "https" };
+        let host = match job.host.as_str() {
+            "docker.io" => DOCKER_HUB,
+            other => other,
+        };
+        let text = format!("{scheme}://{host}/v2/{}/", job.repository);
+        let home = Url::parse(&text).map_err(|error| RegistryError::Url(text, error))?;
+        let certificates = match roots {
+            _ if job.any_certificate => Certificates::Any,
+            Some(text) => Certificates::Pem(text),
+            None => Certificates::System,
+        };
+        Ok(Self {
+            http: Http::new(certificates),
+            home,
+            repository: job.repository,
+            credential: job.credential,
+            authorization: Mutex::new(None),
+        })
+    }
+
+    /// The answer to a GET of `path` below the repository, authenticated when the registry asks for it, redirects followed.
+    fn get(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
+        let url = self
+            .home
+            .join(path)
+            .map_err(|error| RegistryError::Url(path.to_owned(), error))?;
+        let mut may_authenticate = true;
+        loop {
+            let used = self.authorization();
+            let response = self.follow(url.clone(), headers, used.as_ref())?;
+            let at_home = redirect::same_origin(response.url(), &self.home);
+            if response.status() != StatusCode::UNAUTHORIZED || !at_home || !may_authenticate {
+                return Ok(response);
+            }
+            self.authenticate(&response, used.as_ref())?;
+            may_authenticate = false;
+        }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        let known = self.authorization.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gets a new `Authorization`, unless another thread has replaced the one that was `used` meanwhile.
+    fn authenticate(
+        &self,
+        response: &Response,
+        used: Option<&HeaderValue>,
+    ) -> Result<(), RegistryError> {
+        let known = self.authorization.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() == used {
+            let asker = Asker {
+                http: &self.http,
+                home: &self.home,
+                repository: &self.repository,
+                credential: self.credential.as_ref(),
+            };
+            *known = Some(asker.authorize(response)?);
+        }
+        Ok(())
+    }
+
+    /// One GET and its redirects. The authorization stays with scheme, host and port of the registry.
+    fn follow(
+        &self,
+        mut url: Url,
+        headers: &HeaderMap,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
+        for _ in 0..=redirect::MAX_HOPS {
+            let at_home = redirect::same_origin(&url, &self.home);
+            let authorization = authorization.filter(|_| at_home);
+            let response = self.http.send(&url, |client| {
+                let mut request = client
+                    .get(url.clone())
+                    .header(ACCEPT_ENCODING, "identity")
+                    .headers(headers.clone());
+                if let Some(value) = authorization {
+                    request = request.header(AUTHORIZATION, value);
+                }
+                request.build()
+            })?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            url = self.next(&url, &response)?;
+        }
+        Err(RegistryError::Redirect {
+            host: host_of(&url),
+            reason: "there are more than 5 in a row",
+        })
+    }
+
+    fn next(&self, from: &Url, response: &Response) -> Result<Url, RegistryError> {
+        let location = response.headers().get(LOCATION);
+        location
+            .and_then(|value| value.to_str().ok())
+            .ok_or("it names no URL")
+            .and_then(|location| redirect::target(from, location, &self.home))
+            .map_err(|reason| RegistryError::Redirect {
+                host: host_of(from),
+                reason,
+            })
+    }
+}

@@ -1,0 +1,230 @@
+//! Blobs: `GET /v2/<repository>/blobs/<digest>`, continued where an earlier try or an earlier process stopped.
+//!
+//! Who reads the pipe has already taken the bytes before a break, so a continued transfer never begins again: when the registry
+//! answers with the whole blob instead of the rest, the bytes already passed on are skipped. If the two differ, the digest,
+//! which the reader checks, will not hold.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+
+use super::Registry;
+use super::error::RegistryError;
+use super::http::{MAX_TRIES, backoff, host_of, refusal};
+use super::manifest::text;
+use crate::digest::Digest;
+use crate::fetch::protocol::Answer;
+
+const CHUNK: usize = 128 * 1024;
+const PROGRESS_STEP: u64 = 256 * 1024;
+
+/// One blob on its way.
+pub(super) struct Transfer<'a> {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// The version that the kept bytes belong to, then the one that the registry names.
+    pub(super) etag: Option<String>,
+    pub(super) sink: File,
+    /// Gets a copy of all bytes, and may have some from before.
+    pub(super) kept: Option<File>,
+    pub(super) report: &'a dyn Fn(Answer),
+}
+
+impl Transfer<'_> {
+    /// Writes the whole blob to the sink.
+    pub(super) fn run(mut self, registry: &Registry) -> Result<(), RegistryError> {
+        let mut at = self.replay()?;
+        let mut tries = 1;
+        while at < self.size || at == 0 {
+            let before = at;
+            match self.attempt(registry, &mut at) {
+                Ok(()) => break,
+                Err(error) if !error.is_transient() => return Err(error),
+                Err(error) => {
+                    // Only tries that bring nothing count, so a long layer survives many breaks.
+                    tries = if at > before { 1 } else { tries + 1 };
+                    if tries > MAX_TRIES {
+                        return Err(error);
+                    }
+                    std::thread::sleep(backoff(tries));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on the bytes kept from an earlier process, and says how many.
+    fn replay(&mut self) -> Result<u64, RegistryError> {
+        let Some(kept) = &mut self.kept else {
+            return Ok(0);
+        };
+        let length = kept.metadata().map_err(RegistryError::Kept)?.len();
+        if length > self.size {
+            kept.set_len(0).map_err(RegistryError::Kept)?;
+            return Ok(0);
+        }
+        kept.seek(SeekFrom::Start(0)).map_err(RegistryError::Kept)?;
+        let mut buffer = vec![0; CHUNK];
+        let mut at = 0;
+        while at < length {
+            let count = kept.read(&mut buffer).map_err(RegistryError::Kept)?;
+            if count == 0 {
+                break;
+            }
+            self.sink
+                .write_all(&buffer[..count])
+                .map_err(RegistryError::Sink)?;
+            at += count as u64;
+        }
+        if at > 0 {
+            (self.report)(Answer::Progress(at));
+        }
+        Ok(at)
+    }
+
+    /// One request for the bytes from `at`, and as much of its answer as comes.
+    fn attempt(&mut self, registry: &Registry, at: &mut u64) -> Result<(), RegistryError> {
+        let response = registry.get(&format!("blobs/{}", self.digest), &self.headers(*at))?;
+        let host = host_of(response.url());
+        let skip = match response.status() {
+            StatusCode::OK => *at,
+            StatusCode::PARTIAL_CONTENT if *at > 0 && self.is_rest(&response, *at) => 0,
+            StatusCode::PARTIAL_CONTENT => return Err(RegistryError::Range(host)),
+            _ => return Err(refusal(response)),
+        };
+        let found = text(&response, &ETAG);
+        if found != self.etag {
+            self.etag.clone_from(&found);
+            (self.report)(Answer::Started { etag: found });
+        }
+        self.pass(response, host, skip, at)
+    }
+
+    fn headers(&self, at: u64) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if at > 0 {
+            headers.insert(RANGE, number(format!("bytes={at}-")));
+            // Weak validators must not be used here (RFC 9110, section 13.1.5).
+            let strong = self.etag.as_deref().filter(|etag| etag.starts_with('"'));
+            if let Some(value) = strong.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+                headers.insert(IF_RANGE, value);
+            }
+        }
+        headers
+    }
+
+    fn is_rest(&self, response: &Response, at: u64) -> bool {
+        let expected = format!("bytes {at}-{}/{}", self.size - 1, self.size);
+        let range = response.headers().get(CONTENT_RANGE);
+        range.is_some_and(|value| value.as_bytes() == expected.as_bytes())
+    }
+
+    /// Passes on the body after its first `skip` bytes.
+    fn pass(
+        &mut self,
+        response: Response,
+        host: String,
+        skip: u64,
+        at: &mut u64,
+    ) -> Result<(), RegistryError> {
+        let (size, sink, kept, report) = (self.size, &mut self.sink, &mut self.kept, self.report);
+        let mut left_to_skip = skip;
+        let mut reported = *at;
+        let mut body = Paced::new(response, host.clone());
+        let limit = size - *at + skip;
+        let came = body.copy(limit, |bytes| {
+            let old = usize::try_from(left_to_skip).map_or(bytes.len(), |n| n.min(bytes.len()));
+            left_to_skip -= old as u64;
+            let new = &bytes[old..];
+            sink.write_all(new).map_err(RegistryError::Sink)?;
+            if let Some(file) = kept {
+                file.write_all(new).map_err(RegistryError::Kept)?;
+            }
+            *at += new.len() as u64;
+            if *at - reported >= PROGRESS_STEP || *at == size {
+                reported = *at;
+                report(Answer::Progress(*at));
+            }
+            Ok(())
+        })?;
+        if *at < size {
+            return Err(RegistryError::TooShort {
+                host,
+                at: *at,
+                size,
+            });
+        }
+        if came > limit {
+            return Err(RegistryError::TooLong(host, size));
+        }
+        Ok(())
+    }
+}
+
+fn number(text: String) -> HeaderValue {
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// A body that must not come slower than a lower bound. The client's own deadline is for a body that stops altogether.
+pub(super) struct Paced<R> {
+    body: R,
+    host: String,
+    since: Instant,
+    bytes: u64,
+}
+
+impl<R: Read> Paced<R> {
+    const WINDOW: Duration = Duration::from_secs(30);
+    const LEAST: u64 = 30 * 1024;
+
+    pub(super) fn new(body: R, host: String) -> Self {
+        Self {
+            body,
+            host,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    /// Gives at most `limit` bytes to `take` and returns how many the body has, where `limit + 1` stands for all that is more.
+    pub(super) fn copy(
+        &mut self,
+        limit: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), RegistryError>,
+    ) -> Result<u64, RegistryError> {
+        let mut buffer = vec![0; CHUNK];
+        let mut passed = 0;
+        loop {
+            let count = match self.body.read(&mut buffer) {
+                Ok(0) => return Ok(passed),
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(RegistryError::Body(self.host.clone(), error)),
+            };
+            let wanted = usize::try_from(limit - passed).map_or(count, |left| left.min(count));
+            take(&buffer[..wanted])?;
+            passed += wanted as u64;
+            if wanted < count {
+                return Ok(limit + 1);
+            }
+            self.pace(count as u64)?;
+        }
+    }
+
+    fn pace(&mut self, bytes: u64) -> Result<(), RegistryError> {
+        self.bytes += bytes;
+        if self.since.elapsed() < Self::WINDOW {
+            return Ok(());
+        }
+        if self.bytes < Self::LEAST {
+            return Err(RegistryError::Slow(self.host.clone()));
+        }
+        self.bytes = 0;
+        self.since = Instant::now();
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Why a registry did not give what was asked for. Made in the registry worker, shown by the coordinator as one line.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::challenge::ChallengeError;
+
+/// A failed step of a conversation with a registry.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// Host, repository and name do not make a URL.
+    #[error("cannot make a URL of {0}")]
+    Url(String, #[source] url::ParseError),
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// `SSL_CERT_FILE` has no certificates.
+    #[error("cannot read the certificates of SSL_CERT_FILE")]
+    Certificates(#[source] reqwest::Error),
+    /// There is nothing to check a server's certificate against.
+    #[error(
+        "cannot check the certificate of {0}: no CA certificates are installed (install ca-certificates or set SSL_CERT_FILE)"
+    )]
+    NoCertificates(String),
+    /// No answer came.
+    #[error("cannot reach {host}")]
+    Send {
+        /// Whom we asked.
+        host: String,
+        /// Why not.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is a refusal.
+    #[error("{host} answered {status}{message}")]
+    Status {
+        /// Who answered.
+        host: String,
+        /// The HTTP status.
+        status: reqwest::StatusCode,
+        /// What the answer says, with a separator before it, or nothing.
+        message: String,
+    },
+    /// The registry wants to know who we are, and we have no credentials.
+    #[error(
+        "{0} asks for credentials and there are none for it (log in with skopeo, podman or docker)"
+    )]
+    NoCredentials(String),
+    /// The registry does not accept our credentials.
+    #[error("{host} refuses access{message}")]
+    Denied {
+        /// Who refused.
+        host: String,
+        /// What the answer says, with a separator before it, or nothing.
+        message: String,
+    },
+    /// The challenge cannot be understood.
+    #[error("cannot understand how {0} wants to be asked")]
+    Challenge(String, #[source] ChallengeError),
+    /// The registry asks for a kind of authentication that skua does not know.
+    #[error("{0} asks for no authentication that is known here")]
+    UnknownChallenge(String),
+    /// The token server named by the registry must not be asked.
+    #[error("the token server {realm} is not asked: {reason}")]
+    Realm {
+        /// As the registry names it.
+        realm: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// The token server's answer is no token.
+    #[error("cannot understand the token of {0}")]
+    Token(String, #[source] crate::strict_json::JsonError),
+    /// The token server's answer has no usable token.
+    #[error("the answer of token server {0} has no usable token")]
+    NoToken(String),
+    /// A redirect that is not followed.
+    #[error("the redirect of {host} is not followed: {reason}")]
+    Redirect {
+        /// Who redirects.
+        host: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// The connection broke inside a body.
+    #[error("the connection to {0} broke")]
+    Body(String, #[source] io::Error),
+    /// The body comes too slowly.
+    #[error("{0} sends too slowly: less than 1 KiB/s for 30 s")]
+    Slow(String),
+    /// The body is longer than it may be.
+    #[error("the answer of {0} has more than the {1} bytes it may have")]
+    TooLong(String, u64),
+    /// The body is shorter than it must be.
+    #[error("the answer of {host} ended after {at} of {size} bytes")]
+    TooShort {
+        /// Who answered.
+        host: String,
+        /// Bytes that came.
+        at: u64,
+        /// Bytes that the descriptor says.
+        size: u64,
+    },
+    /// A partial answer is not the part that was asked for.
+    #[error("{0} answers with another part than asked for")]
+    Range(String),
+    /// The bytes kept from an earlier try cannot be used.
+    #[error("cannot use the kept part of the blob")]
+    Kept(#[source] io::Error),
+    /// Whoever wants the bytes has gone.
+    #[error("the receiver of the bytes has gone")]
+    Sink(#[source] io::Error),
+}
+
+impl RegistryError {
+    /// The same request may succeed a moment later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Send { source, .. } => !source.is_connect() && !source.is_builder(),
+            Self::Status { status, .. } => is_transient(*status),
+            Self::Body(..) | Self::TooShort { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// The registry is busy or ill: worth another try.
+pub(super) fn is_transient(status: reqwest::StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
