@@ -4,8 +4,10 @@
 pub mod credentials;
 pub mod digest;
 pub mod escape;
+pub mod evidence;
 pub mod fetch;
 pub mod reference;
 pub mod registry;
 pub mod strict_json;
+pub mod trust;
 pub mod wire;

@@ -1,0 +1,267 @@
+//! Evidence: what was fetched beside an image to prove where it comes from, kept byte for byte and judged at every run.
+//!
+//! ```text
+//! evidence/sha256/<manifest>/
+//!     <id>.cosign     cosign's signature in base64, over
+//!     <id>.payload    the simple-signing document that it signs
+//!     <id>.minisig    a minisign signature file over the manifest
+//!     <id>.sig        a bare signature over the manifest, binary or base64
+//!     <id>.index      an index that lists the manifest: signatures may name it instead
+//! ```
+//!
+//! `<id>` is the beginning of the SHA-256 of the item, so that adding the same item twice changes nothing. Files of other names
+//! are left alone: later kinds of evidence live beside these. Nothing here is trusted: whoever can write the directory
+//! can only take evidence away.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::digest::Digest;
+
+/// The most items that one image may have.
+pub const MAX_ITEMS: usize = 32;
+/// The most bytes of a simple-signing document, a signature or a signature file.
+pub const MAX_ITEM: usize = 64 << 10;
+/// The most bytes of an index.
+pub const MAX_INDEX: usize = 4 << 20;
+
+/// One proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// cosign's: a simple-signing document and the signature over it.
+    Cosign {
+        /// The document.
+        payload: Vec<u8>,
+        /// The signature in base64, as in annotation `dev.cosignproject.cosign/signature`.
+        signature: Vec<u8>,
+    },
+    /// A minisign signature file over the manifest.
+    Minisign(Vec<u8>),
+    /// A signature over the manifest and nothing else: ed25519 of 64 bytes or ECDSA in DER, binary or base64.
+    Bare(Vec<u8>),
+    /// An index that lists the manifest, or that lists an index that does.
+    Index(Vec<u8>),
+}
+
+/// What went wrong with evidence.
+#[derive(Debug, Error)]
+pub enum EvidenceError {
+    /// It cannot be read.
+    #[error("cannot read evidence {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// It cannot be written.
+    #[error("cannot write evidence {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    /// There is more than any image needs.
+    #[error("more than {MAX_ITEMS} signatures for one image")]
+    TooMany,
+    /// An item is longer than its kind may be.
+    #[error("a signature of {0} bytes, more than the {1} allowed")]
+    TooLarge(usize, usize),
+    /// A file given as a signature is none.
+    #[error("{} is not a signature in a known form (minisign, or bare ed25519 or ECDSA)", .0.display())]
+    UnknownForm(PathBuf),
+}
+
+impl Item {
+    /// Reads a detached signature (`--signature FILE`), whose form is told by its first bytes.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when it cannot be read or is no signature.
+    pub fn load_detached(path: &Path) -> Result<Self, EvidenceError> {
+        let read = |e| EvidenceError::Read(path.to_owned(), e);
+        let bytes = bounded(File::open(path).map_err(read)?, MAX_ITEM).map_err(read)?;
+        if bytes.starts_with(b"untrusted comment:") {
+            return Ok(Self::Minisign(bytes));
+        }
+        match bare(&bytes) {
+            Some(_) => Ok(Self::Bare(bytes)),
+            None => Err(EvidenceError::UnknownForm(path.to_owned())),
+        }
+    }
+
+    fn check_size(&self) -> Result<(), EvidenceError> {
+        let (limit, sizes) = match self {
+            Self::Cosign { payload, signature } => (MAX_ITEM, [payload.len(), signature.len()]),
+            Self::Minisign(file) | Self::Bare(file) => (MAX_ITEM, [file.len(), 0]),
+            Self::Index(index) => (MAX_INDEX, [index.len(), 0]),
+        };
+        match sizes.into_iter().find(|size| *size > limit) {
+            Some(size) => Err(EvidenceError::TooLarge(size, limit)),
+            None => Ok(()),
+        }
+    }
+
+    /// The files that hold the item, in the order of writing: only the last one makes it count.
+    fn files(&self) -> Vec<(String, &[u8])> {
+        let named = |bytes: &[u8], extension| {
+            let id = &Digest::of(bytes).hex()[..ID_DIGITS];
+            format!("{id}.{extension}")
+        };
+        match self {
+            Self::Cosign { payload, signature } => {
+                let both = [payload.as_slice(), signature].concat();
+                vec![
+                    (named(&both, "payload"), payload),
+                    (named(&both, "cosign"), signature),
+                ]
+            }
+            Self::Minisign(file) => vec![(named(file, "minisig"), file)],
+            Self::Bare(file) => vec![(named(file, "sig"), file)],
+            Self::Index(index) => vec![(named(index, "index"), index)],
+        }
+    }
+
+    /// What identifies the item in messages: its kind and the beginning of its digest.
+    pub(crate) fn label(&self) -> String {
+        let kind = match self {
+            Self::Cosign { .. } => "cosign signature",
+            Self::Minisign(_) => "minisign signature",
+            Self::Bare(_) => "bare signature",
+            Self::Index(_) => "index",
+        };
+        let name = self.files().pop().map(|(name, _)| name).unwrap_or_default();
+        format!("{kind} {}", name.get(..8).unwrap_or_default())
+    }
+}
+
+/// Digits of a digest in a file name: enough that no two items of an image meet by chance.
+const ID_DIGITS: usize = 32;
+
+/// The signature in a bare signature file: its bytes, or what its base64 says.
+pub(crate) fn bare(file: &[u8]) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let is_signature = |bytes: &[u8]| bytes.len() == 64 || is_der(bytes);
+    if is_signature(file) {
+        return Some(file.to_vec());
+    }
+    let decoded = base64::prelude::BASE64_STANDARD
+        .decode(file.trim_ascii())
+        .ok()?;
+    is_signature(&decoded).then_some(decoded)
+}
+
+/// Whether it could be an ECDSA signature: one short SEQUENCE and nothing else.
+fn is_der(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && rest.len() < 128)
+}
+
+/// All evidence about one image.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    items: Vec<Item>,
+}
+
+impl Evidence {
+    /// Reads the evidence directory of an image; none is no evidence.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when it cannot be read or is more than [`Evidence::add`] would have taken.
+    pub fn load(directory: &Path) -> Result<Self, EvidenceError> {
+        let read = |e| EvidenceError::Read(directory.to_owned(), e);
+        let mut evidence = Self::default();
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(evidence),
+            Err(e) => return Err(read(e)),
+        };
+        for entry in entries {
+            let name = entry.map_err(read)?.file_name();
+            if let Some(item) = load_item(directory, &name.to_string_lossy())? {
+                evidence.add(item)?;
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// Adds an item, unless it is there.
+    ///
+    /// # Errors
+    /// [`EvidenceError::TooMany`] or [`EvidenceError::TooLarge`].
+    pub fn add(&mut self, item: Item) -> Result<(), EvidenceError> {
+        item.check_size()?;
+        if self.items.contains(&item) {
+            return Ok(());
+        }
+        if self.items.len() >= MAX_ITEMS {
+            return Err(EvidenceError::TooMany);
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Writes all items into `directory`, which is made; each appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Write`].
+    pub fn save(&self, directory: &Path) -> Result<(), EvidenceError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let write = |e| EvidenceError::Write(directory.to_owned(), e);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(write)?;
+        for (name, bytes) in self.items.iter().flat_map(Item::files) {
+            let path = directory.join(name);
+            replace(&path, bytes).map_err(|e| EvidenceError::Write(path, e))?;
+        }
+        Ok(())
+    }
+
+    /// The items.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+}
+
+fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError> {
+    let read = |name: &str, limit| {
+        let path = directory.join(name);
+        let bytes = File::open(&path).and_then(|file| bounded(file, limit));
+        bytes.map_err(|e| EvidenceError::Read(path, e))
+    };
+    let Some((id, extension)) = name.split_once('.') else {
+        return Ok(None);
+    };
+    Ok(match extension {
+        "cosign" => Some(Item::Cosign {
+            payload: read(&format!("{id}.payload"), MAX_ITEM)?,
+            signature: read(name, MAX_ITEM)?,
+        }),
+        "minisig" => Some(Item::Minisign(read(name, MAX_ITEM)?)),
+        "sig" => Some(Item::Bare(read(name, MAX_ITEM)?)),
+        "index" => Some(Item::Index(read(name, MAX_INDEX)?)),
+        _ => None,
+    })
+}
+
+/// Reads up to one byte more than `limit`, so that what is too long is seen to be.
+fn bounded(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes to a name of our own beside `path`, then renames. Two writers of the same item write the same bytes.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

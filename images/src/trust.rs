@@ -1,0 +1,24 @@
+//! Trust: which images may run. A policy of scopes and keys, evidence beside each image, and a decision at every run.
+//!
+//! Deny by default: without a scope that is satisfied, no image runs. Nothing here uses the network, so that a key taken
+//! out of the policy is gone at the next run.
+
+mod cosign;
+mod decision;
+mod error;
+mod file;
+mod finding;
+mod key;
+mod minisign;
+mod policy;
+mod prefix;
+mod scope;
+mod subject;
+
+pub use decision::{Accepted, Reason, Refusal, Unsigned};
+pub use error::{TomlError, TrustError};
+pub use finding::{Failure, Finding, Outcome};
+pub use key::{Fingerprint, KeyError, MAX_KEY_TEXT, PublicKey};
+pub use policy::Policy;
+pub use prefix::{Prefix, PrefixError};
+pub use scope::{Rule, Scope, ScopeError, Signed, read_key};

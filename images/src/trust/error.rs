@@ -1,0 +1,122 @@
+//! What can be wrong with a trust policy.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::key::KeyError;
+use super::scope::ScopeError;
+
+/// A policy that cannot be used. Nothing is trusted then.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// A directory of policy files.
+    #[error("cannot read trust policies in {}", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+    /// A policy or key file.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A policy file that cannot be written.
+    #[error("cannot write trust policy {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    /// Something else than a file.
+    #[error("refusing {}: not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A file or directory that somebody else owns.
+    #[error("refusing {}: it belongs to user {}, neither root nor the caller", .0.display(), .1)]
+    ForeignOwner(PathBuf, u32),
+    /// A file or directory that others can write.
+    #[error("refusing {}: its mode {:04o} lets others write it", .0.display(), .1)]
+    Writable(PathBuf, u32),
+    /// A file that is too long.
+    #[error("refusing {}: longer than {} bytes", .0.display(), .1)]
+    TooLarge(PathBuf, u64),
+    /// A directory with too many files.
+    #[error("refusing {}: more than {} policy files", .0.display(), .1)]
+    ManyFiles(PathBuf, usize),
+    /// A file that is not UTF-8.
+    #[error("refusing {}: not a text file", .0.display())]
+    NotText(PathBuf),
+    /// A policy file that is not of the form.
+    #[error("cannot parse trust policy {}", .0.display())]
+    Toml(PathBuf, #[source] TomlError),
+    /// A scope that makes no sense.
+    #[error("scope '{prefix}' in {}", .file.display())]
+    Scope {
+        /// The policy file.
+        file: PathBuf,
+        /// As written, escaped.
+        prefix: String,
+        /// What is wrong.
+        #[source]
+        source: ScopeError,
+    },
+    /// Two scopes for one prefix.
+    #[error("scope '{prefix}' is both in {} and in {}", .first.display(), .second.display())]
+    Twice {
+        /// The prefix.
+        prefix: String,
+        /// A policy file.
+        first: PathBuf,
+        /// Another, or the same.
+        second: PathBuf,
+    },
+    /// A key that cannot be used.
+    #[error("unusable key in {}", .0.display())]
+    Key(PathBuf, #[source] KeyError),
+    /// Keys that are the same key.
+    #[error("scope in {} has only {} different keys for a threshold of {}", .0.display(), .1, .2)]
+    FewKeys(PathBuf, usize, usize),
+}
+
+impl TrustError {
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Writable(path, _) => Some(format!("chmod go-w {}", path.display())),
+            Self::ForeignOwner(path, _) => Some(format!(
+                "copy it, or chown it to yourself or root: {}",
+                path.display()
+            )),
+            Self::Twice { .. } => Some("take one of them out".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The error and its causes in one line.
+    pub(super) fn fmt_joined(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a TOML file, in one line.
+#[derive(Debug, Error)]
+#[error("line {line}: {message}")]
+pub struct TomlError {
+    line: usize,
+    message: String,
+}
+
+impl TomlError {
+    pub(super) fn new(error: &toml::de::Error, text: &str) -> Self {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..start]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        Self {
+            line,
+            message: crate::escape::text(error.message().as_bytes()),
+        }
+    }
+}
