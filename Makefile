@@ -1,0 +1,12 @@
+# Everything a developer types. CARGO_FLAGS is given to every cargo (--offline, --locked).
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+BUILD   = target/$(shell rustc --print host-tuple)
+
+.PHONY: all demo test lint deny install
+all:    ; $(CARGO) build $(CARGO_FLAGS) --release -p stage0 -p stage1 -p stage2
+demo:   ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(BUILD)/debug/demo
+test:   ; tests/install && $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
+lint:   ; $(CARGO) fmt --check && $(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+deny:   ; $(CARGO) deny --log-level error check bans licenses sources
+install: all ; dist/install "$(BUILD)/release" "$(DESTDIR)$(PREFIX)" "$(DESTDIR)"
