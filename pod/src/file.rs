@@ -30,14 +30,12 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(Error::TooLarge(path.to_owned()));
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Ok(value),
-        Err(error) => match serde_json::from_slice::<Versioned>(&bytes) {
-            Ok(found) if found.version > CONTRACT_VERSION => {
-                Err(Error::Newer(path.to_owned(), found.version))
-            }
-            _ => Err(Error::Parse(path.to_owned(), error)),
-        },
+    // The version first: a newer file is refused also when its fields happen to be ours.
+    match serde_json::from_slice::<Versioned>(&bytes) {
+        Ok(found) if found.version > CONTRACT_VERSION => {
+            Err(Error::Newer(path.to_owned(), found.version))
+        }
+        _ => serde_json::from_slice(&bytes).map_err(|e| Error::Parse(path.to_owned(), e)),
     }
 }
 
