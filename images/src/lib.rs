@@ -8,6 +8,8 @@ pub mod evidence;
 pub mod fetch;
 pub mod reference;
 pub mod registry;
+pub mod store;
 pub mod strict_json;
 pub mod trust;
+pub mod unpack;
 pub mod wire;

@@ -1,0 +1,194 @@
+//! The store: what was fetched, on disk. Objects are immutable and renamed into place, so readers need no lock and a
+//! read-only store works.
+//!
+//! ```text
+//! <data>/store/
+//!   version                      one number; a newer one is refused
+//!   oci/                         an OCI image layout: manifests, configs, indexes
+//!   evidence/sha256/<manifest>/  signatures as fetched, byte for byte
+//!   refs/<host>/<repository>/:<tag>         what a tag was resolved to
+//!   refs/<host>/<repository>/@<digest>      what was chosen from a pinned digest
+//!   refs/local/<digest of the name>         likewise for layouts and archives
+//!   trees/sha256/<diff id>/      one unpacked layer: fs/ and meta.json; exists ⇔ complete
+//!   inbox/                       whatever is being written; unlocked ⇔ left by a crash
+//! ```
+//!
+//! A tag's file begins with `:` and a digest's with `@`, which no component of a repository does: `a:b` and `a/b:c` do
+//! not collide.
+//!
+//! What a [`Store`] value has read or written to make an image stays on disk while that value lives: it holds a shared
+//! `flock(2)` (a *lease*) on each manifest, config and tree, and [`crate::gc`] removes only what it can lock exclusively.
+
+mod blob;
+mod error;
+mod image;
+mod names;
+mod remove;
+mod tree;
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use error::StoreError;
+pub use image::{CONFIG_LIMIT, Image, LayerTree, MANIFEST_LIMIT};
+pub use names::RefRecord;
+pub use remove::remove_tree;
+pub use tree::{Begin, Owners, TreeMeta, TreeWriter};
+
+use crate::digest::Digest;
+
+/// Version of the store's layout.
+const VERSION: u32 = 1;
+
+/// Removes a directory of the store with everything in it. Trees whose owners are subordinate ids can be removed only
+/// from a user namespace that has them, which is not this crate's business.
+pub type Remover = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
+
+/// An open store. Clones share their leases.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: PathBuf,
+    leases: Mutex<Vec<File>>,
+    remove: Box<Remover>,
+}
+
+impl Store {
+    /// Opens the store at the absolute path `root`, and makes it when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] when a newer skua made it; [`StoreError::Make`] or [`StoreError::Read`].
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        Self::with_remover(root, Box::new(remove_tree))
+    }
+
+    /// As [`Store::open`], with another way to remove trees.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_remover(root: &Path, remove: Box<Remover>) -> Result<Self, StoreError> {
+        let version = root.join("version");
+        let found = match fs::read_to_string(&version) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                make(root).map_err(|e| StoreError::Make(root.to_owned(), e))?;
+                VERSION.to_string()
+            }
+            Err(e) => return Err(StoreError::Read(version, e)),
+            Ok(found) => found,
+        };
+        match found.trim_end().parse::<u32>() {
+            Ok(VERSION) => {}
+            Ok(version) => {
+                return Err(StoreError::Newer {
+                    path: root.to_owned(),
+                    version,
+                });
+            }
+            Err(_) => return Err(StoreError::Version(version)),
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                root: root.to_owned(),
+                leases: Mutex::default(),
+                remove,
+            }),
+        })
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// Where the signatures of a manifest are kept. It need not exist.
+    #[must_use]
+    pub fn evidence_dir(&self, manifest: &Digest) -> PathBuf {
+        self.path("evidence/sha256").join(manifest.hex())
+    }
+
+    /// Where partial downloads are kept.
+    #[must_use]
+    pub fn inbox(&self) -> PathBuf {
+        self.path("inbox")
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.inner.root.join(below)
+    }
+
+    /// Removes a directory that is no longer part of the store.
+    pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        (self.inner.remove)(path)
+    }
+
+    /// Takes a shared lock on an object for as long as this store is open. `false`: it was removed meanwhile.
+    fn lease(&self, object: File) -> io::Result<bool> {
+        // A read-only store on a file system without locks loses nothing: nobody removes anything from it.
+        match object.lock_shared() {
+            Err(e)
+                if e.kind() != io::ErrorKind::Unsupported
+                    && e.raw_os_error() != Some(rustix::io::Errno::NOLCK.raw_os_error()) =>
+            {
+                return Err(e);
+            }
+            _ => {}
+        }
+        if object.metadata()?.nlink() == 0 {
+            return Ok(false);
+        }
+        let mut leases = self
+            .inner
+            .leases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        leases.push(object);
+        Ok(true)
+    }
+
+    /// A fresh name in the inbox.
+    fn temporary(&self) -> PathBuf {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.inbox()
+            .join(format!("new-{}-{count}", std::process::id()))
+    }
+}
+
+/// Makes an empty store. The version is written last, by rename: a store without one is made again.
+fn make(root: &Path) -> io::Result<()> {
+    for below in [
+        "oci/blobs/sha256",
+        "evidence/sha256",
+        "refs",
+        "trees/sha256",
+        "inbox",
+    ] {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root.join(below))?;
+    }
+    let place = |name: &str, content: &str| {
+        let temporary = root
+            .join("inbox")
+            .join(format!("make-{}", std::process::id()));
+        fs::write(&temporary, content)?;
+        fs::rename(&temporary, root.join(name))
+    };
+    place("oci/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}")?;
+    if !root.join("oci/index.json").exists() {
+        place("oci/index.json", "{\"schemaVersion\":2,\"manifests\":[]}")?;
+    }
+    place("version", &format!("{VERSION}\n"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! `oci/blobs/sha256/<hex>`: manifests, configs, indexes; small, immutable, verified whenever they are read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, OFlags, RenameFlags};
+
+use super::{Store, StoreError};
+use crate::digest::Digest;
+
+impl Store {
+    /// Where a blob is.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path("oci/blobs/sha256").join(digest.hex())
+    }
+
+    /// Keeps `bytes`. What is there already stays, unless it is corrupt. The blob is leased.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        let path = self.blob_path(&digest);
+        let put = || {
+            while !self.keep_existing(&path, bytes)? && !self.place_blob(&path, bytes)? {}
+            Ok(())
+        };
+        put().map_err(|e| StoreError::Write(path.clone(), e))?;
+        Ok(digest)
+    }
+
+    /// Reads a blob of at most `limit` bytes and checks its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`], [`StoreError::TooLarge`], [`StoreError::Corrupt`] or [`StoreError::Read`].
+    pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        match open(&self.blob_path(digest)) {
+            Ok(mut file) => self.read_verified(&mut file, digest, limit),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::NoBlob(*digest)),
+            Err(e) => Err(StoreError::Read(self.blob_path(digest), e)),
+        }
+    }
+
+    /// As [`Store::read_blob`], and leases the blob. `None`: it is not there.
+    pub(super) fn lease_blob(
+        &self,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.blob_path(digest);
+        let mut file = match open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::Read(path, e)),
+        };
+        let bytes = self.read_verified(&mut file, digest, limit)?;
+        let kept = self.lease(file).map_err(|e| StoreError::Lock(path, e))?;
+        Ok(kept.then_some(bytes))
+    }
+
+    fn read_verified(
+        &self,
+        file: &mut File,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let bytes = read_at_most(file, limit)
+            .map_err(|e| StoreError::Read(self.blob_path(digest), e))?
+            .ok_or(StoreError::TooLarge(*digest, limit))?;
+        match Digest::of(&bytes) {
+            found if found == *digest => Ok(bytes),
+            found => Err(StoreError::Corrupt {
+                wanted: *digest,
+                found,
+            }),
+        }
+    }
+
+    /// Leases the blob at `path` when it holds `bytes`.
+    fn keep_existing(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let mut file = match open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        if read_at_most(&mut file, bytes.len() as u64)?.as_deref() != Some(bytes) {
+            fs::remove_file(path)?;
+            return Ok(false);
+        }
+        self.lease(file)
+    }
+
+    /// Writes a blob that is not there. `false`: another process was faster.
+    fn place_blob(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let (temporary, file) = self.write_temporary(bytes)?;
+        match rustix::fs::renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => {
+                fs::remove_file(&temporary)?;
+                return Ok(false);
+            }
+            Err(rustix::io::Errno::INVAL) => fs::rename(&temporary, path)?,
+            Err(e) => return Err(e.into()),
+        }
+        self.lease(file)
+    }
+
+    /// A file in the inbox, locked, with `bytes` on disk.
+    pub(super) fn write_temporary(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+        let path = self.temporary();
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        let written = file
+            .lock_shared()
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all());
+        match written {
+            Ok(()) => Ok((path, file)),
+            Err(e) => {
+                // The first error counts; what is left is removed by gc.
+                let _ = fs::remove_file(&path);
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Opens a regular file of the store: never through a link, never waiting for a fifo.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+}
+
+/// The content of a regular file of at most `limit` bytes; `None` when it has more.
+pub(super) fn read_at_most(file: &mut File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    if metadata.size() > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0) + 1);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}

@@ -1,0 +1,255 @@
+//! `trees/sha256/<diff id>/`: one unpacked layer. It is written in the inbox under a lock and renamed when it is on disk.
+//!
+//! ```text
+//! fs/          the layer
+//! meta.json    TreeMeta; its flock is the tree's lease
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::blob::{open, read_at_most};
+use super::{Store, StoreError};
+use crate::digest::Digest;
+
+/// Largest `meta.json`.
+const META_LIMIT: u64 = 4 << 20;
+
+/// What is known about an unpacked layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeMeta {
+    /// Digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// Digest of the blob it was unpacked from.
+    pub blob: Digest,
+    /// Size of that blob.
+    pub blob_size: u64,
+    /// Whose the files are on disk.
+    pub owners: Owners,
+    /// What was unpacked.
+    pub report: crate::unpack::LayerReport,
+}
+
+/// Whose the files of a tree are on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Owners {
+    /// The layer's id `n` is `base + n` on disk.
+    Range {
+        /// The id on disk of the layer's id 0.
+        base: u32,
+    },
+    /// As the caller's subordinate ids map them.
+    Subordinate,
+    /// Everything is the caller's; the layer's own ids are lost.
+    Squashed,
+}
+
+/// The answer to [`Store::begin_tree`].
+pub enum Begin {
+    /// The tree is there, complete, and leased.
+    Exists,
+    /// The caller has to write it.
+    Write(TreeWriter),
+}
+
+/// A tree that is being written, locked against all others. Dropped, it is removed.
+pub struct TreeWriter {
+    store: Store,
+    diff_id: Digest,
+    work: PathBuf,
+    fs: OwnedFd,
+    committed: bool,
+    _lock: File,
+}
+
+impl Store {
+    pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
+        self.path("trees/sha256").join(diff_id.hex())
+    }
+
+    /// Whether the tree of `diff_id` is there, complete. It is not leased.
+    #[must_use]
+    pub fn has_tree(&self, diff_id: &Digest) -> bool {
+        self.tree_path(diff_id).join("meta.json").exists()
+    }
+
+    /// `meta.json` of a tree.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] or [`StoreError::Record`].
+    pub fn tree_meta(&self, diff_id: &Digest) -> Result<TreeMeta, StoreError> {
+        let path = self.tree_path(diff_id).join("meta.json");
+        let bytes = open(&path)
+            .and_then(|mut file| read_at_most(&mut file, META_LIMIT))
+            .map_err(|e| StoreError::Read(path.clone(), e))?
+            .unwrap_or_default();
+        serde_json::from_slice(&bytes).map_err(|e| StoreError::Record(path, e))
+    }
+
+    /// Finds the tree of `diff_id`, or lets the caller write it. While another process writes it, this waits; when that
+    /// process dies, this takes over.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn begin_tree(&self, diff_id: &Digest) -> Result<Begin, StoreError> {
+        let work = self.inbox().join(format!("tree-{}", diff_id.hex()));
+        let begin = || loop {
+            if self.lease_tree(diff_id)? {
+                return Ok(Begin::Exists);
+            }
+            let Some(lock) = lock_directory(&work)? else {
+                continue;
+            };
+            if self.has_tree(diff_id) {
+                self.remove_dir(&work)?;
+                continue;
+            }
+            let fs = self.empty(&work)?;
+            return Ok(Begin::Write(TreeWriter {
+                store: self.clone(),
+                diff_id: *diff_id,
+                work: work.clone(),
+                fs,
+                committed: false,
+                _lock: lock,
+            }));
+        };
+        begin().map_err(|e: io::Error| StoreError::Write(work.clone(), e))
+    }
+
+    fn lease_tree(&self, diff_id: &Digest) -> io::Result<bool> {
+        match open(&self.tree_path(diff_id).join("meta.json")) {
+            Ok(meta) => self.lease(meta),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Removes what a dead process left in `work` and makes an empty `fs/`.
+    fn empty(&self, work: &Path) -> io::Result<OwnedFd> {
+        for entry in fs::read_dir(work)? {
+            self.remove_dir(&entry?.path())?;
+        }
+        let path = work.join("fs");
+        fs::DirBuilder::new().mode(0o755).create(&path)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fs = rustix::fs::openat(CWD, &path, flags, Mode::empty())?;
+        // A setgid bit or a default ACL of a directory above would change the modes of all that is made here.
+        match rustix::fs::fremovexattr(&fs, "system.posix_acl_default") {
+            Ok(()) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => {}
+            Err(e) => return Err(e.into()),
+        }
+        rustix::fs::fchmod(&fs, Mode::from_raw_mode(0o755))?;
+        Ok(fs)
+    }
+}
+
+impl TreeWriter {
+    /// The tree's root, empty at first.
+    #[must_use]
+    pub fn dir(&self) -> &OwnedFd {
+        &self.fs
+    }
+
+    /// Gives the empty root to `uid` and `gid`: to the id that is 0 in the user namespace which will write it.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<(), StoreError> {
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(uid),
+            rustix::fs::Gid::from_raw(gid),
+        );
+        rustix::fs::fchown(&self.fs, Some(uid), Some(gid))
+            .map_err(|e| StoreError::Write(self.work.join("fs"), e.into()))
+    }
+
+    /// Waits until the tree is on disk and makes it part of the store, leased.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the tree is then removed.
+    pub fn commit(self, meta: &TreeMeta) -> Result<(), StoreError> {
+        Self::commit_all(vec![(self, meta.clone())])
+    }
+
+    /// As [`TreeWriter::commit`] for several trees of one store, with one wait for the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; trees that were not committed are removed.
+    pub fn commit_all(trees: Vec<(Self, TreeMeta)>) -> Result<(), StoreError> {
+        let mut leases = Vec::with_capacity(trees.len());
+        for (tree, meta) in &trees {
+            let path = tree.work.join("meta.json");
+            leases.push(write_meta(&path, meta).map_err(|e| StoreError::Write(path, e))?);
+        }
+        if let Some((tree, _)) = trees.first() {
+            rustix::fs::syncfs(tree.fs.as_fd())
+                .map_err(|e| StoreError::Write(tree.work.clone(), e.into()))?;
+        }
+        for ((mut tree, _), lease) in trees.into_iter().zip(leases) {
+            let path = tree.store.tree_path(&tree.diff_id);
+            let failed = |e| StoreError::Write(path.clone(), e);
+            fs::rename(&tree.work, &path).map_err(failed)?;
+            tree.committed = true;
+            tree.store.lease(lease).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TreeWriter {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        if let Err(e) = self.store.remove_dir(&self.work) {
+            log::warn!("cannot remove {}: {e}; gc will", self.work.display());
+        }
+    }
+}
+
+/// Makes and locks a directory of the inbox. `None`: who held it before has moved or removed it.
+fn lock_directory(path: &Path) -> io::Result<Option<File>> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path);
+    let lock = match opened {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        lock => lock?,
+    };
+    lock.lock()?;
+    let ours = lock.metadata()?;
+    let same = match fs::symlink_metadata(path) {
+        Ok(found) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
+        Err(_) => false,
+    };
+    Ok(same.then_some(lock))
+}
+
+/// Writes `meta.json` with its lease held, before anybody can see it.
+fn write_meta(path: &Path, meta: &TreeMeta) -> io::Result<File> {
+    let bytes = serde_json::to_vec(meta)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.lock_shared()?;
+    file.write_all(&bytes)?;
+    Ok(file)
+}

@@ -1,0 +1,3 @@
+//! A layer's bytes become a tree.
+mod report;
+pub use report::LayerReport;

@@ -1,0 +1,51 @@
+//! What was found in a layer, for the record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What was found in a layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerReport {
+    /// Entries in the archive.
+    pub entries: u64,
+    /// Regular files made.
+    pub files: u64,
+    /// Bytes in those files.
+    pub file_bytes: u64,
+    /// Bytes of the uncompressed archive.
+    pub archive_bytes: u64,
+    /// Files of lower layers that are hidden.
+    pub whiteouts: u64,
+    /// Directories that hide those of lower layers.
+    pub opaques: u64,
+    /// The layer hides all lower layers.
+    pub opaque_root: bool,
+    /// Device nodes in the archive; none was made.
+    pub devices_skipped: u64,
+    /// The first of them.
+    pub devices: Vec<Device>,
+    /// Extended attributes that were not kept, and of how many entries.
+    pub xattrs_dropped: BTreeMap<String, u64>,
+    /// Directories that the archive uses without describing them; they belong to user 0 with mode 0755.
+    pub implied_directories: u64,
+    /// Owners that the archive names were not applied.
+    pub owners_squashed: bool,
+}
+
+/// A device node that was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its path in the layer, escaped.
+    pub path: String,
+    /// `c` or `b`.
+    pub kind: char,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
