@@ -5,6 +5,7 @@
 
 mod cosign;
 mod decision;
+mod edit;
 mod error;
 mod file;
 mod finding;
@@ -16,6 +17,7 @@ mod scope;
 mod subject;
 
 pub use decision::{Accepted, Reason, Refusal, Unsigned};
+pub use edit::Editor;
 pub use error::{TomlError, TrustError};
 pub use finding::{Failure, Finding, Outcome};
 pub use key::{Fingerprint, KeyError, MAX_KEY_TEXT, PublicKey};

@@ -66,6 +66,15 @@ pub enum TrustError {
     /// A key that cannot be used.
     #[error("unusable key in {}", .0.display())]
     Key(PathBuf, #[source] KeyError),
+    /// There is no layer that could be written.
+    #[error("no directory for trust policies is known")]
+    NoLayer,
+    /// A scope that was not written by `skua trust add`.
+    #[error("scope '{}' is in {}, which 'skua trust add' did not write", .0, .1.display())]
+    Elsewhere(String, PathBuf),
+    /// A scope that asks for no signatures.
+    #[error("scope '{}' in {} has another rule than \"signed\"", .0, .1.display())]
+    OtherRule(String, PathBuf),
     /// Keys that are the same key.
     #[error("scope in {} has only {} different keys for a threshold of {}", .0.display(), .1, .2)]
     FewKeys(PathBuf, usize, usize),
@@ -81,6 +90,9 @@ impl TrustError {
                 "copy it, or chown it to yourself or root: {}",
                 path.display()
             )),
+            Self::Elsewhere(_, file) | Self::OtherRule(_, file) => {
+                Some(format!("edit {}, or remove it there first", file.display()))
+            }
             Self::Twice { .. } => Some("take one of them out".to_owned()),
             _ => None,
         }

@@ -17,7 +17,7 @@ use super::scope::{File, Scope};
 use super::{TomlError, TrustError};
 
 /// The most bytes that a policy file may have.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_FILE: u64 = 1 << 20;
 /// The most files that a layer may have.
 const MAX_FILES: usize = 1024;
 

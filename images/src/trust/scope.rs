@@ -149,7 +149,7 @@ impl Signed {
     pub fn keys(&self, policy: &Path) -> Result<Vec<PublicKey>, TrustError> {
         let mut keys: Vec<PublicKey> = Vec::with_capacity(self.keys.len());
         for given in &self.keys {
-            let key = key(given, policy)?;
+            let key = written_key(given, policy)?;
             if keys
                 .iter()
                 .all(|known| known.fingerprint() != key.fingerprint())
@@ -169,7 +169,7 @@ impl Signed {
 }
 
 /// A key that a policy gives as text or as the absolute path of a file.
-fn key(given: &str, policy: &Path) -> Result<PublicKey, TrustError> {
+pub(super) fn written_key(given: &str, policy: &Path) -> Result<PublicKey, TrustError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |e| TrustError::Key(path, e)

@@ -1,0 +1,280 @@
+//! Changing a policy: the scopes that `skua trust add` keeps in the highest layer of `trust.d`, one file for each prefix.
+//!
+//! The file has the keys themselves in it, not their paths: what was checked when it was added is what is trusted.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File as OsFile, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::file::{self, Found};
+use super::key::{Fingerprint, PublicKey};
+use super::policy::{self, MAX_FILE, Policy};
+use super::scope::{Entry, File, RuleName, Scope, written_key};
+use super::{Prefix, Rule, TrustError};
+
+const HEADER: &str =
+    "# Written by 'skua trust add'. What is changed here counts from the next run on.\n";
+
+/// The scope of `skua trust add` for one prefix, locked against other writers until it is dropped.
+pub struct Editor {
+    prefix: Prefix,
+    path: PathBuf,
+    file: File,
+    index: usize,
+    /// Scopes of the same prefix in a lower layer, hidden by ours.
+    hides: Option<PathBuf>,
+    _lock: OsFile,
+}
+
+impl Editor {
+    /// Opens the scope of `prefix` in the last of `layers`, an empty one when there is none.
+    ///
+    /// # Errors
+    /// [`TrustError::Elsewhere`] when another file of the layer has it; the errors of reading policies.
+    pub fn open(layers: &[PathBuf], prefix: Prefix) -> Result<Self, TrustError> {
+        let directory = layers.last().ok_or(TrustError::NoLayer)?;
+        let failed = |e| TrustError::Write(directory.clone(), e);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(failed)?;
+        let lock = OsFile::open(directory).map_err(failed)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+
+        let path = directory.join(file_name(&prefix));
+        let policy = Policy::load(layers)?;
+        let other = policy
+            .scopes()
+            .find(|scope| scope.prefix == prefix && scope.file != path);
+        if let Some(scope) = other.filter(|scope| scope.file.parent() == Some(directory)) {
+            return Err(TrustError::Elsewhere(
+                prefix.to_string(),
+                scope.file.clone(),
+            ));
+        }
+        let hides = other.map(|scope| scope.file.clone());
+        let file = match file::read(&path, MAX_FILE) {
+            Ok(Found::Text(text)) => policy::parse(&text, &path)?,
+            Ok(Found::Mask) => File::default(),
+            Err(TrustError::Read(_, e)) if e.kind() == io::ErrorKind::NotFound => File::default(),
+            Err(e) => return Err(e),
+        };
+        let ours = |entry: &Entry| Prefix::parse(&entry.prefix).is_ok_and(|p| p == prefix);
+        let index = file.scope.iter().position(ours).unwrap_or(file.scope.len());
+        Ok(Self {
+            prefix,
+            path,
+            file,
+            index,
+            hides,
+            _lock: lock,
+        })
+    }
+
+    /// The file that is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of a lower layer with a scope of this prefix, which ours hides as long as it exists.
+    #[must_use]
+    pub fn hides(&self) -> Option<&Path> {
+        self.hides.as_deref()
+    }
+
+    /// The keys of the scope.
+    ///
+    /// # Errors
+    /// [`TrustError`] when one of them is unusable.
+    pub fn keys(&self) -> Result<Vec<PublicKey>, TrustError> {
+        match self.file.scope.get(self.index) {
+            Some(entry) => entry
+                .keys
+                .iter()
+                .map(|key| written_key(key, &self.path))
+                .collect(),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Adds keys that are not there, and sets what is given.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the scope has another rule than `signed` or would make no sense.
+    pub fn add(
+        &mut self,
+        keys: &[PublicKey],
+        threshold: Option<usize>,
+        signed_as: Option<&Prefix>,
+    ) -> Result<(), TrustError> {
+        let known: Vec<Fingerprint> = self.keys()?.iter().map(PublicKey::fingerprint).collect();
+        if self.index == self.file.scope.len() {
+            self.file.scope.push(Entry {
+                prefix: self.prefix.to_string(),
+                rule: RuleName::Signed,
+                signed_as: None,
+                threshold: None,
+                keys: Vec::new(),
+            });
+        }
+        let entry = &mut self.file.scope[self.index];
+        if entry.rule != RuleName::Signed {
+            return Err(TrustError::OtherRule(
+                self.prefix.to_string(),
+                self.path.clone(),
+            ));
+        }
+        for key in keys {
+            let text = key.to_text();
+            if !known.contains(&key.fingerprint()) && !entry.keys.contains(&text) {
+                entry.keys.push(text);
+            }
+        }
+        entry.threshold = threshold.or(entry.threshold);
+        entry.signed_as = signed_as.map(Prefix::to_string).or(entry.signed_as.take());
+        self.save()
+    }
+
+    /// Takes keys out, and the scope with the last one.
+    ///
+    /// # Errors
+    /// [`TrustError`] when fewer keys would be left than the threshold asks for.
+    pub fn remove(&mut self, keys: &[Fingerprint]) -> Result<(), TrustError> {
+        let path = self.path.clone();
+        let Some(entry) = self.file.scope.get_mut(self.index) else {
+            return Ok(());
+        };
+        entry.keys.retain(|key| {
+            written_key(key, &path).map_or(true, |key| !keys.contains(&key.fingerprint()))
+        });
+        if entry.keys.is_empty() {
+            return self.remove_scope();
+        }
+        self.save()
+    }
+
+    /// Takes the whole scope out.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the file cannot be written or removed.
+    pub fn remove_scope(&mut self) -> Result<(), TrustError> {
+        if self.index < self.file.scope.len() {
+            self.file.scope.remove(self.index);
+        }
+        if self.file.scope.is_empty() {
+            return fs::remove_file(&self.path)
+                .map_err(|e| TrustError::Write(self.path.clone(), e));
+        }
+        self.save()
+    }
+
+    /// Whether the file has a scope of this prefix.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.index < self.file.scope.len()
+    }
+
+    /// Writes the file, after it was read back and found to say a policy: a bad file would stop every run.
+    fn save(&self) -> Result<(), TrustError> {
+        let text = self.text();
+        for entry in policy::parse(&text, &self.path)?.scope {
+            if let Rule::Signed(signed) = Scope::new(entry, &self.path)?.rule {
+                signed.keys(&self.path)?;
+            }
+        }
+        replace(&self.path, text.as_bytes()).map_err(|e| TrustError::Write(self.path.clone(), e))
+    }
+
+    fn text(&self) -> String {
+        let mut text = HEADER.to_owned();
+        for entry in &self.file.scope {
+            // Writing to a String cannot fail.
+            let _ = self.write_entry(&mut text, entry);
+        }
+        text
+    }
+
+    fn write_entry(&self, text: &mut String, entry: &Entry) -> std::fmt::Result {
+        let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
+        let rule = match entry.rule {
+            RuleName::Signed => "signed",
+            RuleName::DigestPinned => "digest-pinned",
+            RuleName::Reject => "reject",
+            RuleName::InsecureAcceptAnything => "insecure-accept-anything",
+        };
+        write!(
+            text,
+            "\n[[scope]]\nprefix = {}\nrule = \"{rule}\"\n",
+            quoted(&entry.prefix)
+        )?;
+        if let Some(signed_as) = &entry.signed_as {
+            writeln!(text, "signed-as = {}", quoted(signed_as))?;
+        }
+        if let Some(threshold) = entry.threshold {
+            writeln!(text, "threshold = {threshold}")?;
+        }
+        if entry.keys.is_empty() {
+            return Ok(());
+        }
+        text.push_str("keys = [\n");
+        for given in &entry.keys {
+            match written_key(given, &self.path) {
+                Ok(key) if !given.starts_with('/') => {
+                    let inline = key.to_text();
+                    let fence = if inline.contains('\n') {
+                        "\"\"\"\n"
+                    } else {
+                        "\""
+                    };
+                    let end = fence.trim_end();
+                    writeln!(text, "    # {} {}", key.kind(), key.fingerprint())?;
+                    writeln!(text, "    {fence}{inline}{end},")?;
+                }
+                _ => writeln!(text, "    {},", quoted(given))?,
+            }
+        }
+        text.push_str("]\n");
+        Ok(())
+    }
+}
+
+/// A file name for a prefix, no two the same: what is not plain is written as `%XX`, `/` as `+`.
+fn file_name(prefix: &Prefix) -> OsString {
+    let mut name = String::new();
+    for byte in prefix.as_str().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b':' => {
+                name.push(char::from(byte));
+            }
+            b'/' => name.push('+'),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    if name.len() > 200 {
+        name = format!("{}%", crate::digest::Digest::of(name.as_bytes()).hex());
+    }
+    OsString::from(format!("{name}.toml"))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("toml-new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
