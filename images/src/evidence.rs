@@ -6,7 +6,6 @@
 //!     <id>.payload    the simple-signing document that it signs
 //!     <id>.minisig    a minisign signature file over the manifest
 //!     <id>.sig        a bare signature over the manifest, binary or base64
-//!     <id>.index      an index that lists the manifest: signatures may name it instead
 //! ```
 //!
 //! `<id>` is the beginning of the SHA-256 of the item, so that adding the same item twice changes nothing. Files of other names
@@ -26,8 +25,6 @@ use crate::digest::Digest;
 pub const MAX_ITEMS: usize = 32;
 /// The most bytes of a simple-signing document, a signature or a signature file.
 pub const MAX_ITEM: usize = 64 << 10;
-/// The most bytes of an index.
-pub const MAX_INDEX: usize = 4 << 20;
 
 /// One proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +40,6 @@ pub enum Item {
     Minisign(Vec<u8>),
     /// A signature over the manifest and nothing else: ed25519 of 64 bytes or ECDSA in DER, binary or base64.
     Bare(Vec<u8>),
-    /// An index that lists the manifest, or that lists an index that does.
-    Index(Vec<u8>),
 }
 
 /// What went wrong with evidence.
@@ -74,7 +69,7 @@ impl Item {
     /// [`EvidenceError`] when it cannot be read or is no signature.
     pub fn load_detached(path: &Path) -> Result<Self, EvidenceError> {
         let read = |e| EvidenceError::Read(path.to_owned(), e);
-        let bytes = bounded(File::open(path).map_err(read)?, MAX_ITEM).map_err(read)?;
+        let bytes = bounded(File::open(path).map_err(read)?).map_err(read)?;
         if bytes.starts_with(b"untrusted comment:") {
             return Ok(Self::Minisign(bytes));
         }
@@ -85,15 +80,14 @@ impl Item {
     }
 
     fn check_size(&self) -> Result<(), EvidenceError> {
-        let (limit, sizes) = match self {
-            Self::Cosign { payload, signature } => (MAX_ITEM, [payload.len(), signature.len()]),
-            Self::Minisign(file) | Self::Bare(file) => (MAX_ITEM, [file.len(), 0]),
-            Self::Index(index) => (MAX_INDEX, [index.len(), 0]),
+        let longest = match self {
+            Self::Cosign { payload, signature } => payload.len().max(signature.len()),
+            Self::Minisign(file) | Self::Bare(file) => file.len(),
         };
-        match sizes.into_iter().find(|size| *size > limit) {
-            Some(size) => Err(EvidenceError::TooLarge(size, limit)),
-            None => Ok(()),
+        if longest > MAX_ITEM {
+            return Err(EvidenceError::TooLarge(longest, MAX_ITEM));
         }
+        Ok(())
     }
 
     /// The files that hold the item, in the order of writing: only the last one makes it count.
@@ -112,7 +106,6 @@ impl Item {
             }
             Self::Minisign(file) => vec![(named(file, "minisig"), file)],
             Self::Bare(file) => vec![(named(file, "sig"), file)],
-            Self::Index(index) => vec![(named(index, "index"), index)],
         }
     }
 
@@ -122,7 +115,6 @@ impl Item {
             Self::Cosign { .. } => "cosign signature",
             Self::Minisign(_) => "minisign signature",
             Self::Bare(_) => "bare signature",
-            Self::Index(_) => "index",
         };
         let name = self.files().pop().map(|(name, _)| name).unwrap_or_default();
         format!("{kind} {}", name.get(..8).unwrap_or_default())
@@ -154,6 +146,7 @@ fn is_der(bytes: &[u8]) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     items: Vec<Item>,
+    indexes: Vec<Digest>,
 }
 
 impl Evidence {
@@ -205,7 +198,7 @@ impl Evidence {
         let write = |e| EvidenceError::Write(directory.to_owned(), e);
         DirBuilder::new()
             .recursive(true)
-            .mode(0o700)
+            .mode(0o755)
             .create(directory)
             .map_err(write)?;
         for (name, bytes) in self.items.iter().flat_map(Item::files) {
@@ -215,6 +208,17 @@ impl Evidence {
         Ok(())
     }
 
+    /// Says that the index with this digest lists the image's manifest, as the store has verified: multi-platform images
+    /// are signed by their index, whose digest covers those of its manifests.
+    pub fn add_index(&mut self, index: Digest) {
+        self.indexes.push(index);
+    }
+
+    /// The indexes that list the manifest.
+    pub(crate) fn indexes(&self) -> &[Digest] {
+        &self.indexes
+    }
+
     /// The items.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
@@ -222,9 +226,9 @@ impl Evidence {
 }
 
 fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError> {
-    let read = |name: &str, limit| {
+    let read = |name: &str| {
         let path = directory.join(name);
-        let bytes = File::open(&path).and_then(|file| bounded(file, limit));
+        let bytes = File::open(&path).and_then(bounded);
         bytes.map_err(|e| EvidenceError::Read(path, e))
     };
     let Some((id, extension)) = name.split_once('.') else {
@@ -232,20 +236,19 @@ fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError
     };
     Ok(match extension {
         "cosign" => Some(Item::Cosign {
-            payload: read(&format!("{id}.payload"), MAX_ITEM)?,
-            signature: read(name, MAX_ITEM)?,
+            payload: read(&format!("{id}.payload"))?,
+            signature: read(name)?,
         }),
-        "minisig" => Some(Item::Minisign(read(name, MAX_ITEM)?)),
-        "sig" => Some(Item::Bare(read(name, MAX_ITEM)?)),
-        "index" => Some(Item::Index(read(name, MAX_INDEX)?)),
+        "minisig" => Some(Item::Minisign(read(name)?)),
+        "sig" => Some(Item::Bare(read(name)?)),
         _ => None,
     })
 }
 
-/// Reads up to one byte more than `limit`, so that what is too long is seen to be.
-fn bounded(file: File, limit: usize) -> io::Result<Vec<u8>> {
+/// Reads up to one byte more than an item may have, so that what is too long is seen to be.
+fn bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_ITEM as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

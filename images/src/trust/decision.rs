@@ -127,7 +127,7 @@ impl Policy {
         };
         let keys = signed.keys(&scope.file).map_err(Reason::Keys)?;
         let repository = repository_of(scope, signed, identity);
-        let subject = Subject::new(name, repository, *digest, manifest, evidence);
+        let subject = Subject::new(name, repository, *digest, manifest, evidence.indexes());
         let threshold = signed.threshold;
         match enough(&keys, &subject, evidence, threshold) {
             Ok(keys) => Ok(Accepted::Signed {
@@ -164,7 +164,7 @@ impl Policy {
         };
         let keys = signed.keys(&scope.file)?;
         let repository = repository_of(scope, signed, &identity);
-        let subject = Subject::new(name, repository, *digest, manifest, evidence);
+        let subject = Subject::new(name, repository, *digest, manifest, evidence.indexes());
         Ok(evidence
             .items()
             .map(|item| found(item, judge(item, &keys, &subject)))

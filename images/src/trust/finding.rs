@@ -30,8 +30,6 @@ pub enum Outcome {
         /// What the signer added, signed too, escaped for printing.
         comment: Option<String>,
     },
-    /// That the image is a part of the index with this digest.
-    Listed(Digest),
     /// Nothing.
     Failed(Failure),
 }
@@ -79,9 +77,6 @@ pub enum Failure {
         /// What was asked for.
         wanted: String,
     },
-    /// An index that has nothing to do with the image.
-    #[error("does not list this image")]
-    NotListed,
 }
 
 fn joined(error: &JsonError) -> String {
@@ -97,15 +92,6 @@ pub(super) fn judge(item: &Item, keys: &[PublicKey], subject: &Subject<'_>) -> O
         Item::Cosign { payload, signature } => by_cosign(payload, signature, keys, subject),
         Item::Minisign(file) => by_minisign(file, keys, subject),
         Item::Bare(file) => by_bare(file, keys, subject).map(verified),
-        Item::Index(index) => {
-            let digest = Digest::of(index);
-            let listed = subject.has_digest(&digest);
-            if listed {
-                Ok(Outcome::Listed(digest))
-            } else {
-                Err(Failure::NotListed)
-            }
-        }
     };
     judged.unwrap_or_else(Outcome::Failed)
 }
