@@ -23,9 +23,19 @@ struct Versioned {
 /// # Errors
 /// [`Error::Read`], [`Error::TooLarge`], [`Error::Parse`] or [`Error::Newer`].
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let file = File::open(path).map_err(|e| Error::Read(path.to_owned(), e))?;
+    load_from(file, path)
+}
+
+/// Loads what a reader gives, for a stage that opens files below a descriptor; `path` only names it in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from<T: DeserializeOwned>(source: impl Read, path: &Path) -> Result<T, Error> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+    source
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
         .map_err(|e| Error::Read(path.to_owned(), e))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(Error::TooLarge(path.to_owned()));
@@ -57,7 +67,15 @@ pub fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    File::create(path)?.write_all(&to_bytes(value)?)
+}
+
+/// The bytes that [`save`] writes, for a stage that writes files below a descriptor.
+///
+/// # Errors
+/// When `value` has no JSON form.
+pub fn to_bytes<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
-    File::create(path)?.write_all(&bytes)
+    Ok(bytes)
 }

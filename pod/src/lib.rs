@@ -16,7 +16,7 @@ mod status;
 pub use app_file::{AppFile, CapabilitySets, MountCheck};
 pub use capability::Capability;
 pub use error::Error;
-pub use file::{MAX_FILE, load, save};
+pub use file::{MAX_FILE, load, load_from, save, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{DataDir, LOCK_FD_VARIABLE, PodDir};
 pub use lifecycle::{Locked, Pod, State};

@@ -1,2 +1,46 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! skua-stage2: pid 1 of a pod; starts, confines, reaps and records the apps.
+
+mod app;
+mod arguments;
+mod capability;
+mod confine;
+mod directory;
+mod error;
+mod exec;
+mod ids;
+mod limits;
+mod nest;
+mod reap;
+mod root;
+mod run;
+mod status;
+mod stdio;
+mod stop;
+mod sys;
+mod user;
+mod verify;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use error::Error;
+
+/// The exit status when skua itself failed.
+const FAILED: u8 = 254;
+
+fn main() -> ExitCode {
+    match life() {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            error::print(&error);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn life() -> Result<u8, Error> {
+    match arguments::parse(std::env::args_os().skip(1))? {
+        Arguments::Run(arguments) => run::run(arguments),
+        Arguments::Enter(arguments) => match run::enter(arguments)? {},
+    }
+}

@@ -1,0 +1,148 @@
+//! From the file of an app to the app: everything between `fork` and `exec`.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, Pid, pipe2};
+use pod::{AppFile, AppName};
+
+use crate::error::Error;
+use crate::{confine, directory, error, exec, limits, root, stdio, sys, user};
+
+/// An app as stage1 wrote it, complete in memory: nothing is read from outside its root after its start.
+pub(crate) struct App {
+    /// `app.json`.
+    pub(crate) file: AppFile,
+    /// The seccomp program it names.
+    pub(crate) filter: Option<Vec<libc::sock_filter>>,
+}
+
+/// An app that has been started.
+pub(crate) struct Started {
+    /// Its process.
+    pub(crate) pid: Pid,
+    /// Says why it could not be executed; says nothing when it was.
+    report: File,
+}
+
+impl App {
+    /// Loads and checks what stage1 wrote.
+    pub(crate) fn load(apps: &OwnedFd, name: &AppName) -> Result<Self, Error> {
+        let path = Path::new(name.as_str()).join("app.json");
+        let source = open(apps, name, &path)?;
+        let file: AppFile = pod::load_from(source, &path).map_err(Error::Contract)?;
+        if file.version > pod::CONTRACT_VERSION {
+            return Err(Error::Contract(pod::Error::Newer(path, file.version)));
+        }
+        if file.name != *name {
+            return Err(Error::WrongName(name.clone(), file.name));
+        }
+        if file.argv.is_empty() {
+            return Err(Error::Empty(name.clone(), "program"));
+        }
+        let filter = match &file.seccomp {
+            Some(beside) => Some(filter(apps, name, beside)?),
+            None => None,
+        };
+        Ok(Self { file, filter })
+    }
+
+    /// Starts the app in a child of its own.
+    pub(crate) fn start(&self) -> Result<Started, Error> {
+        let failed = |e| Error::Fork(self.file.name.clone(), e);
+        let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(failed)?;
+        match sys::fork().map_err(failed)? {
+            ForkResult::Parent { child } => Ok(Started {
+                pid: child,
+                report: File::from(report),
+            }),
+            ForkResult::Child => self.child(tell),
+        }
+    }
+
+    /// The child: becomes the app, or tells pid 1 why not. One descriptor but the standard ones is left to it.
+    fn child(&self, tell: OwnedFd) -> ! {
+        let mut told = None;
+        let error = match sys::move_to(tell, 3).and_then(|tell| {
+            told = Some(File::from(tell));
+            sys::close_from(4)
+        }) {
+            Ok(()) => match self.become_app() {
+                Ok(never) => match never {},
+                Err(error) => error,
+            },
+            Err(errno) => Error::Harden("close inherited descriptors", errno),
+        };
+        if let Some(mut tell) = told {
+            // When even this fails, the exit status alone says that it was us.
+            let _ = tell.write_all(error::joined(&error).as_bytes());
+        }
+        std::process::exit(crate::FAILED.into())
+    }
+
+    /// One app, in stage2's child or in `enter`. Ends in exec or in an error, never in a return.
+    pub(crate) fn become_app(&self) -> Result<Infallible, Error> {
+        let app = &self.file;
+        let root = root::enter(app)?;
+        stdio::attach(app, &root)?;
+        limits::set(app)?;
+        directory::enter(app, &root)?;
+        let user = user::resolve(app, &root)?;
+        let confined = confine::to(app, self.filter.as_deref(), &root, user)?;
+        exec::app(app, &root, &confined)
+    }
+}
+
+impl Started {
+    /// Why the app was never executed; only to be asked when its process has ended.
+    pub(crate) fn failure(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        // Nothing written and nobody left to write: the end of file, so exec closed the other end.
+        let _ = (&mut self.report).take(4096).read_to_end(&mut bytes);
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn open(apps: &OwnedFd, name: &AppName, path: &Path) -> Result<File, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    openat(apps, path, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|e| Error::OpenApp(name.clone(), e))
+}
+
+/// Reads a seccomp program: `struct sock_filter`s in native byte order.
+fn filter(apps: &OwnedFd, name: &AppName, file: &str) -> Result<Vec<libc::sock_filter>, Error> {
+    let invalid = |problem| Error::Filter(name.clone(), problem);
+    if file.contains('/') {
+        return Err(invalid("is not beside its file"));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::from(libc::BPF_MAXINSNS as u32) * 8;
+    open(apps, name, &Path::new(name.as_str()).join(file))?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|_| invalid("cannot be read"))?;
+    if bytes.len() as u64 > limit {
+        return Err(invalid("is longer than 4096 instructions"));
+    }
+    let (instructions, rest) = bytes.as_chunks::<8>();
+    if instructions.is_empty() || !rest.is_empty() {
+        return Err(invalid("is not a list of instructions"));
+    }
+    Ok(instructions
+        .iter()
+        .map(
+            |&[code0, code1, jt, jf, k0, k1, k2, k3]| libc::sock_filter {
+                code: u16::from_ne_bytes([code0, code1]),
+                jt,
+                jf,
+                k: u32::from_ne_bytes([k0, k1, k2, k3]),
+            },
+        )
+        .collect())
+}

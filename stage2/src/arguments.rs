@@ -1,0 +1,164 @@
+//! What stage1 typed: see crate `pod`, "How stage2 is called".
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+
+use pod::AppName;
+
+use crate::error::Error;
+use crate::sys;
+
+/// One of the two ways to be called.
+pub(crate) enum Arguments {
+    /// As pid 1 of a pod.
+    Run(Run),
+    /// As one further program of a pod.
+    Enter(Enter),
+}
+
+/// `run`.
+pub(crate) struct Run {
+    /// `apps/`.
+    pub(crate) apps: OwnedFd,
+    /// `status/`.
+    pub(crate) status: OwnedFd,
+    /// Readable or hung up when the keeper is gone.
+    pub(crate) keeper: OwnedFd,
+    /// Seconds from the stop signal to SIGKILL.
+    pub(crate) stop_timeout: u32,
+    /// The apps, in order; at least one.
+    pub(crate) names: Vec<AppName>,
+}
+
+/// `enter`.
+pub(crate) struct Enter {
+    /// `apps/`.
+    pub(crate) apps: OwnedFd,
+    /// The app whose confinement the program gets.
+    pub(crate) name: AppName,
+    /// A terminal is on the standard streams.
+    pub(crate) terminal: bool,
+    /// The program and its arguments; not empty.
+    pub(crate) argv: Vec<String>,
+}
+
+/// What has been seen so far, for either of the two.
+#[derive(Default)]
+struct Seen {
+    apps: Option<OwnedFd>,
+    status: Option<OwnedFd>,
+    keeper: Option<OwnedFd>,
+    stop_timeout: Option<u32>,
+    app: Option<AppName>,
+    terminal: bool,
+    rest: Vec<String>,
+}
+
+/// Parses the arguments after the program's name.
+pub(crate) fn parse(given: impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
+    let mut given = given.map(text);
+    let entrypoint = given.next().transpose()?.unwrap_or_default();
+    let seen = read(given)?;
+    match entrypoint.as_str() {
+        "run" => run(seen),
+        "enter" => enter(seen),
+        _ => Err(Error::Arguments(
+            "the first argument is not 'run' or 'enter'",
+        )),
+    }
+}
+
+fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, Error> {
+    let mut seen = Seen::default();
+    while let Some(word) = given.next().transpose()? {
+        let mut value = || {
+            given
+                .next()
+                .transpose()?
+                .ok_or(Error::Arguments("an option lacks its value"))
+        };
+        match word.as_str() {
+            "--apps-fd" => seen.apps = Some(descriptor(&value()?)?),
+            "--status-fd" => seen.status = Some(descriptor(&value()?)?),
+            "--keeper-fd" => seen.keeper = Some(descriptor(&value()?)?),
+            "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
+            "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
+            "--terminal" => seen.terminal = true,
+            "--" => {
+                seen.rest = given.collect::<Result<_, _>>()?;
+                break;
+            }
+            option if option.starts_with('-') => {
+                return Err(Error::Arguments("unknown option"));
+            }
+            _ => seen.rest.push(word),
+        }
+    }
+    Ok(seen)
+}
+
+fn run(seen: Seen) -> Result<Arguments, Error> {
+    let names = seen
+        .rest
+        .iter()
+        .map(|name| AppName::parse(name).map_err(Error::Contract))
+        .collect::<Result<Vec<_>, _>>()?;
+    match seen {
+        Seen {
+            apps: Some(apps),
+            status: Some(status),
+            keeper: Some(keeper),
+            stop_timeout: Some(stop_timeout),
+            app: None,
+            terminal: false,
+            ..
+        } if !names.is_empty() => Ok(Arguments::Run(Run {
+            apps,
+            status,
+            keeper,
+            stop_timeout,
+            names,
+        })),
+        _ => Err(Error::Arguments(
+            "'run' needs --apps-fd, --status-fd, --keeper-fd, --stop-timeout and the names of apps",
+        )),
+    }
+}
+
+fn enter(seen: Seen) -> Result<Arguments, Error> {
+    match seen {
+        Seen {
+            apps: Some(apps),
+            app: Some(name),
+            status: None,
+            keeper: None,
+            stop_timeout: None,
+            terminal,
+            rest: argv,
+        } if !argv.is_empty() => Ok(Arguments::Enter(Enter {
+            apps,
+            name,
+            terminal,
+            argv,
+        })),
+        _ => Err(Error::Arguments(
+            "'enter' needs --apps-fd, --app and, after --, a program",
+        )),
+    }
+}
+
+fn text(word: OsString) -> Result<String, Error> {
+    String::from_utf8(word.into_vec()).map_err(|_| Error::Arguments("an argument is not UTF-8"))
+}
+
+fn number(word: &str) -> Result<u32, Error> {
+    word.parse()
+        .map_err(|_| Error::Arguments("a number was expected"))
+}
+
+/// Takes over an inherited descriptor, once.
+fn descriptor(word: &str) -> Result<OwnedFd, Error> {
+    let number = number(word)?;
+    sys::inherited(number).map_err(|e| Error::Descriptor(number, e))
+}

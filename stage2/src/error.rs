@@ -1,0 +1,305 @@
+//! What can go wrong in stage2: one variant per step, with the thing it was about; printed once, by `main`.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io::{self, Write};
+
+use nix::errno::Errno;
+use pod::AppName;
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) enum Error {
+    Arguments(&'static str),
+    Descriptor(u32, Errno),
+    Contract(pod::Error),
+    Harden(&'static str, Errno),
+    KeeperGone,
+    OpenApp(AppName, Errno),
+    WrongName(AppName, AppName),
+    Empty(AppName, &'static str),
+    Nul(&'static str),
+    Filter(AppName, &'static str),
+    Fork(AppName, Errno),
+    Enter(AppName, Box<Error>),
+    Reported(AppName, String),
+    UnshareMounts(Errno),
+    OpenRoot(String, Errno),
+    PivotRoot(String, Errno),
+    Stdin(Errno),
+    NotNullDevice,
+    Session(Errno),
+    ControllingTerminal(Errno),
+    UnknownLimit(String),
+    Limit(String, Errno),
+    WorkingDirectory(String, Errno),
+    OutsideRoot(String),
+    Users(&'static str, Errno),
+    UsersFile(&'static str, &'static str),
+    UnknownUser(String),
+    UnknownGroup(String),
+    Number(String),
+    Entry(&'static str, String),
+    TooManyGroups(usize),
+    NotMapped(&'static str, u32),
+    GroupsOfOne,
+    Nest(&'static str, Errno),
+    Bounding(u8, Errno),
+    Credentials(&'static str, Errno),
+    Capabilities(Errno),
+    Ambient(u8, Errno),
+    NoNewPrivileges(Errno),
+    Keyring(Errno),
+    Scope(landlock::RulesetError),
+    ScopeMissing,
+    InstallFilter(Errno),
+    Proc(&'static str, Errno),
+    NotProc,
+    ReadBack(&'static str),
+    Differs {
+        what: String,
+        planned: String,
+        found: String,
+    },
+    Exec(String, Errno),
+    NotFound(String),
+    Wait(Errno),
+    Signal(AppName, Errno),
+    Status(AppName, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(problem) => write!(f, "wrong arguments: {problem}"),
+            Self::Descriptor(number, _) => write!(f, "cannot use descriptor {number}"),
+            Self::Contract(error) => write!(f, "{error}"),
+            Self::Harden(what, _) => write!(f, "cannot {what}"),
+            Self::KeeperGone => f.write_str("the keeper of this pod has ended"),
+            Self::OpenApp(name, _) => write!(f, "cannot open the files of app {name}"),
+            Self::WrongName(wanted, found) => {
+                write!(f, "the file of app {wanted} is that of app {found}")
+            }
+            Self::Empty(name, what) => write!(f, "app {name} has no {what}"),
+            Self::Nul(what) => write!(f, "a NUL byte in {what}"),
+            Self::Filter(name, problem) => write!(f, "the seccomp filter of app {name} {problem}"),
+            Self::Fork(name, _) => write!(f, "cannot fork for app {name}"),
+            Self::Enter(name, _) => write!(f, "cannot enter app {name}"),
+            Self::Reported(name, _) => write!(f, "cannot start app {name}"),
+            other => other.step(f),
+        }
+    }
+}
+
+impl Error {
+    /// The steps of one app's start.
+    fn step(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnshareMounts(_) => f.write_str("cannot make a mount namespace"),
+            Self::OpenRoot(path, _) => write!(f, "cannot open its root {path}"),
+            Self::PivotRoot(path, _) => write!(f, "cannot make {path} its root"),
+            Self::Stdin(_) => f.write_str("cannot open /dev/null as its standard input"),
+            Self::NotNullDevice => f.write_str("/dev/null of its root is not the null device"),
+            Self::Session(_) => f.write_str("cannot make a session"),
+            Self::ControllingTerminal(_) => {
+                f.write_str("cannot make standard input its controlling terminal")
+            }
+            Self::UnknownLimit(name) => {
+                write!(f, "unknown resource limit '{}'", name.escape_debug())
+            }
+            Self::Limit(name, _) => write!(f, "cannot set resource limit {name}"),
+            Self::WorkingDirectory(path, _) => write!(
+                f,
+                "cannot enter working directory '{}'",
+                path.escape_debug()
+            ),
+            Self::OutsideRoot(path) => write!(
+                f,
+                "working directory '{}' is not inside its root",
+                path.escape_debug()
+            ),
+            other => other.user(f),
+        }
+    }
+
+    /// What concerns users and groups.
+    fn user(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Users(file, _) => write!(f, "cannot read {file} of the image"),
+            Self::UsersFile(file, problem) => write!(f, "{file} of the image {problem}"),
+            Self::UnknownUser(name) => write!(
+                f,
+                "no user '{}' in /etc/passwd of the image",
+                name.escape_debug()
+            ),
+            Self::UnknownGroup(name) => write!(
+                f,
+                "no group '{}' in /etc/group of the image",
+                name.escape_debug()
+            ),
+            Self::Number(given) => {
+                write!(f, "'{}' is not an id below 2147483648", given.escape_debug())
+            }
+            Self::Entry(file, name) => write!(
+                f,
+                "the entry of '{}' in {file} of the image has no valid id",
+                name.escape_debug()
+            ),
+            Self::TooManyGroups(count) => write!(
+                f,
+                "the user is in {count} groups, more than the {} that are allowed",
+                crate::user::MAX_GROUPS
+            ),
+            Self::NotMapped(kind, id) => write!(f, "{kind} {id} is not in the id map of the pod"),
+            Self::GroupsOfOne => f.write_str(
+                "supplementary groups need an id map of more than one id: add the caller to /etc/subuid and /etc/subgid",
+            ),
+            other => other.confinement(f),
+        }
+    }
+
+    /// What concerns confinement and exec.
+    fn confinement(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nest(what, _) => write!(f, "cannot {what} of its own user namespace"),
+            Self::Bounding(number, _) => {
+                write!(f, "cannot drop capability {number} from the bounding set")
+            }
+            Self::Credentials(what, _) => write!(f, "cannot set its {what}"),
+            Self::Capabilities(_) => f.write_str("cannot set its capabilities"),
+            Self::Ambient(number, _) => write!(f, "cannot raise capability {number} as ambient"),
+            Self::NoNewPrivileges(_) => f.write_str("cannot set no_new_privs"),
+            Self::Keyring(_) => f.write_str("cannot make a session keyring"),
+            Self::Scope(_) => f.write_str("cannot scope abstract sockets with Landlock"),
+            Self::ScopeMissing => f.write_str(
+                "cannot scope abstract sockets: the kernel's Landlock is older than ABI 6 (Linux 6.12)",
+            ),
+            Self::InstallFilter(_) => f.write_str("cannot install its seccomp filter"),
+            Self::Proc(file, _) => write!(f, "cannot read {file} of its root"),
+            Self::NotProc => f.write_str("/proc of its root is not a proc file system"),
+            Self::ReadBack(what) => write!(f, "/proc does not say its {what}"),
+            Self::Differs {
+                what,
+                planned,
+                found,
+            } => write!(
+                f,
+                "it is not confined as planned: {what} is {found} instead of {planned}"
+            ),
+            Self::Exec(program, _) => write!(f, "cannot execute '{}'", program.escape_debug()),
+            Self::NotFound(program) => write!(
+                f,
+                "no program '{}' in the absolute directories of its PATH",
+                program.escape_debug()
+            ),
+            Self::Wait(_) => f.write_str("cannot wait for signals"),
+            Self::Signal(name, _) => write!(f, "cannot signal app {name}"),
+            Self::Status(name, _) => write!(f, "cannot write the status of app {name}"),
+            _ => f.write_str("failed"),
+        }
+    }
+
+    /// The errno at the bottom, if the cause is one.
+    fn errno(&self) -> Option<&Errno> {
+        match self {
+            Self::Descriptor(_, e)
+            | Self::Harden(_, e)
+            | Self::OpenApp(_, e)
+            | Self::Fork(_, e)
+            | Self::UnshareMounts(e)
+            | Self::OpenRoot(_, e)
+            | Self::PivotRoot(_, e)
+            | Self::Stdin(e)
+            | Self::Session(e)
+            | Self::ControllingTerminal(e)
+            | Self::Limit(_, e)
+            | Self::WorkingDirectory(_, e)
+            | Self::Users(_, e)
+            | Self::Nest(_, e)
+            | Self::Bounding(_, e)
+            | Self::Credentials(_, e)
+            | Self::Capabilities(e)
+            | Self::Ambient(_, e)
+            | Self::NoNewPrivileges(e)
+            | Self::Keyring(e)
+            | Self::InstallFilter(e)
+            | Self::Proc(_, e)
+            | Self::Exec(_, e)
+            | Self::Wait(e)
+            | Self::Signal(_, e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it, where the cause is known.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Enter(_, error) => error.hint(),
+            Self::Limit(_, Errno::EPERM) => {
+                Some("a pod cannot raise a hard limit above that of the process that started it")
+            }
+            Self::Exec(_, Errno::ENOEXEC) => {
+                Some("is the image made for this machine's architecture?")
+            }
+            Self::WorkingDirectory(_, Errno::EROFS) => {
+                Some("the directory is missing and the root is read-only")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Contract(error) => error.source(),
+            Self::Enter(_, error) => Some(&**error),
+            Self::Scope(error) => Some(error),
+            Self::Status(_, error) => Some(error),
+            other => other
+                .errno()
+                .map(|e| e as &(dyn std::error::Error + 'static)),
+        }
+    }
+}
+
+/// The error and its causes on one line.
+pub(crate) fn joined(error: &Error) -> String {
+    let mut line = error.to_string();
+    if let Error::Reported(_, said) = error {
+        line.push_str(": ");
+        line.push_str(said);
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        match error.downcast_ref::<Errno>() {
+            Some(errno) => line.push_str(errno.desc()),
+            None => line.push_str(&error.to_string()),
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// One line on standard error, as text or, when stage0 asked for it, as JSON.
+pub(crate) fn print(error: &Error) {
+    let cause = joined(error);
+    let json = std::env::var_os("SKUA_ERROR_FORMAT").is_some_and(|format| format == "json");
+    let line = if json {
+        let record = serde_json::json!({
+            "stage": "stage2",
+            "code": crate::FAILED,
+            "cause": cause,
+            "hint": error.hint(),
+        });
+        format!("{record}\n")
+    } else {
+        match error.hint() {
+            Some(hint) => format!("skua: stage2: {cause} ({hint})\n"),
+            None => format!("skua: stage2: {cause}\n"),
+        }
+    };
+    // Nobody is left to be told when standard error is gone.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}

@@ -1,0 +1,137 @@
+//! The last step: the program is searched in the app's own root, with the app's own rights, and executed.
+//!
+//! **Runs as** the app, confined. **Needs** [`Confined`]. **Leaves** the program. **Undone by** nothing.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::SigSet;
+use nix::unistd::execve;
+use pod::AppFile;
+
+use crate::confine::Confined;
+use crate::error::Error;
+use crate::root::{Root, open_in};
+use crate::sys;
+
+/// Where programs are searched when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Executes the app. Returns only when that failed.
+pub(crate) fn app(app: &AppFile, root: &Root, confined: &Confined) -> Result<Infallible, Error> {
+    let environment = environment(app, confined);
+    let argv = strings(&app.argv, "an argument")?;
+    let variables = strings(&environment, "the environment")?;
+    let program = app.argv.first().map_or("", String::as_str);
+    sys::reset_signals();
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|e| Error::Harden("unblock signals", e))?;
+    let mut refused = None;
+    for candidate in candidates(program, &environment) {
+        match execute(root, &candidate, &argv, &variables) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => refused = refused.or(Some(Error::Exec(candidate, Errno::EACCES))),
+            error => return Err(Error::Exec(candidate, error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| not_found(program)))
+}
+
+fn not_found(program: &str) -> Error {
+    if program.contains('/') {
+        Error::Exec(program.to_owned(), Errno::ENOENT)
+    } else {
+        Error::NotFound(program.to_owned())
+    }
+}
+
+/// Tries one path. A path through `/proc/<pid>/fd` or `exe` is refused: it could name our own program or a descriptor.
+fn execute(root: &Root, path: &str, argv: &[CString], environment: &[CString]) -> Errno {
+    let found = if path.starts_with('/') {
+        root.open(path, OFlag::O_PATH)
+    } else {
+        open_in(nix::fcntl::AT_FDCWD, path, OFlag::O_PATH)
+    };
+    if let Err(error) = found {
+        return error;
+    }
+    match CString::new(path) {
+        Ok(path) => match execve(&path, argv, environment) {
+            Err(error) => error,
+            Ok(never) => match never {},
+        },
+        Err(_) => Errno::EINVAL,
+    }
+}
+
+/// A program with a slash is a path; else it is searched in the absolute directories of `PATH`.
+fn candidates(program: &str, environment: &[String]) -> Vec<String> {
+    if program.is_empty() || program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let path = variable(environment, "PATH").unwrap_or(DEFAULT_PATH);
+    path.split(':')
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| format!("{}/{program}", directory.trim_end_matches('/')))
+        .collect()
+}
+
+fn variable<'a>(environment: &'a [String], name: &str) -> Option<&'a str> {
+    environment
+        .iter()
+        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The app's environment, with `HOME` and `USER` of its user where it has none.
+fn environment(app: &AppFile, confined: &Confined) -> Vec<String> {
+    let mut environment = app.environment.clone();
+    let identity = &confined.identity;
+    if variable(&environment, "HOME").is_none() {
+        environment.push(format!("HOME={}", identity.home));
+    }
+    if let Some(name) = &identity.name
+        && variable(&environment, "USER").is_none()
+    {
+        environment.push(format!("USER={name}"));
+    }
+    environment
+}
+
+fn strings(list: &[String], what: &'static str) -> Result<Vec<CString>, Error> {
+    list.iter()
+        .map(|text| CString::new(text.as_str()).map_err(|_| Error::Nul(what)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_directories_of_path_are_searched() {
+        for (path, expected) in [
+            ("PATH=/bin:/usr/bin/", vec!["/bin/x", "/usr/bin/x"]),
+            ("PATH=.:bin::/a", vec!["/a/x"]),
+            ("PATH=", vec![]),
+            ("PATHS=/b", DEFAULT_PATH.split(':').collect()),
+        ] {
+            let found = candidates("x", &[path.to_owned()]);
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|e| {
+                    if e.ends_with("/x") {
+                        (*e).to_owned()
+                    } else {
+                        format!("{e}/x")
+                    }
+                })
+                .collect();
+            assert_eq!(found, expected, "{path}");
+        }
+        assert_eq!(candidates("./x", &[]), ["./x"]);
+        assert_eq!(candidates("/x", &[]), ["/x"]);
+    }
+}

@@ -1,0 +1,160 @@
+//! Pid 1's loop: signals in, children out, one status per app.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
+use pod::{AppFile, AppStatus, Outcome};
+
+use crate::app::{App, Started};
+use crate::error::{self, Error};
+use crate::status;
+use crate::stop::{Act, Stop};
+use crate::sys::{self, Ended};
+
+/// All apps of the pod.
+pub(crate) struct Apps {
+    running: Vec<Running>,
+    directory: OwnedFd,
+    stop: Stop,
+    /// The exit status of the first app that failed.
+    failed: Option<u8>,
+}
+
+/// One app that has not ended.
+struct Running {
+    file: AppFile,
+    process: Started,
+    started: u64,
+}
+
+impl Apps {
+    /// Starts all apps. When one cannot be forked, pid 1 ends, and the others with it.
+    pub(crate) fn start(
+        apps: Vec<App>,
+        directory: OwnedFd,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let mut running = Vec::with_capacity(apps.len());
+        for app in apps {
+            let started = status::now();
+            let process = app.start()?;
+            running.push(Running {
+                file: app.file,
+                process,
+                started,
+            });
+        }
+        Ok(Self {
+            running,
+            directory,
+            stop: Stop::new(timeout),
+            failed: None,
+        })
+    }
+
+    /// Waits until every app has ended; the exit status of the pod.
+    pub(crate) fn wait(&mut self, signals: &SigSet) -> Result<u8, Error> {
+        while !self.running.is_empty() {
+            let patience = self.stop.patience(Instant::now());
+            match sys::wait_for_signal(signals, patience) {
+                Ok(Some(signal)) if signal.number == libc::SIGCHLD => self.reap()?,
+                // A signal from inside the pod is not obeyed: no app ends its neighbours through pid 1.
+                Ok(Some(signal)) if signal.sender == 0 => {
+                    let act = self.stop.signal(signal.number, Instant::now());
+                    self.act(act)?;
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(Error::Wait(error)),
+            }
+            let act = self.stop.tick(Instant::now());
+            self.act(act)?;
+        }
+        Ok(self.failed.unwrap_or(0))
+    }
+
+    /// Takes every child that has ended, apps and orphans alike.
+    fn reap(&mut self) -> Result<(), Error> {
+        loop {
+            match sys::reap() {
+                Ok(Some(ended)) => self.ended(&ended)?,
+                Ok(None) | Err(Errno::ECHILD) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(Error::Wait(error)),
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Ended) -> Result<(), Error> {
+        let is = |app: &Running| app.process.pid == ended.pid;
+        let Some(at) = self.running.iter().position(is) else {
+            return Ok(());
+        };
+        let mut app = self.running.remove(at);
+        let outcome = outcome(&mut app.process, ended.status);
+        let name = app.file.name;
+        if let Outcome::Failed { error } = &outcome {
+            error::print(&Error::Reported(name.clone(), error.clone()));
+        }
+        let mut exit_status = outcome.exit_status();
+        let record = AppStatus {
+            version: pod::CONTRACT_VERSION,
+            name,
+            outcome,
+            started: app.started,
+            finished: status::now(),
+            timed_out: self.stop.timed_out(),
+            usage: status::usage(&ended.usage),
+        };
+        if let Err(error) = status::write(&self.directory, &record) {
+            error::print(&error);
+            exit_status = crate::FAILED;
+        }
+        if exit_status == 0 {
+            return Ok(());
+        }
+        self.failed.get_or_insert(exit_status);
+        let act = self.stop.failure(Instant::now());
+        self.act(act)
+    }
+
+    fn act(&self, act: Act) -> Result<(), Error> {
+        match act {
+            Act::Nothing => Ok(()),
+            Act::AskAll => self.each(|app| app.file.stop_signal),
+            Act::Forward(number) => self.each(|_| number),
+            // Orphans and entered programs too: pid -1 is everything in the pod but us.
+            Act::KillAll => match sys::kill(Pid::from_raw(-1), libc::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => Ok(()),
+                Err(error) => Err(Error::Wait(error)),
+            },
+        }
+    }
+
+    fn each(&self, number: impl Fn(&Running) -> i32) -> Result<(), Error> {
+        for app in &self.running {
+            match sys::kill(app.process.pid, number(app)) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(Error::Signal(app.file.name.clone(), error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn outcome(process: &mut Started, status: libc::c_int) -> Outcome {
+    if let Some(error) = process.failure() {
+        return Outcome::Failed { error };
+    }
+    if libc::WIFSIGNALED(status) {
+        return Outcome::Signaled {
+            signal: libc::WTERMSIG(status),
+            core: libc::WCOREDUMP(status),
+        };
+    }
+    Outcome::Exited {
+        code: (libc::WEXITSTATUS(status) & 0xff) as u8,
+    }
+}

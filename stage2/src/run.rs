@@ -1,0 +1,85 @@
+//! The two lives of stage2: pid 1 of a pod, and one further program of a pod.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::app::App;
+use crate::arguments::{Enter, Run};
+use crate::error::Error;
+use crate::reap::Apps;
+use crate::sys;
+
+/// Pid 1 of a pod.
+///
+/// **Runs as** the pod's user 0 with all capabilities, in a root that holds the apps' roots and nothing else.
+/// **Needs** every namespace and mount of the pod. **Leaves** one status per app. **Undone by** the kernel: with pid 1
+/// goes everything in its pid namespace.
+pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
+    harden()?;
+    die_with(&arguments.keeper)?;
+    let signals = block_signals()?;
+    let apps = load(&arguments)?;
+    let timeout = Duration::from_secs(arguments.stop_timeout.into());
+    let mut apps = Apps::start(apps, arguments.status, timeout)?;
+    apps.wait(&signals)
+}
+
+/// One further program of a pod, confined like an app of it.
+pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
+    harden()?;
+    let mut app = App::load(&arguments.apps, &arguments.name)?;
+    drop(arguments.apps);
+    sys::close_from(3).map_err(|e| Error::Harden("close inherited descriptors", e))?;
+    app.file.argv = arguments.argv;
+    app.file.terminal = arguments.terminal;
+    app.file.stdin = true;
+    app.become_app()
+        .map_err(|e| Error::Enter(arguments.name, Box::new(e)))
+}
+
+/// Nobody in the pod may trace us or read our memory, and nothing that we inherited reaches an app.
+fn harden() -> Result<(), Error> {
+    prctl::set_dumpable(false).map_err(|e| Error::Harden("become non-dumpable", e))?;
+    for number in 0..3 {
+        fcntl(sys::standard(number), FcntlArg::F_GETFD)
+            .map_err(|e| Error::Harden("use the standard streams", e))?;
+    }
+    sys::close_on_exec_from(3).map_err(|e| Error::Harden("mark inherited descriptors", e))
+}
+
+/// Ends this process, and so the pod, with the keeper. The keeper may be gone before we asked for that, so it is looked for
+/// afterwards; its pid cannot be: it is outside of our pid namespace.
+fn die_with(keeper: &OwnedFd) -> Result<(), Error> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|e| Error::Harden("ask to die with the keeper", e))?;
+    let mut watched = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut watched, PollTimeout::ZERO) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::KeeperGone),
+        Err(error) => Err(Error::Harden("look for the keeper", error)),
+    }
+}
+
+/// Blocks every signal, so that each is waited for: also those that the kernel would drop for pid 1.
+fn block_signals() -> Result<SigSet, Error> {
+    let signals = SigSet::all();
+    signals
+        .thread_set_mask()
+        .map_err(|e| Error::Harden("block signals", e))?;
+    Ok(signals)
+}
+
+/// Loads all apps before any is started: one bad file, and nothing runs.
+fn load(arguments: &Run) -> Result<Vec<App>, Error> {
+    arguments
+        .names
+        .iter()
+        .map(|name| App::load(&arguments.apps, name))
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! Every unsafe call of stage2: one thin function per system call that `nix` lacks.
+#![allow(
+    unsafe_code,
+    reason = "the only file of this program with system calls by hand"
+)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::unistd::{ForkResult, Pid};
+
+/// A descriptor of the caller, duplicated: so it is owned once, whatever was inherited twice.
+pub(crate) fn inherited(number: u32) -> Result<OwnedFd, Errno> {
+    let number = RawFd::try_from(number).map_err(|_| Errno::EBADF)?;
+    if number < 3 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: the number is only looked up in the kernel's table; a closed one gives EBADF.
+    let duplicate = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    Errno::result(duplicate)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
+
+/// Marks every descriptor from `first` on so that it does not survive exec.
+pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor from `first` on. Whatever owned them must not be used again.
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
+    close_range(first, 0)
+}
+
+fn close_range(first: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+    Errno::result(result).map(drop)
+}
+
+/// Moves `from` to the number `to`, closed on exec, and forgets `from`.
+pub(crate) fn move_to(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
+    if from.as_raw_fd() == to {
+        return Ok(from);
+    }
+    // SAFETY: takes numbers only; what was open as `to` belongs to a process that is about to close it.
+    let result = unsafe { libc::dup3(from.as_raw_fd(), to, libc::O_CLOEXEC) };
+    Errno::result(result)?;
+    // SAFETY: `to` is open now, and the caller gives it to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(to) })
+}
+
+/// Standard input, output or error.
+pub(crate) fn standard(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: 0, 1 and 2 are open for the life of this program: `run` and `enter` check it first.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// `fork(2)`.
+pub(crate) fn fork() -> Result<ForkResult, Errno> {
+    // SAFETY: this program has one thread, so the child may call anything.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Makes standard input the controlling terminal of this session.
+pub(crate) fn set_controlling_terminal() -> Result<(), Errno> {
+    // SAFETY: TIOCSCTTY takes a number: 0, do not steal it from another session.
+    let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// A new, empty session keyring.
+pub(crate) fn join_new_session_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous: *const libc::c_char = std::ptr::null();
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+    Errno::result(result).map(drop)
+}
+
+/// Installs a seccomp filter for this process.
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let description = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies `len` instructions from `filter` and writes nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const description,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The three capability sets of `capset(2)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Sets {
+    /// In force now.
+    pub(crate) effective: u64,
+    /// May be put in force.
+    pub(crate) permitted: u64,
+    /// Kept by exec of a file that has them inheritable, and a condition for ambient.
+    pub(crate) inheritable: u64,
+}
+
+/// `capset(2)` for this process.
+pub(crate) fn set_capabilities(sets: Sets) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let low = |set: u64| (set & 0xffff_ffff) as u32;
+    let high = |set: u64| (set >> 32) as u32;
+    let data: [u32; 6] = [
+        low(sets.effective),
+        low(sets.permitted),
+        low(sets.inheritable),
+        high(sets.effective),
+        high(sets.permitted),
+        high(sets.inheritable),
+    ];
+    // SAFETY: header and data are what version 3 says: two structures of three words.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    Errno::result(result).map(drop)
+}
+
+/// Drops one capability from the bounding set; EINVAL: the kernel does not know it.
+pub(crate) fn drop_bounding(number: u8) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let result =
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Is the capability in the bounding set? EINVAL: the kernel does not know it.
+pub(crate) fn in_bounding(number: u8) -> Result<bool, Errno> {
+    // SAFETY: takes numbers only.
+    let result =
+        unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) };
+    Errno::result(result).map(|found| found == 1)
+}
+
+/// Clears the ambient set.
+pub(crate) fn clear_ambient() -> Result<(), Errno> {
+    ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0)
+}
+
+/// Raises one capability, permitted and inheritable, in the ambient set.
+pub(crate) fn raise_ambient(number: u8) -> Result<(), Errno> {
+    ambient(libc::PR_CAP_AMBIENT_RAISE, number)
+}
+
+fn ambient(operation: libc::c_int, number: u8) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            operation,
+            libc::c_ulong::from(number),
+            0,
+            0,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Gives every signal its default action. What cannot be changed (SIGKILL, SIGSTOP, the C library's own) stays.
+pub(crate) fn reset_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is a valid action for every number; the kernel refuses the others.
+        let _ = unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// A signal that was waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// Its number.
+    pub(crate) number: i32,
+    /// The sender's pid in our pid namespace; 0 when it is outside, or the kernel.
+    pub(crate) sender: i32,
+}
+
+/// Waits for one of `set`, which must be blocked; `None` when `timeout` has passed.
+pub(crate) fn wait_for_signal(
+    set: &SigSet,
+    timeout: Option<Duration>,
+) -> Result<Option<Received>, Errno> {
+    let limit = timeout.map(|t| libc::timespec {
+        tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: t.subsec_nanos().into(),
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: siginfo_t is plain old data for which zero is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set, the information and the limit outlive the call.
+    let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, limit) };
+    match Errno::result(number) {
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
+        Ok(number) => {
+            // SAFETY: a signal that was sent has a sender here; for the kernel's own the field is 0 or not used by us.
+            let sender = unsafe { info.si_pid() };
+            Ok(Some(Received { number, sender }))
+        }
+    }
+}
+
+/// A child that has ended.
+pub(crate) struct Ended {
+    /// Its pid.
+    pub(crate) pid: Pid,
+    /// The wait status.
+    pub(crate) status: libc::c_int,
+    /// What it and its waited-for children used.
+    pub(crate) usage: libc::rusage,
+}
+
+/// Takes one ended child, if there is one; ECHILD: there are no children at all.
+pub(crate) fn reap() -> Result<Option<Ended>, Errno> {
+    let mut status = 0;
+    // SAFETY: rusage is plain old data for which zero is a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both places outlive the call.
+    let pid = unsafe {
+        libc::wait4(
+            -1,
+            &raw mut status,
+            libc::WNOHANG | libc::__WALL,
+            &raw mut usage,
+        )
+    };
+    match Errno::result(pid)? {
+        0 => Ok(None),
+        pid => Ok(Some(Ended {
+            pid: Pid::from_raw(pid),
+            status,
+            usage,
+        })),
+    }
+}
+
+/// `kill(2)`, also for real-time signals, which `nix` has no type for.
+pub(crate) fn kill(pid: Pid, number: i32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::kill(pid.as_raw(), number) };
+    Errno::result(result).map(drop)
+}
