@@ -109,7 +109,7 @@ impl PodDir {
         self.0.join("net")
     }
 
-    /// `net/<name>.json`: the conflist used and the CNI result; it stays until DEL has succeeded.
+    /// `net/<name>.json`: [`crate::NetworkFile`]; it stays until DEL has succeeded.
     #[must_use]
     pub fn network(&self, name: &NetworkName) -> PathBuf {
         self.net().join(format!("{name}.json"))

@@ -10,6 +10,7 @@ mod layout;
 mod lifecycle;
 mod manifest;
 mod names;
+mod network_file;
 mod running;
 mod status;
 
@@ -26,6 +27,7 @@ pub use manifest::{
     VolumeSource,
 };
 pub use names::{AppName, NetworkName, PodId, PodName, VolumeName};
+pub use network_file::NetworkFile;
 pub use running::{ProcessId, Running};
 pub use status::{AppStatus, Outcome, PodResult, Usage};
 

@@ -1,2 +1,4 @@
 //! Placeholder of the first commit.
+mod network;
+mod sys;
 fn main() {}

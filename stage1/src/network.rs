@@ -1,0 +1,276 @@
+//! The networks of a pod, by CNI plugins: joined before the apps start, left when they have ended.
+//!
+//! **Runs as** the keeper, outside the pod (and `gc`, when the keeper is gone).
+//! **Needs** the pod's network namespace as a path that plugins can open; for networks of the host, root.
+//! **Leaves** one record per network below `net/`, written before its first plugin runs.
+//! **Undone by** [`del`], at the pod's end or by `gc`: as often as it takes, for DEL is idempotent.
+
+mod call;
+mod capability;
+mod chain;
+mod conflist;
+mod error;
+mod json;
+mod reply;
+mod resolver;
+mod stand_in;
+
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use pod::{CONTRACT_VERSION, NetworkFile, NetworkRequest, PodDir, PodManifest, PortMapping};
+
+use capability::asked;
+use chain::Chain;
+use conflist::Conflist;
+pub(crate) use error::NetworkError;
+pub(crate) use reply::Joined;
+pub(crate) use resolver::{Loopback, hosts, resolv_conf};
+use stand_in::StandIn;
+
+/// The CNI networks that a pod is to join, checked as far as that can be done without doing anything.
+pub(crate) struct Networks(Vec<Network>);
+
+struct Network {
+    list: Conflist,
+    record: NetworkFile,
+}
+
+/// Where the pod's network namespace is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Netns<'a> {
+    /// A path that plugins can open: `/proc/<pid>/fd/<number>` of a process that holds it.
+    At(&'a str),
+    /// It ended with the pod.
+    Gone,
+}
+
+impl Networks {
+    /// Loads the conflists that the pod asks for, finds their plugins, and works out what each is told. Plugins run only
+    /// to be asked for their version, when a list names several, and for their status, from CNI 1.1 on.
+    pub(crate) fn load(manifest: &PodManifest) -> Result<Self, NetworkError> {
+        let pod::Network::Cni {
+            networks,
+            plugin_path,
+        } = &manifest.network
+        else {
+            return match manifest.ports.is_empty() {
+                true => Ok(Self(Vec::new())),
+                false => Err(NetworkError::NoPorts),
+            };
+        };
+        check_plugin_path(plugin_path)?;
+        let mut loaded: Vec<Network> = Vec::new();
+        for request in networks {
+            if loaded.iter().any(|other| other.record.name == request.name) {
+                return Err(NetworkError::Twice(request.name.to_string()));
+            }
+            let interface = format!("eth{}", loaded.len());
+            loaded.push(Network::load(manifest, request, plugin_path, interface)?);
+        }
+        publish(&mut loaded, &manifest.ports)?;
+        loaded.iter_mut().try_for_each(Network::probe)?;
+        Ok(Self(loaded))
+    }
+
+    /// Joins every network in order. When one fails, those before it and it itself are left again.
+    pub(crate) fn add(
+        &self,
+        dir: &PodDir,
+        netns: &str,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<Vec<Joined>, NetworkError> {
+        let mut joined = Vec::new();
+        for network in &self.0 {
+            match network.add(dir, netns, interrupt) {
+                Ok(one) => joined.push(one),
+                Err(cause) => {
+                    return Err(NetworkError::Add {
+                        network: network.list.name.clone(),
+                        cause: Box::new(cause),
+                        cleanup: del(dir, Netns::At(netns)),
+                    });
+                }
+            }
+        }
+        Ok(joined)
+    }
+}
+
+impl Network {
+    fn load(
+        manifest: &PodManifest,
+        request: &NetworkRequest,
+        plugin_path: &[String],
+        interface: String,
+    ) -> Result<Self, NetworkError> {
+        let list = Conflist::load(request)?;
+        let asked = asked(&list, &request.arguments)?;
+        let record = NetworkFile {
+            version: CONTRACT_VERSION,
+            name: request.name.clone(),
+            container_id: manifest.id.clone(),
+            interface,
+            plugin_path: plugin_path.to_vec(),
+            arguments: asked.arguments,
+            cni_version: list.versions.last().copied().unwrap_or_default().to_owned(),
+            conflist: list.document.clone(),
+            capabilities: asked.capabilities,
+            addresses: Vec::new(),
+            result: None,
+        };
+        Ok(Self { list, record })
+    }
+
+    /// What only the plugins can tell.
+    fn probe(&mut self) -> Result<(), NetworkError> {
+        let chain = Chain::new(&self.list, &self.record, "");
+        chain.find_all()?;
+        if self.list.versions.len() > 1 {
+            let version = chain.negotiate(&self.list.versions)?;
+            self.record.cni_version = version.to_owned();
+        }
+        if self.record.cni_version == "1.1.0" {
+            Chain::new(&self.list, &self.record, "").status()?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &self,
+        dir: &PodDir,
+        netns: &str,
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<Joined, NetworkError> {
+        let mut record = self.record.clone();
+        let mut joined = Joined::default();
+        make_directory(dir)?;
+        save(dir, &record)?;
+        for at in 0..self.list.plugins.len() {
+            let chain = Chain {
+                interrupt,
+                ..Chain::new(&self.list, &record, netns)
+            };
+            let (result, now) = chain.add(at, record.result.as_ref())?;
+            record.addresses = now.addresses.iter().map(ToString::to_string).collect();
+            record.result = Some(result);
+            joined = now;
+            save(dir, &record)?;
+        }
+        Ok(joined)
+    }
+}
+
+/// Leaves every network of which there is a record, last joined first, and removes the records of those that were left.
+/// All that failed is returned; its records stay for `gc`.
+pub(crate) fn del(dir: &PodDir, netns: Netns<'_>) -> Vec<NetworkError> {
+    let (mut records, mut errors) = load_records(dir);
+    records.sort_by_key(|record| {
+        std::cmp::Reverse((record.interface.len(), record.interface.clone()))
+    });
+    for record in records {
+        let failed = leave(&record, netns);
+        if failed.is_empty() {
+            let path = dir.network(&record.name);
+            if let Err(e) = fs::remove_file(&path) {
+                errors.push(NetworkError::Remove(path, e));
+            }
+        }
+        let network = |e| NetworkError::Del(record.name.to_string(), Box::new(e));
+        errors.extend(failed.into_iter().map(network));
+    }
+    errors
+}
+
+fn leave(record: &NetworkFile, netns: Netns<'_>) -> Vec<NetworkError> {
+    let list = match Conflist::parse(record.conflist.clone()) {
+        Ok(list) => list,
+        Err(why) => return vec![NetworkError::Conflist(record.name.to_string(), why)],
+    };
+    match netns {
+        Netns::At(path) => Chain::new(&list, record, path).del(),
+        Netns::Gone => match StandIn::for_network(record) {
+            Ok(Some(stand_in)) => Chain::new(&list, record, stand_in.path()).del(),
+            Ok(None) => Chain::new(&list, record, "").del(),
+            Err(e) => vec![e],
+        },
+    }
+}
+
+fn load_records(dir: &PodDir) -> (Vec<NetworkFile>, Vec<NetworkError>) {
+    let (mut records, mut errors) = (Vec::new(), Vec::new());
+    match record_files(dir) {
+        Ok(files) => {
+            for file in files {
+                match pod::load::<NetworkFile>(&file) {
+                    Ok(record) => records.push(record),
+                    Err(e) => errors.push(NetworkError::LoadRecord(e)),
+                }
+            }
+        }
+        Err(e) => errors.push(NetworkError::List(dir.net(), e)),
+    }
+    (records, errors)
+}
+
+fn record_files(dir: &PodDir) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir.net()) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn make_directory(dir: &PodDir) -> Result<(), NetworkError> {
+    let path = dir.net();
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path);
+    made.map_err(|e| NetworkError::MakeDirectory(path, e))
+}
+
+fn save(dir: &PodDir, record: &NetworkFile) -> Result<(), NetworkError> {
+    let saved = pod::save(&dir.network(&record.name), record);
+    saved.map_err(|e| NetworkError::Record(record.name.to_string(), e))
+}
+
+/// Gives the published ports to the first network that can publish: two would fight over the host's ports.
+fn publish(networks: &mut [Network], ports: &[PortMapping]) -> Result<(), NetworkError> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let capability = "portMappings";
+    let mut able = networks
+        .iter_mut()
+        .filter(|network| network.list.has_capability(capability));
+    let first = able.next().ok_or(NetworkError::NoPorts)?;
+    let mappings = capability::port_mappings(ports);
+    first
+        .record
+        .capabilities
+        .insert(capability.to_owned(), mappings);
+    Ok(())
+}
+
+fn check_plugin_path(path: &[String]) -> Result<(), NetworkError> {
+    let good = |directory: &&String| directory.starts_with('/') && !directory.contains([':', '\0']);
+    match path.iter().find(|directory| !good(directory)) {
+        Some(bad) => Err(NetworkError::PluginPath(error::quote(bad))),
+        None => Ok(()),
+    }
+}
