@@ -1,20 +1,26 @@
-//! `make bench`: skua beside its peers, in one run, each figure a ratio.
+//! `make bench`: skua beside its peers, in one run, each figure a ratio. Root only; needs what tests/install installs.
 
 mod lab;
 mod measure;
+mod memory;
 mod peers;
+mod skua;
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use functional::User;
 use lab::{Failure, Lab, succeed};
 use measure::{burst, in_turn, print};
+use skua::Skua;
+
+const RUNS: usize = 40;
 
 fn main() -> ExitCode {
     match bench() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "bench: {error}");
             ExitCode::FAILURE
         }
@@ -22,30 +28,43 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<(), Failure> {
-    let lab = Lab::new("3G")?;
+    let lab = Lab::new("4G")?;
     let root = tiny_root(&lab)?;
-    for uid in [0, 1000] {
-        let caller = peers::caller(&lab, uid, uid)?;
-        let argv = ["/bin/true"];
-        let contenders = [
-            peers::crun(&root, &caller, &argv)?,
-            peers::bubblewrap(&root, &caller, &argv)?,
-            peers::podman(&root, &caller, &argv)?,
-        ];
-        let base = contenders[0].name.clone();
-        print(
-            "launch /bin/true and exit",
-            &in_turn(&contenders, 20),
-            &base,
-        )?;
-        let bursts: Vec<_> = contenders[..2].iter().map(|c| burst(c, 50)).collect();
-        print("50 at once", &bursts, &base)?;
+    for (uid, gid) in [
+        User::Caller.ids(),
+        User::Subordinate.ids(),
+        User::Single.ids(),
+    ] {
+        let caller = peers::caller(&lab, uid, gid)?;
+        launch(&root, &caller)?;
     }
     Ok(())
 }
 
+/// `/bin/true` and exit: skua fetched and verified the image before, the others were given a directory.
+fn launch(root: &Path, caller: &peers::Caller) -> Result<(), Failure> {
+    let argv = ["/bin/true"];
+    let skua = Skua::new(root, caller, &argv)?;
+    memory::measure(&skua, 10)?;
+    let contenders = [
+        peers::crun(root, caller, &argv)?,
+        skua.run(),
+        peers::bubblewrap(root, caller, &argv)?,
+        peers::podman(root, caller, &argv)?,
+    ];
+    let base = contenders[0].name.clone();
+    print(
+        "launch /bin/true and exit",
+        &in_turn(&contenders, RUNS),
+        &base,
+    )?;
+    let bursts: Vec<_> = contenders[..2].iter().map(|c| burst(c, 50)).collect();
+    print("50 at once, until the last has ended", &bursts, &base)?;
+    Ok(())
+}
+
 /// A root with one static program, so that the launch is measured and not the dynamic linker.
-fn tiny_root(lab: &Lab) -> Result<std::path::PathBuf, Failure> {
+fn tiny_root(lab: &Lab) -> Result<PathBuf, Failure> {
     let root = lab.make("root")?;
     for directory in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
         std::fs::create_dir(root.join(directory))?;
@@ -55,7 +74,7 @@ fn tiny_root(lab: &Lab) -> Result<std::path::PathBuf, Failure> {
         Command::new("ln")
             .arg("-s")
             .arg("busybox")
-            .arg(root.join(Path::new("bin/true"))),
+            .arg(root.join("bin/true")),
     )?;
     Ok(root)
 }

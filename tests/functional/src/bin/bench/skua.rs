@@ -1,0 +1,96 @@
+//! skua as a contender: the image is fetched and its signature verified once; each run then evaluates trust again, offline.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use functional::{Image, Key, Layer, Registry, binaries};
+
+use crate::lab::{Failure, succeed};
+use crate::measure::Contender;
+use crate::peers::Caller;
+
+/// skua with a store of its own that holds one signed image.
+pub(crate) struct Skua {
+    caller: Caller,
+    pub(crate) data: PathBuf,
+    config: PathBuf,
+    image: String,
+}
+
+impl Skua {
+    /// Fetches an image whose files are those of `root`, split over `layers` layers.
+    pub(crate) fn new(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Self, Failure> {
+        let (data, config) = (caller.home.join("skua"), caller.home.join("config"));
+        let mut skua = Self {
+            caller: caller.clone(),
+            data,
+            config,
+            image: String::new(),
+        };
+        let registry = Registry::start();
+        let key = Key::new(1);
+        let mut files = Layer::new();
+        for directory in ["bin", "dev", "proc", "sys", "tmp", "etc"] {
+            files = files.directory(directory);
+        }
+        let files = files.file(
+            "bin/busybox",
+            0o755,
+            std::fs::read(root.join("bin/busybox"))?,
+        );
+        let links = Layer::new()
+            .symlink("bin/true", "busybox")
+            .symlink("bin/sleep", "busybox");
+        let image = Image::new()
+            .layer(files)
+            .layer(links)
+            .entrypoint(argv)
+            .build();
+        skua.image = registry.push_signed("bench/tiny", "1", &image, &key);
+        let pem = caller.home.join("key.pem");
+        std::fs::write(&pem, key.public_pem())?;
+        succeed(
+            skua.command()
+                .args(["trust", "add", "--prefix"])
+                .arg(registry.name("bench"))
+                .arg(&pem),
+        )?;
+        succeed(skua.command().arg("fetch").arg(&skua.image))?;
+        Ok(skua)
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.caller.command(binaries().join("skua"));
+        command
+            .arg("--data-dir")
+            .arg(&self.data)
+            .arg("--config-dir")
+            .arg(&self.config);
+        command
+    }
+
+    /// `skua run` of the image, its record kept, as by default.
+    pub(crate) fn run(self) -> Contender {
+        let name = format!(
+            "skua run --net=none ({})",
+            if self.caller.uid == 0 { "root" } else { "user" }
+        );
+        Contender::new(&name, move |_| {
+            let mut command = self.command();
+            command
+                .args(["run", "--net=none", "--pull=never"])
+                .arg(&self.image);
+            command
+        })
+    }
+
+    /// The command of a pod that sleeps.
+    pub(crate) fn sleeping(&self) -> Command {
+        let mut command = self.command();
+        command
+            .args(["run", "--net=none", "--pull=never"])
+            .arg(&self.image);
+        command.args(["--exec", "/bin/sleep", "--", "60"]);
+        command
+    }
+}
