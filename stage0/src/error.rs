@@ -68,6 +68,9 @@ pub(crate) enum Error {
     /// The manual pages cannot be written.
     #[error("cannot write manual pages into {}", .0.display())]
     ManPages(PathBuf, #[source] io::Error),
+    /// The trust policy cannot be used or changed.
+    #[error(transparent)]
+    Trust(#[from] images::trust::TrustError),
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -89,6 +92,7 @@ impl Error {
             Self::NotAvailable(_) => "not-available",
             Self::Output(_) | Self::ManPages(..) => "output",
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
+            Self::Trust(_) => "trust",
             Self::Pod(_) => "pod",
         }
     }
@@ -98,6 +102,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
+            Self::Trust(error) => error.hint(),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 use super::file::{self, Found};
 use super::key::{Fingerprint, PublicKey};
 use super::policy::{self, MAX_FILE, Policy};
-use super::scope::{Entry, File, RuleName, Scope, written_key};
+use super::scope::{Entry, File, RuleName, Scope, read_key, written_key};
 use super::{Prefix, Rule, TrustError};
 
 const HEADER: &str =
@@ -142,22 +142,41 @@ impl Editor {
         self.save()
     }
 
-    /// Takes keys out, and the scope with the last one.
+    /// Takes keys out, and the scope with the last one. They are named by files or by fingerprints, of which eight
+    /// digits are enough.
     ///
     /// # Errors
-    /// [`TrustError`] when fewer keys would be left than the threshold asks for.
-    pub fn remove(&mut self, keys: &[Fingerprint]) -> Result<(), TrustError> {
-        let path = self.path.clone();
-        let Some(entry) = self.file.scope.get_mut(self.index) else {
-            return Ok(());
-        };
-        entry.keys.retain(|key| {
-            written_key(key, &path).map_or(true, |key| !keys.contains(&key.fingerprint()))
-        });
-        if entry.keys.is_empty() {
-            return self.remove_scope();
+    /// [`TrustError`] when a key is not there, or fewer keys would be left than the threshold asks for.
+    pub fn remove(&mut self, named: &[String]) -> Result<Vec<PublicKey>, TrustError> {
+        let (entry, keys) = (self.index, self.keys()?);
+        let mut gone: Vec<usize> = Vec::new();
+        for name in named {
+            let fingerprint = match is_fingerprint(name) {
+                true => name.strip_prefix("sha256:").unwrap_or(name).to_owned(),
+                false => read_key(Path::new(name), None)?.fingerprint().hex(),
+            };
+            let same = |key: &PublicKey| key.fingerprint().hex().starts_with(&fingerprint);
+            let found = (0..keys.len()).filter(|at| same(&keys[*at]));
+            let before = gone.len();
+            gone.extend(found);
+            if gone.len() == before {
+                let shown = crate::escape::text(name.as_bytes());
+                return Err(TrustError::NoKey(self.prefix.to_string(), shown));
+            }
         }
-        self.save()
+        if let Some(entry) = self.file.scope.get_mut(entry) {
+            let mut at = 0..;
+            entry
+                .keys
+                .retain(|_| at.next().is_some_and(|at| !gone.contains(&at)));
+            if entry.keys.is_empty() {
+                self.remove_scope()?;
+            } else {
+                self.save()?;
+            }
+        }
+        let is_gone = |(at, key)| gone.contains(&at).then_some(key);
+        Ok(keys.into_iter().enumerate().filter_map(is_gone).collect())
     }
 
     /// Takes the whole scope out.
@@ -175,10 +194,19 @@ impl Editor {
         self.save()
     }
 
-    /// Whether the file has a scope of this prefix.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.index < self.file.scope.len()
+    /// Fails when there is no scope that could be changed.
+    ///
+    /// # Errors
+    /// [`TrustError::Elsewhere`] or [`TrustError::NoScope`].
+    pub fn must_exist(&self) -> Result<(), TrustError> {
+        if self.index < self.file.scope.len() {
+            return Ok(());
+        }
+        let prefix = self.prefix.to_string();
+        Err(match &self.hides {
+            Some(file) => TrustError::Elsewhere(prefix, file.clone()),
+            None => TrustError::NoScope(prefix),
+        })
     }
 
     /// Writes the file, after it was read back and found to say a policy: a bad file would stop every run.
@@ -203,12 +231,7 @@ impl Editor {
 
     fn write_entry(&self, text: &mut String, entry: &Entry) -> std::fmt::Result {
         let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
-        let rule = match entry.rule {
-            RuleName::Signed => "signed",
-            RuleName::DigestPinned => "digest-pinned",
-            RuleName::Reject => "reject",
-            RuleName::InsecureAcceptAnything => "insecure-accept-anything",
-        };
+        let rule = entry.rule.as_str();
         write!(
             text,
             "\n[[scope]]\nprefix = {}\nrule = \"{rule}\"\n",
@@ -261,6 +284,15 @@ fn file_name(prefix: &Prefix) -> OsString {
         name = format!("{}%", crate::digest::Digest::of(name.as_bytes()).hex());
     }
     OsString::from(format!("{name}.toml"))
+}
+
+/// Eight digits or more of a fingerprint, with or without the name of its algorithm.
+fn is_fingerprint(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    (8..=64).contains(&digits.len())
+        && digits
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -75,8 +75,14 @@ pub enum TrustError {
     /// A scope that asks for no signatures.
     #[error("scope '{}' in {} has another rule than \"signed\"", .0, .1.display())]
     OtherRule(String, PathBuf),
+    /// A scope that is not there.
+    #[error("there is no scope '{0}'")]
+    NoScope(String),
+    /// A key that a scope does not have.
+    #[error("scope '{0}' has no key {1}")]
+    NoKey(String, String),
     /// Keys that are the same key.
-    #[error("scope in {} has only {} different keys for a threshold of {}", .0.display(), .1, .2)]
+    #[error("a scope in {} has {} different keys for a threshold of {}", .0.display(), .1, .2)]
     FewKeys(PathBuf, usize, usize),
 }
 
@@ -92,6 +98,9 @@ impl TrustError {
             )),
             Self::Elsewhere(_, file) | Self::OtherRule(_, file) => {
                 Some(format!("edit {}, or remove it there first", file.display()))
+            }
+            Self::NoScope(_) | Self::NoKey(..) => {
+                Some("'skua trust list' shows all scopes and their keys".to_owned())
             }
             Self::Twice { .. } => Some("take one of them out".to_owned()),
             _ => None,

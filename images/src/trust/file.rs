@@ -36,7 +36,7 @@ impl Directory {
             Err(e) => return Err(failed(e)),
         };
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
-        only_ours(&stat, path)?;
+        only_ours(&stat, path, None)?;
         let mut names = Vec::new();
         for entry in Dir::read_from(&fd).map_err(failed)? {
             let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
@@ -49,13 +49,18 @@ impl Directory {
 
     /// Reads a file of this directory; `path` is its whole name, for messages.
     pub(super) fn read(&self, name: &OsStr, path: &Path, limit: u64) -> Result<Found, TrustError> {
-        read_at(self.fd.as_fd(), Path::new(name), path, limit)
+        read_at(self.fd.as_fd(), Path::new(name), path, limit, None)
     }
 }
 
 /// Reads the file at an absolute path.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Found, TrustError> {
-    read_at(CWD, path, path, limit)
+    read_at(CWD, path, path, limit, None)
+}
+
+/// Reads the file at `path`, which may also belong to user `invoker`.
+pub(super) fn read_of(path: &Path, limit: u64, invoker: Option<u32>) -> Result<Found, TrustError> {
+    read_at(CWD, path, path, limit, invoker)
 }
 
 fn read_at(
@@ -63,6 +68,7 @@ fn read_at(
     name: &Path,
     path: &Path,
     limit: u64,
+    invoker: Option<u32>,
 ) -> Result<Found, TrustError> {
     let failed = |e: io::Error| TrustError::Read(path.to_owned(), e);
     // NONBLOCK: a fifo must not make us wait.
@@ -76,7 +82,7 @@ fn read_at(
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(TrustError::NotAFile(path.to_owned()));
     }
-    only_ours(&stat, path)?;
+    only_ours(&stat, path, invoker)?;
     let mut bytes = Vec::new();
     File::from(fd)
         .take(limit + 1)
@@ -99,9 +105,9 @@ fn is_dev_null(stat: &Stat) -> bool {
 }
 
 /// Owned by root or the caller, and writable by nobody else.
-fn only_ours(stat: &Stat, path: &Path) -> Result<(), TrustError> {
+fn only_ours(stat: &Stat, path: &Path, invoker: Option<u32>) -> Result<(), TrustError> {
     let caller = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != caller {
+    if ![Some(0), Some(caller), invoker].contains(&Some(stat.st_uid)) {
         return Err(TrustError::ForeignOwner(path.to_owned(), stat.st_uid));
     }
     if stat.st_mode & 0o022 != 0 {

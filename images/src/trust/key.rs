@@ -19,6 +19,7 @@ pub const MAX_KEY_TEXT: usize = 16 << 10;
 
 const OID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const OID_EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const OID_P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 /// What stands before the 32 bytes of an ed25519 key in its `SubjectPublicKeyInfo`.
 const SPKI_ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
@@ -61,6 +62,12 @@ pub struct Fingerprint([u8; 32]);
 impl Fingerprint {
     fn of(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())
+    }
+
+    /// All 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
     }
 
     /// The first 16 hexadecimal digits, enough to tell keys apart in messages.
@@ -141,9 +148,14 @@ impl PublicKey {
                 let key = Ed25519Key::from_public_key_der(der).map_err(KeyError::Spki)?;
                 Self::new(Form::Ed25519(strong(key)?))
             }
-            OID_EC => Self::new(Form::P256(
-                P256Key::from_public_key_der(der).map_err(KeyError::Spki)?,
-            )),
+            OID_EC => {
+                let curve = info.algorithm.parameters_oid().map_err(KeyError::Spki)?;
+                if curve != OID_P256 {
+                    return Err(KeyError::Algorithm(curve));
+                }
+                let key = P256Key::from_public_key_der(der).map_err(KeyError::Spki)?;
+                Self::new(Form::P256(key))
+            }
             other => Err(KeyError::Algorithm(other)),
         }
     }

@@ -115,10 +115,11 @@ fn remote(name: &str) -> Result<String, &'static str> {
 }
 
 fn is_host(host: &str) -> bool {
+    let begins = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
     let known = host == "localhost" || host.contains(['.', ':']);
     let bytes =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    known && host.bytes().all(bytes)
+    begins && known && host.bytes().all(bytes)
 }
 
 fn is_component(component: &str) -> bool {
@@ -184,6 +185,7 @@ mod tests {
             ("example.org/../a", "between slashes"),
             ("example.org/A", "lower-case"),
             ("example.org/a b", "lower-case"),
+            (".example.org/a", "no registry host"),
             ("exa mple.org/a", "no registry host"),
             ("example.org/*", "lower-case"),
             ("oci:srv/a", "absolute"),

@@ -92,7 +92,7 @@ pub struct Signed {
     /// As many different keys must have signed.
     pub threshold: usize,
     /// The repository that signatures name, instead of the scope's prefix: for mirrors and local images.
-    pub(super) signed_as: Option<Prefix>,
+    pub signed_as: Option<Prefix>,
     pub(super) keys: Vec<String>,
 }
 
@@ -177,17 +177,42 @@ pub(super) fn written_key(given: &str, policy: &Path) -> Result<PublicKey, Trust
     if !given.starts_with('/') {
         return PublicKey::parse(given).map_err(failed(policy));
     }
-    read_key(Path::new(given))
+    read_key(Path::new(given), None)
 }
 
-/// Reads the public key in the file at `path`.
+/// Reads the public key in the file at `path`. It may belong to root, to the caller, or to `invoker`, who became the caller.
 ///
 /// # Errors
 /// [`TrustError`] when the file cannot be read, could have been written by others, or holds no public key.
-pub fn read_key(path: &Path) -> Result<PublicKey, TrustError> {
-    let text = match file::read(path, MAX_KEY_TEXT as u64)? {
+pub fn read_key(path: &Path, invoker: Option<u32>) -> Result<PublicKey, TrustError> {
+    let text = match file::read_of(path, MAX_KEY_TEXT as u64, invoker)? {
         Found::Text(text) => text,
         Found::Mask => String::new(),
     };
     PublicKey::parse(&text).map_err(|e| TrustError::Key(path.to_owned(), e))
+}
+
+impl Rule {
+    /// The rule's name, as it is written in a policy.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Signed(_) => RuleName::Signed,
+            Self::DigestPinned => RuleName::DigestPinned,
+            Self::Reject => RuleName::Reject,
+            Self::InsecureAcceptAnything => RuleName::InsecureAcceptAnything,
+        }
+        .as_str()
+    }
+}
+
+impl RuleName {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::DigestPinned => "digest-pinned",
+            Self::Reject => "reject",
+            Self::InsecureAcceptAnything => "insecure-accept-anything",
+        }
+    }
 }

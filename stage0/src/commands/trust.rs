@@ -1,26 +1,22 @@
 //! `skua trust`: which images may run, and whose keys decide.
 
-use std::path::PathBuf;
+mod list;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use images::trust::{Editor, Prefix, PublicKey, TrustError, read_key};
 
-use crate::context::Context;
+use crate::context::{Context, absolute};
 use crate::error::Error;
-use crate::output::Format;
+use crate::output::{Format, escaped, print};
 
 /// What `trust` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Accept images below a prefix when they are signed by one of these keys
-    Add {
-        /// Prefix of image names, matched at '/' boundaries
-        #[arg(long, value_name = "PREFIX")]
-        prefix: String,
-        /// Files with public keys
-        #[arg(required = true, value_name = "KEY")]
-        keys: Vec<PathBuf>,
-    },
+    Add(AddArgs),
     /// List the scopes and their keys
     List {
         /// How it is printed
@@ -43,7 +39,110 @@ pub(crate) enum TrustCommand {
     },
 }
 
+/// What `trust add` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddArgs {
+    /// Prefix of image names, matched at '/' boundaries; '*' for all images
+    #[arg(long, value_name = "PREFIX")]
+    prefix: String,
+    /// Files with public keys: PEM (ed25519, ECDSA P-256) or minisign
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<PathBuf>,
+    /// How many different keys must have signed an image
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threshold: Option<u16>,
+    /// Repository that signatures name instead of PREFIX: for mirrors and local images
+    #[arg(long, value_name = "PREFIX")]
+    signed_as: Option<String>,
+}
+
 /// Runs the command.
-pub(crate) fn run(_command: TrustCommand, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("trust"))
+pub(crate) fn run(command: TrustCommand, context: &Context) -> Result<ExitCode, Error> {
+    match command {
+        TrustCommand::Add(args) => add(&args, context),
+        TrustCommand::List { format } => list::run(format, context),
+        TrustCommand::Rm { prefix, keys } => rm(&prefix, &keys, context),
+        TrustCommand::Test { image: _ } => Err(Error::NotAvailable("trust test")),
+    }
+}
+
+fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, Error> {
+    let invoker = invoker();
+    let keys: Result<Vec<PublicKey>, TrustError> = args
+        .keys
+        .iter()
+        .map(|path| read_key(path, invoker))
+        .collect();
+    let (keys, prefix) = (keys?, prefix(&args.prefix)?);
+    let signed_as = args.signed_as.as_deref().map(self::prefix).transpose()?;
+    let mut editor = Editor::open(&context.config("trust.d"), prefix.clone())?;
+    editor.add(&keys, args.threshold.map(usize::from), signed_as.as_ref())?;
+    let mut said = String::new();
+    for key in &keys {
+        said.push_str(&format!(
+            "{prefix}: trusted {} key {}\n",
+            key.kind(),
+            key.fingerprint()
+        ));
+    }
+    said.push_str(&format!("written to {}\n", shown(editor.path())));
+    if let Some(file) = editor.hides() {
+        said.push_str(&format!("in place of the scope in {}\n", shown(file)));
+    }
+    print(&said)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rm(typed: &str, keys: &[String], context: &Context) -> Result<ExitCode, Error> {
+    let prefix = prefix(typed)?;
+    let mut editor = Editor::open(&context.config("trust.d"), prefix.clone())?;
+    editor.must_exist()?;
+    let mut said = String::new();
+    if keys.is_empty() {
+        editor.remove_scope()?;
+    }
+    for key in editor.remove(keys)? {
+        let (kind, fingerprint) = (key.kind(), key.fingerprint());
+        said.push_str(&format!(
+            "{prefix}: no longer trusted: {kind} key {fingerprint}\n"
+        ));
+    }
+    if editor.must_exist().is_err() {
+        said.push_str(&format!("{prefix}: scope removed\n"));
+        if let Some(file) = editor.hides() {
+            said.push_str(&format!("the scope in {} counts again\n", shown(file)));
+        }
+    }
+    print(&said)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy()).into_owned()
+}
+
+/// The prefix typed; that of local images absolute and with its links resolved, as the names of local images are.
+fn prefix(typed: &str) -> Result<Prefix, Error> {
+    let local = ["oci:", "oci-archive:"]
+        .into_iter()
+        .find_map(|kind| Some((kind, typed.strip_prefix(kind)?)));
+    let resolved = match local {
+        Some((kind, path)) if !path.is_empty() => {
+            let path = Path::new(path);
+            let real = path.canonicalize().or_else(|_| absolute(path))?;
+            format!("{kind}{}", real.display())
+        }
+        _ => typed.to_owned(),
+    };
+    Prefix::parse(&resolved).map_err(|e| Error::usage(e.to_string(), None))
+}
+
+/// The user who became root with sudo: a key file of theirs is as good as ours to them.
+fn invoker() -> Option<u32> {
+    let root = nix::unistd::geteuid().is_root();
+    std::env::var("SUDO_UID")
+        .ok()
+        .filter(|_| root)?
+        .parse()
+        .ok()
 }
