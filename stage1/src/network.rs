@@ -274,3 +274,10 @@ fn check_plugin_path(path: &[String]) -> Result<(), NetworkError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod fake_tests;
+#[cfg(test)]
+mod real_tests;
+#[cfg(test)]
+mod scratch;

@@ -26,7 +26,6 @@ pub(super) struct Conflist {
     pub(super) name: String,
     /// Those of [`VERSIONS`] that the list is written for, oldest first; not empty.
     pub(super) versions: Vec<&'static str>,
-    pub(super) disable_check: bool,
     pub(super) plugins: Vec<Plugin>,
     /// The document itself.
     pub(super) document: Value,
@@ -80,7 +79,6 @@ impl Conflist {
         Ok(Self {
             name: name.to_owned(),
             versions: versions(list)?,
-            disable_check: flag(list, "disableCheck")?,
             plugins: plugins
                 .iter()
                 .map(Plugin::parse)
@@ -178,14 +176,6 @@ fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, String
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(format!("'{key}' is not text")),
         None => Err(format!("it has no '{key}'")),
-    }
-}
-
-fn flag(object: &Map<String, Value>, key: &str) -> Result<bool, String> {
-    match object.get(key) {
-        Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(format!("'{key}' is not true or false")),
-        None => Ok(false),
     }
 }
 
@@ -320,8 +310,6 @@ mod tests {
             r#"{"cniVersion":"1.0.0","name":"../n","plugins":[{"type":"t"}]}"#.to_owned(),
             r#"{"cniVersion":"1.0.0","plugins":[{"type":"t"}]}"#.to_owned(),
             r#"{"cniVersion":"1.0.0","name":"n","type":"bridge"}"#.to_owned(),
-            r#"{"cniVersion":"1.0.0","name":"n","disableCheck":"no","plugins":[{"type":"t"}]}"#
-                .to_owned(),
             "[]".to_owned(),
         ] {
             assert!(parsed(&bad).is_err(), "{bad}");

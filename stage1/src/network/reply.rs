@@ -113,6 +113,9 @@ pub(super) fn refusal(stdout: &[u8], stderr: &[u8]) -> String {
     let said = match (text("msg"), text("details")) {
         (Some(message), Some(details)) => format!("{message}: {details}"),
         (Some(message), None) => message.to_owned(),
+        (None, _) if stderr.is_empty() && document.is_null() => {
+            String::from_utf8_lossy(stdout).into_owned()
+        }
         (None, _) => String::from_utf8_lossy(stderr).into_owned(),
     };
     let code = document.get("code").and_then(Value::as_u64);

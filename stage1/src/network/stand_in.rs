@@ -18,6 +18,9 @@ use pod::NetworkFile;
 
 use super::error::NetworkError;
 
+/// The network namespace of this thread.
+const OUR_NAMESPACE: &str = "/proc/thread-self/ns/net";
+
 /// The namespace; it ends when this is dropped.
 pub(super) struct StandIn {
     path: String,
@@ -37,9 +40,9 @@ impl StandIn {
             return Ok(None);
         }
         let failed = |what| move |e: io::Error| NetworkError::StandIn(what, e);
-        let host = File::open("/proc/self/ns/net").map_err(failed("open ours"))?;
+        let host = File::open(OUR_NAMESPACE).map_err(failed("open ours"))?;
         unshare(CloneFlags::CLONE_NEWNET).map_err(|e| failed("unshare")(e.into()))?;
-        let made = File::open("/proc/self/ns/net")
+        let made = File::open(OUR_NAMESPACE)
             .and_then(|namespace| furnish(&record.interface, &addresses).map(|()| namespace));
         setns(host.as_fd(), CloneFlags::CLONE_NEWNET)
             .map_err(|e| failed("return to ours")(e.into()))?;
