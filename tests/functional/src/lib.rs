@@ -23,10 +23,13 @@
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
+//! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; a real Debian image |
 //! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
 //! | `bin/demo.rs` | `make demo` |
 
 mod binaries;
+mod debian;
+mod docker_registry;
 mod env;
 mod image;
 mod key;
@@ -37,6 +40,8 @@ mod skip;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};
+pub use debian::{debian_layout, read_layout};
+pub use docker_registry::DockerRegistry;
 pub use env::Env;
 pub use image::{Blob, Built, Image, sha256};
 pub use key::{Cosign, Key};

@@ -35,6 +35,17 @@ impl Run {
         Background::start(command).wait()
     }
 
+    /// Runs `command` to its end, which may take so long.
+    ///
+    /// # Panics
+    /// When it cannot be started or exceeds that time.
+    #[must_use]
+    pub fn within(limit: Duration, command: Command) -> Self {
+        let mut background = Background::start(command);
+        background.limit = limit;
+        background.wait()
+    }
+
     /// The exit code.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
@@ -149,6 +160,7 @@ pub struct Background {
     stdout: Collector,
     stderr: Collector,
     started: Instant,
+    limit: Duration,
 }
 
 /// What a reader thread has read so far.
@@ -175,6 +187,7 @@ impl Background {
             stdout,
             stderr,
             started: Instant::now(),
+            limit: TIME_LIMIT,
         }
     }
 
@@ -253,7 +266,7 @@ impl Background {
     pub fn wait(mut self) -> Run {
         let mut child = self.child.take().expect("still there");
         drop(child.stdin.take());
-        let deadline = self.started + TIME_LIMIT;
+        let deadline = self.started + self.limit;
         let status = loop {
             if let Some(status) = child.try_wait().expect("wait") {
                 break status;
@@ -278,8 +291,9 @@ impl Background {
             elapsed,
         };
         assert!(
-            elapsed < TIME_LIMIT || status.signal() != Some(9),
-            "not ended after {TIME_LIMIT:?}\n{}",
+            elapsed < self.limit || status.signal() != Some(9),
+            "not ended after {:?}\n{}",
+            self.limit,
             run.report()
         );
         run
