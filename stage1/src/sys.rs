@@ -1,15 +1,41 @@
 //! Every unsafe call of stage1: one thin function each, owned descriptors in and out.
 #![allow(unsafe_code, reason = "the only module of stage1 that may")]
 
+use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
-use libc::{c_long, c_uint};
+use libc::{c_char, c_int, c_long, c_uint};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
+
+/// The empty path of calls that work on the descriptor itself.
+const EMPTY: &CStr = c"";
+
+/// As in `linux/sched.h`; the constant of libc overflows.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What `clone3` returned: this process goes on in both.
+pub(crate) enum Cloned {
+    /// The new process.
+    Child,
+    /// The old one.
+    Parent(Child),
+}
+
+/// A child process that cannot be mistaken for another one.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its pid in the namespace of this process.
+    pub(crate) pid: u32,
+    /// Its pidfd.
+    pub(crate) pidfd: OwnedFd,
+}
 
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
@@ -25,6 +51,184 @@ fn owned(result: c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_encoded_bytes())?)
+}
+
+/// `clone3(2)` without a new stack, like fork: both sides go on with a copy of all memory.
+pub(crate) fn clone3(flags: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = flags.cast_unsigned().into();
+    flags |= u64::from(libc::CLONE_PIDFD.cast_unsigned());
+    let mut cgroup_number = 0;
+    if let Some(cgroup) = cgroup {
+        flags |= CLONE_INTO_CGROUP;
+        cgroup_number = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
+    let arguments = libc::clone_args {
+        flags,
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup_number,
+    };
+    let size = size_of::<libc::clone_args>();
+    // SAFETY: the arguments outlive the call; without CLONE_VM and with no thread but this one the child may go on freely.
+    let result = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) })?;
+    if result == 0 {
+        return Ok(Cloned::Child);
+    }
+    Ok(Cloned::Parent(Child {
+        pid: u32::try_from(result).map_err(io::Error::other)?,
+        pidfd: owned(pidfd.into())?,
+    }))
+}
+
+/// `open_tree(2)` with `OPEN_TREE_CLONE`: a detached mount of what `path` names, seen from `directory`; an empty path is
+/// `directory` itself.
+pub(crate) fn clone_tree(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    recursive: bool,
+) -> io::Result<OwnedFd> {
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    flags |= libc::AT_EMPTY_PATH.cast_unsigned();
+    if recursive {
+        flags |= libc::AT_RECURSIVE.cast_unsigned();
+    }
+    let path = c_path(path)?;
+    // SAFETY: the path is a C string that outlives the call.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+        )
+    })
+}
+
+/// `mount_setattr(2)` on a mount: sets attributes, with `users` also the id map.
+pub(crate) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: u64,
+    users: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let mut attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    if let Some(users) = users {
+        attributes.attr_set |= libc::MOUNT_ATTR_IDMAP;
+        attributes.userns_fd = u64::from(users.as_raw_fd().cast_unsigned());
+    }
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: both pointers outlive the call, the size is the structure's.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            EMPTY.as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// `move_mount(2)`: attaches the mount `from` on what `onto` refers to.
+pub(crate) fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: both paths are C strings that live for ever.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            EMPTY.as_ptr(),
+            onto.as_raw_fd(),
+            EMPTY.as_ptr(),
+            flags,
+        )
+    })?;
+    Ok(())
+}
+
+/// `fsopen`, `fsconfig`, `fsmount`: a detached mount of a new file system.
+pub(crate) fn new_mount(
+    file_system: &CStr,
+    options: &[(&CStr, CString)],
+    attributes: u64,
+) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string that outlives the call.
+    let context = owned(unsafe {
+        libc::syscall(libc::SYS_fsopen, file_system.as_ptr(), libc::FSOPEN_CLOEXEC)
+    })?;
+    for (key, value) in options {
+        configure(&context, libc::FSCONFIG_SET_STRING, Some((key, value)))?;
+    }
+    configure(&context, libc::FSCONFIG_CMD_CREATE, None)?;
+    // SAFETY: no pointers.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            libc::FSMOUNT_CLOEXEC,
+            attributes,
+        )
+    })
+}
+
+fn configure(context: &OwnedFd, command: c_uint, pair: Option<(&CStr, &CStr)>) -> io::Result<()> {
+    let null = std::ptr::null::<c_char>();
+    let (key, value) = pair.map_or((null, null), |(key, value)| (key.as_ptr(), value.as_ptr()));
+    // SAFETY: key and value are null or C strings that outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            key,
+            value,
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// `execveat(2)` of an open file. Returns only an error.
+pub(crate) fn execute(program: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> io::Error {
+    let pointers = |list: &[CString]| -> Vec<*const c_char> {
+        let null = std::iter::once(std::ptr::null());
+        list.iter().map(|text| text.as_ptr()).chain(null).collect()
+    };
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: both lists end with null and point to C strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            EMPTY.as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
 /// `close_range(2)`: every descriptor from `first` on is closed when this process executes another program.
 pub(crate) fn close_at_exec_from(first: c_uint) -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
@@ -37,6 +241,118 @@ pub(crate) fn close_at_exec_from(first: c_uint) -> io::Result<()> {
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// `pidfd_send_signal(2)`.
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    let information = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            information,
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// Takes over a descriptor that was inherited under this number, and closes it at exec.
+pub(crate) fn inherited(number: RawFd) -> io::Result<File> {
+    // SAFETY: no pointers; fails when the number is not open.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    let flags = c_int::try_from(flags).map_err(io::Error::other)? | libc::FD_CLOEXEC;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }.into())?;
+    // SAFETY: it is open, and the contract of stage1 gives it to this process alone.
+    Ok(unsafe { File::from_raw_fd(number) })
+}
+
+/// Another descriptor for the same file, numbered `least` or more.
+pub(crate) fn lift(from: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) }.into())
+}
+
+/// Makes `from` also descriptor `number`, which stays open at exec; whatever was there is closed.
+pub(crate) fn place(from: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    if from.as_raw_fd() == number {
+        // SAFETY: no pointers.
+        check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into())?;
+        return Ok(());
+    }
+    // SAFETY: callers place only onto numbers that no owner holds any more: see the call sites.
+    check(unsafe { libc::dup2(from.as_raw_fd(), number) }.into())?;
+    Ok(())
+}
+
+/// Sets the default action of a signal.
+pub(crate) fn default_action(signal: c_int) {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Ends the process without running destructors or exit handlers: for a child that was cloned from the keeper.
+pub(crate) fn exit_now(code: u8) -> ! {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    // SAFETY: no pointers.
+    let socket = owned(
+        unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into(),
+    )?;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    let request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_flags: (libc::IFF_UP | libc::IFF_RUNNING) as i16,
+        },
+    };
+    // SAFETY: the request is the structure that this call reads, and outlives it.
+    check(
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into(),
+    )?;
+    Ok(())
+}
+
+/// Unlocks the slave of a pseudo terminal and opens it through its master: no path is walked.
+pub(crate) fn terminal_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let unlocked: c_int = 0;
+    // SAFETY: the flag outlives the call.
+    check(
+        unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }.into(),
+    )?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: no pointers.
+    owned(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())
+}
+
+/// Copies the window size of one terminal to another.
+pub(crate) fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the structure is the one this call fills.
+    check(unsafe { libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
+    // SAFETY: the structure is the one this call reads.
+    check(unsafe { libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into())?;
+    Ok(())
+}
+
+/// The working directory as a descriptor argument.
+pub(crate) fn here() -> BorrowedFd<'static> {
+    nix::fcntl::AT_FDCWD
 }
 
 /// Lets the kernel kill what `command` starts when this process dies.

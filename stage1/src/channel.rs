@@ -1,0 +1,138 @@
+//! What keeper and inside say to each other, over a socket pair that the inside's exec closes.
+//!
+//! Keeper to inside: one byte when the id maps are written; then the host's files, each as length and content. Inside to
+//! keeper: the terminal's master, if there is one; then the end of the stream, or before it what failed.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+use crate::error::Error;
+use crate::op::HostFile;
+use crate::rootfs::HostFiles;
+use crate::sys;
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Channel(UnixStream);
+
+/// The first byte of a message from the inside.
+const TERMINAL: u8 = b't';
+const FAILED: u8 = b'f';
+
+/// The order of the host's files.
+const FILES: [HostFile; 3] = [HostFile::Hostname, HostFile::Hosts, HostFile::ResolvConf];
+
+/// The inside's end lies above the numbers of what stage2 gets, so that it lives until exec has succeeded.
+const FIRST_NUMBER: RawFd = 16;
+
+/// The keeper's end and the inside's.
+pub(crate) fn pair() -> Result<(Channel, Channel), Error> {
+    let (keepers, insides) = UnixStream::pair().map_err(Error::Channel)?;
+    let insides = sys::lift(insides.as_fd(), FIRST_NUMBER).map_err(Error::Channel)?;
+    Ok((Channel(keepers), Channel(insides.into())))
+}
+
+impl Channel {
+    /// The id maps are written.
+    pub(crate) fn send_mapped(&self) -> Result<(), Error> {
+        (&self.0).write_all(&[0]).map_err(Error::Channel)
+    }
+
+    /// Waits until the id maps are written.
+    pub(crate) fn receive_mapped(&self) -> Result<(), Error> {
+        (&self.0).read_exact(&mut [0]).map_err(Error::Channel)
+    }
+
+    /// Sends the host's files in one message.
+    pub(crate) fn send_files(&self, files: &HostFiles) -> Result<(), Error> {
+        let mut message = Vec::new();
+        for file in FILES {
+            let content = files.contents.iter().find(|(which, _)| *which == file);
+            let content = content.map_or(&[][..], |(_, content)| content);
+            let length =
+                u32::try_from(content.len()).map_err(|e| Error::Channel(io::Error::other(e)))?;
+            message.extend_from_slice(&length.to_ne_bytes());
+            message.extend_from_slice(content);
+        }
+        (&self.0).write_all(&message).map_err(Error::Channel)
+    }
+
+    /// Waits for the host's files.
+    pub(crate) fn receive_files(&self) -> Result<HostFiles, Error> {
+        let one = |file| -> io::Result<(HostFile, Vec<u8>)> {
+            let mut length = [0; 4];
+            (&self.0).read_exact(&mut length)?;
+            let mut content = vec![0; u32::from_ne_bytes(length) as usize];
+            (&self.0).read_exact(&mut content)?;
+            Ok((file, content))
+        };
+        let contents = FILES.into_iter().map(one).collect::<io::Result<_>>();
+        Ok(HostFiles {
+            contents: contents.map_err(Error::Channel)?,
+        })
+    }
+
+    /// Sends the master of the pod's terminal.
+    pub(crate) fn send_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Error> {
+        let numbers = [master.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let data = [IoSlice::new(&[TERMINAL])];
+        let sent = sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &data,
+            &rights,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        );
+        sent.map(drop).map_err(|e| Error::Channel(e.into()))
+    }
+
+    /// Says what failed, as the last thing. If the keeper is gone, there is nobody to tell.
+    pub(crate) fn send_failure(&self, message: &str) {
+        let _ = (&self.0).write_all(&[&[FAILED], message.as_bytes()].concat());
+    }
+
+    /// Waits for the end of the stream: the inside is stage2 then. Before it, the terminal's master may come.
+    pub(crate) fn receive_end(&self) -> Result<Option<OwnedFd>, Error> {
+        let mut first = [0];
+        let received = patiently(|| self.receive_byte(&mut first));
+        let (length, descriptor) = received.map_err(Error::Channel)?;
+        match (length, first[0], descriptor) {
+            (0, ..) => Ok(None),
+            (_, TERMINAL, Some(master)) => self.receive_end().map(|_| Some(master)),
+            _ => {
+                let mut message = String::new();
+                let read = patiently(|| (&self.0).read_to_string(&mut message));
+                read.map_err(Error::Channel)?;
+                Err(Error::Inside(message))
+            }
+        }
+    }
+
+    fn receive_byte(&self, into: &mut [u8; 1]) -> io::Result<(usize, Option<OwnedFd>)> {
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let mut data = [IoSliceMut::new(into)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), flags)?;
+        let mut descriptor = None;
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(numbers) = message
+                && let Some(number) = numbers.first()
+            {
+                descriptor = Some(sys::inherited(*number)?.into());
+            }
+        }
+        Ok((received.bytes, descriptor))
+    }
+}
+
+/// An inside that ends before it has read everything resets the connection once; what it said can still be read.
+fn patiently<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match receive() {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => receive(),
+        other => other,
+    }
+}

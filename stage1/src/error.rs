@@ -1,0 +1,128 @@
+//! What can go wrong in stage1, and how it is said.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::network::NetworkError;
+use pod::{AppName, VolumeName};
+
+/// A step of stage1 that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot tell the working directory, which must be a pod's")]
+    WorkingDirectory(#[source] io::Error),
+    #[error(
+        "usage: skua-stage1 run | explain | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | gc"
+    )]
+    Usage,
+    #[error("{0} must be the number of an open descriptor")]
+    LockVariable(&'static str),
+    #[error("cannot take over descriptor {0} as the lock of the pod")]
+    Lock(i32, #[source] io::Error),
+    #[error("the working directory is not that of pod {0} in state run")]
+    NotItsDirectory(pod::PodId),
+    #[error(transparent)]
+    Pod(#[from] pod::Error),
+
+    #[error("the pod has no app")]
+    NoApps,
+    #[error("more than one app of the pod asks for a terminal")]
+    Terminals,
+    #[error("two apps of the pod are named {0}")]
+    AppTwice(AppName),
+    #[error("app {0} has no program")]
+    NoProgram(AppName),
+    #[error("app {0} asks for what needs --insecure-options={1}")]
+    NotInsecure(AppName, &'static str),
+    #[error("path {0} is not absolute")]
+    RelativePath(String),
+    #[error("app {app} cannot have a volume on {path}: {why}")]
+    MountPath {
+        app: AppName,
+        path: String,
+        why: &'static str,
+    },
+    #[error("app {0} mounts volume {1}, which the pod does not have")]
+    NoVolume(AppName, VolumeName),
+
+    #[error("cannot find the stage2 binary beside this one")]
+    Stage2(#[source] io::Error),
+    #[error("cannot read the identity of this boot")]
+    BootId(#[source] io::Error),
+    #[error("cannot read the start time of process {0}")]
+    Process(u32, #[source] io::Error),
+    #[error("cannot read standard input's terminal")]
+    Terminal(#[source] io::Error),
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+
+    #[error("no range of user ids is free")]
+    NoRange,
+    #[error("cannot lock a range of user ids: {0}")]
+    RangeLock(PathBuf, #[source] io::Error),
+    #[error("cannot write id map {0}")]
+    WriteIdMap(String, #[source] io::Error),
+    #[error("cannot run {0}")]
+    Mapper(String, #[source] io::Error),
+    #[error("{0} refused the id map of the pod: {1}")]
+    MapperSaid(String, String),
+    #[error("cannot make a user namespace for mounts with mapped ids")]
+    MountUsers(#[source] io::Error),
+
+    #[error("cannot make {0} in the pod directory")]
+    PodFile(PathBuf, #[source] io::Error),
+    #[error("cannot clone a mount of {0}")]
+    OpenTree(PathBuf, #[source] io::Error),
+    #[error("cannot set flags and id map of the mount of {0}")]
+    TreeFlags(PathBuf, #[source] io::Error),
+
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("cannot open the network namespace of the pod")]
+    Netns(#[source] io::Error),
+
+    #[error("cannot find the cgroup of this process")]
+    FindCgroup(#[source] io::Error),
+    #[error("cannot make cgroup {0}")]
+    MakeCgroup(PathBuf, #[source] io::Error),
+    #[error("cannot remove cgroup {0}")]
+    RemoveCgroup(PathBuf, #[source] io::Error),
+
+    #[error("cannot make the namespaces of the pod")]
+    Clone(#[source] io::Error),
+    #[error("cannot talk to the inside of the pod")]
+    Channel(#[source] io::Error),
+    #[error("{0}")]
+    Inside(String),
+    #[error("cannot become root of the pod")]
+    BecomeRoot(#[source] io::Error),
+    #[error("cannot {0}")]
+    Step(String, #[source] io::Error),
+    #[error("cannot write the host's files for /etc")]
+    HostFiles(#[source] io::Error),
+    #[error("cannot put the descriptors of stage2 in place")]
+    Handover(#[source] io::Error),
+    #[error("cannot execute stage2")]
+    ExecStage2(#[source] io::Error),
+
+    #[error("cannot wait for the pod")]
+    Wait(#[source] io::Error),
+    #[error("the pod was killed by signal {0}")]
+    Killed(i32),
+    #[error("stage2 ended with status {0} and left no status of app {1}")]
+    NoStatus(i32, AppName),
+    #[error("cannot remove the pod's directory {0}")]
+    Remove(PathBuf, #[source] io::Error),
+}
+
+/// An error and its causes, joined as they are printed.
+pub(crate) fn joined(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! The files of the pod directory that stage1 makes before the pod starts.
+//!
+//! **Runs as** the keeper. **Needs** the plan. **Leaves** `apps/`, `status/`, `rootfs/`, `volumes/`, `net/` with the owners
+//! that the pod needs. **Undone by** the removal of the pod.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+
+use pod::{PodDir, PodManifest, ProcessId, Running, VolumeSource};
+
+use crate::error::Error;
+use crate::host;
+use crate::plan::{Opener, Plan};
+
+/// Makes the directories: those that the trees of the plan need.
+pub(crate) fn make_directories(
+    pod: &PodDir,
+    manifest: &PodManifest,
+    plan: &Plan,
+) -> Result<(), Error> {
+    let owner = match plan.opener {
+        Opener::Keeper { pod_base, .. } => Some(pod_base),
+        Opener::Inside => None,
+    };
+    let keepers = |path: &Path| make(path, 0o755, None);
+    let pods = |path: &Path, mode| make(path, mode, owner);
+    keepers(&pod.apps())?;
+    pods(&pod.status_dir(), 0o700)?;
+    keepers(&pod.path().join("rootfs"))?;
+    for app in &manifest.apps {
+        keepers(&pod.apps().join(app.name.as_str()))?;
+        let rootfs = pod.rootfs(&app.name);
+        keepers(&rootfs)?;
+        pods(&rootfs.join("upper"), 0o755)?;
+        pods(&rootfs.join("work"), 0o700)?;
+    }
+    let empty = manifest
+        .volumes
+        .iter()
+        .filter_map(|volume| match volume.source {
+            VolumeSource::Empty { mode } => Some((volume, mode)),
+            VolumeSource::Host(_) | VolumeSource::Tmpfs { .. } => None,
+        });
+    for (at, (volume, mode)) in empty.enumerate() {
+        if at == 0 {
+            keepers(&pod.volumes())?;
+        }
+        pods(&pod.volumes().join(volume.name.as_str()), mode)?;
+    }
+    Ok(())
+}
+
+fn make(path: &Path, mode: u32, owner: Option<u32>) -> Result<(), Error> {
+    let made = DirBuilder::new().mode(mode & 0o777).create(path);
+    let made = made.and_then(|()| {
+        if mode & !0o755 == 0 {
+            Ok(())
+        } else {
+            set_mode(path, mode)
+        }
+    });
+    let owned = made.and_then(|()| owner.map_or(Ok(()), |id| chown(path, Some(id), Some(id))));
+    owned.map_err(|e| Error::PodFile(path.to_owned(), e))
+}
+
+/// For what the umask would have taken away.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Writes what stage2 reads: `app.json` of every app.
+pub(crate) fn write_apps(pod: &PodDir, manifest: &PodManifest, plan: &Plan) -> Result<(), Error> {
+    for (app, file) in manifest.apps.iter().zip(&plan.apps) {
+        pod::save(&pod.app(&app.name), file)?;
+    }
+    Ok(())
+}
+
+/// Writes `pid`: from now on others find the pod.
+pub(crate) fn write_pid(pod: &PodDir, plan: &Plan, child: u32) -> Result<(), Error> {
+    let identity = |pid| -> Result<ProcessId, Error> {
+        Ok(ProcessId {
+            pid,
+            start_time: host::start_time(pid)?,
+        })
+    };
+    let running = Running {
+        version: pod::CONTRACT_VERSION,
+        boot_id: host::boot_id()?,
+        keeper: identity(std::process::id())?,
+        pod: identity(child)?,
+        id_map: plan.id_map.clone(),
+    };
+    Ok(pod::save(&pod.pid(), &running)?)
+}

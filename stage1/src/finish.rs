@@ -1,0 +1,121 @@
+//! What follows a pod's end, whatever the end was: everything is undone, the result is recorded, the directory moves.
+//!
+//! **Runs as** the keeper, or `gc`. **Needs** how it ended. **Leaves** `result.json` in `exited-garbage`. All errors are kept;
+//! the first one is the caller's.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use pod::{AppStatus, Outcome, PodDir, PodResult, State};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, joined};
+use crate::netns::Netns;
+use crate::network;
+use crate::opened::Opened;
+use crate::wait::{self, Ended};
+
+/// What a pod has outside its directory.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    /// When the keeper began.
+    started: u64,
+    /// Its cgroup.
+    pub(crate) cgroup: Option<Cgroup>,
+    /// Its network namespace, if it is in CNI networks: held open so that they can be left after its end.
+    pub(crate) netns: Option<Netns>,
+}
+
+impl Leftovers {
+    /// Nothing yet.
+    pub(crate) fn begin() -> Self {
+        Self {
+            started: wait::now(),
+            cgroup: None,
+            netns: None,
+        }
+    }
+
+    /// The cgroup's directory, for the clone.
+    pub(crate) fn cgroup_directory(&self) -> Option<BorrowedFd<'_>> {
+        self.cgroup.as_ref().map(|cgroup| cgroup.directory.as_fd())
+    }
+
+    /// Where plugins find the pod's network namespace; empty when there is none.
+    pub(crate) fn netns_path(&self) -> &str {
+        self.netns.as_ref().map_or("", |netns| &netns.path)
+    }
+
+    fn undo(self, dir: &PodDir) -> Vec<Error> {
+        let left = self.netns.map_or_else(Vec::new, |netns| {
+            network::del(dir, network::Netns::At(&netns.path))
+        });
+        let cgroup = self.cgroup.and_then(|cgroup| cgroup.remove().err());
+        left.into_iter().map(Error::from).chain(cgroup).collect()
+    }
+}
+
+/// Undoes, records, moves. The exit status of the pod, or the first error.
+pub(crate) fn all(
+    opened: Opened,
+    left: Leftovers,
+    ended: Result<Ended, Error>,
+) -> Result<u8, Error> {
+    let started = left.started;
+    let undone = left.undo(&opened.dir);
+    let apps = statuses(&opened);
+    let status = ended.and_then(|ended| exit_status(&opened, &apps, ended));
+    let errors: Vec<&Error> = status.as_ref().err().into_iter().chain(&undone).collect();
+    let result = PodResult {
+        version: pod::CONTRACT_VERSION,
+        exit_status: *status.as_ref().unwrap_or(&254),
+        started,
+        finished: wait::now(),
+        apps,
+        errors: errors.iter().map(|error| joined(*error)).collect(),
+    };
+    let recorded = record(opened, &result);
+    let first_undone = undone.into_iter().next().map_or(Ok(()), Err);
+    status.and_then(|status| first_undone.and(recorded).map(|()| status))
+}
+
+/// Writes the result, then moves the pod, or removes it if that was asked for.
+pub(crate) fn record(mut opened: Opened, result: &PodResult) -> Result<(), Error> {
+    pod::save(&opened.dir.result(), result)?;
+    opened.locked.move_to(State::ExitedGarbage)?;
+    if opened.manifest.remove {
+        let path = opened.locked.pod.path();
+        fs::remove_dir_all(&path).map_err(|e| Error::Remove(path, e))?;
+    }
+    Ok(())
+}
+
+/// The statuses that stage2 left, in manifest order.
+pub(crate) fn statuses(opened: &Opened) -> Vec<AppStatus> {
+    let one = |app: &pod::App| pod::load(&opened.dir.status(&app.name)).ok();
+    opened.manifest.apps.iter().filter_map(one).collect()
+}
+
+/// Of the first app that failed, in manifest order; 0 when none did.
+fn exit_status(opened: &Opened, apps: &[AppStatus], ended: Ended) -> Result<u8, Error> {
+    let missing = opened
+        .manifest
+        .apps
+        .iter()
+        .find(|app| !apps.iter().any(|status| status.name == app.name));
+    match (missing, ended) {
+        (Some(_), Ended::Killed(signal)) => Err(Error::Killed(signal)),
+        (Some(app), Ended::Exited(code)) => Err(Error::NoStatus(code, app.name.clone())),
+        (None, _) => Ok(first_failure(apps)),
+    }
+}
+
+fn first_failure(apps: &[AppStatus]) -> u8 {
+    let statuses = apps
+        .iter()
+        .map(|status| Outcome::exit_status(&status.outcome));
+    statuses
+        .into_iter()
+        .find(|status| *status != 0)
+        .unwrap_or(0)
+}

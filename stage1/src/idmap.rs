@@ -1,0 +1,220 @@
+//! User and group ids: a range of one's own for root, the map of the pod, the map of mounts.
+//!
+//! **Runs as** the keeper. **Needs** the manifest's choice. **Leaves** a lock on `<data>/ids/<first>` and the maps of the
+//! inside. **Undone by** the end of the keeper.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::process::{Command, Stdio};
+
+use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
+
+use crate::error::Error;
+use crate::sys::{self, Child, Cloned};
+
+/// The id map of a pod, and the lock that keeps others from its range.
+#[derive(Debug)]
+pub(crate) struct Allocated {
+    /// The map.
+    pub(crate) map: IdMap,
+    /// Held by the keeper for life.
+    _lock: Option<File>,
+}
+
+/// Turns the manifest's choice into a map; for a range, takes the first free one from a place that the pod's id gives.
+pub(crate) fn allocate(
+    choice: &IdMapChoice,
+    data: &DataDir,
+    id: &PodId,
+) -> Result<Allocated, Error> {
+    match choice {
+        IdMapChoice::Range {
+            first, last, count, ..
+        } => {
+            let (base, lock) = free_range(*first, *last, *count, data, id)?;
+            let map = IdMap::range(base, *count);
+            Ok(Allocated {
+                map,
+                _lock: Some(lock),
+            })
+        }
+        IdMapChoice::Subordinate { map, .. } => Ok(Allocated {
+            map: map.clone(),
+            _lock: None,
+        }),
+        IdMapChoice::Single { uid, gid } => {
+            let one = |host| {
+                vec![Extent {
+                    inside: 0,
+                    host,
+                    count: 1,
+                }]
+            };
+            let map = IdMap {
+                uids: one(*uid),
+                gids: one(*gid),
+            };
+            Ok(Allocated { map, _lock: None })
+        }
+    }
+}
+
+fn free_range(
+    first: u32,
+    last: u32,
+    count: u32,
+    data: &DataDir,
+    id: &PodId,
+) -> Result<(u32, File), Error> {
+    let ranges = last
+        .checked_sub(first)
+        .and_then(|ids| (ids.checked_add(1)?).checked_div(count));
+    let ranges = ranges.filter(|ranges| *ranges > 0).ok_or(Error::NoRange)?;
+    let start = begin_at(id) % ranges;
+    for step in 0..ranges {
+        let base = first + (start + step) % ranges * count;
+        if let Some(lock) = try_range(base, data)? {
+            return Ok((base, lock));
+        }
+    }
+    Err(Error::NoRange)
+}
+
+/// The first eight digits of the pod's id, which are random.
+fn begin_at(id: &PodId) -> u32 {
+    u32::from_str_radix(&id.as_str()[..8], 16).unwrap_or(0)
+}
+
+fn try_range(base: u32, data: &DataDir) -> Result<Option<File>, Error> {
+    let path = data.ids().join(base.to_string());
+    let open = || {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+    };
+    let lock = open().or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(data.ids())?;
+            open()
+        }
+        _ => Err(error),
+    });
+    let lock = lock.map_err(|e| Error::RangeLock(path.clone(), e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(Error::RangeLock(path, e)),
+    }
+}
+
+/// Writes the maps of a new user namespace, whose first process is `pid`.
+pub(crate) fn write(choice: &IdMapChoice, map: &IdMap, pid: u32) -> Result<(), Error> {
+    match choice {
+        IdMapChoice::Subordinate {
+            newuidmap,
+            newgidmap,
+            ..
+        } => {
+            let uids = start(newuidmap, pid, &map.uids)?;
+            let gids = start(newgidmap, pid, &map.gids)?;
+            uids.wait().and(gids.wait())
+        }
+        IdMapChoice::Range { .. } => write_files(map, pid),
+        IdMapChoice::Single { .. } => {
+            write_file(pid, "setgroups", "deny")?;
+            write_files(map, pid)
+        }
+    }
+}
+
+fn write_files(map: &IdMap, pid: u32) -> Result<(), Error> {
+    write_file(pid, "uid_map", &IdMap::lines(&map.uids))?;
+    write_file(pid, "gid_map", &IdMap::lines(&map.gids))
+}
+
+fn write_file(pid: u32, name: &'static str, text: &str) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{name}");
+    fs::write(&path, text).map_err(|e| Error::WriteIdMap(path, e))
+}
+
+/// A running `newuidmap` or `newgidmap`.
+struct Mapper {
+    program: String,
+    process: std::process::Child,
+}
+
+fn start(program: &str, pid: u32, extents: &[Extent]) -> Result<Mapper, Error> {
+    let numbers = extents.iter().flat_map(|e| [e.inside, e.host, e.count]);
+    let process = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| Error::Mapper(program.to_owned(), e))?;
+    Ok(Mapper {
+        program: program.to_owned(),
+        process,
+    })
+}
+
+impl Mapper {
+    fn wait(self) -> Result<(), Error> {
+        let output = self
+            .process
+            .wait_with_output()
+            .map_err(|e| Error::Mapper(self.program.clone(), e))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Error::MapperSaid(
+            self.program,
+            said.trim_end().escape_debug().to_string(),
+        ))
+    }
+}
+
+/// A user namespace that exists only to be the id map of mounts: ids from `on_disk` on are seen as ids from `host` on.
+pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<OwnedFd, Error> {
+    let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::MountUsers)? {
+        Cloned::Child => loop {
+            nix::unistd::pause();
+        },
+        Cloned::Parent(child) => child,
+    };
+    let extent = vec![Extent {
+        inside: on_disk,
+        host,
+        count,
+    }];
+    let map = IdMap {
+        uids: extent.clone(),
+        gids: extent,
+    };
+    let opened = write_files(&map, child.pid).and_then(|()| {
+        let path = format!("/proc/{}/ns/user", child.pid);
+        File::open(path)
+            .map(OwnedFd::from)
+            .map_err(Error::MountUsers)
+    });
+    end(&child);
+    opened
+}
+
+fn end(child: &Child) {
+    use std::os::fd::AsFd;
+    let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+    let id = nix::sys::wait::Id::PIDFd(child.pidfd.as_fd());
+    let _ = nix::sys::wait::waitid(id, nix::sys::wait::WaitPidFlag::WEXITED);
+}

@@ -1,0 +1,138 @@
+//! The inside: the keeper's child in new namespaces, which builds the pod's root and becomes stage2.
+//!
+//! **Runs as** root of the pod's user namespace, still seeing the host's files until the pivot. **Needs** from the keeper,
+//! over a socket pair: a byte when the id maps are written, the host's files when the network is there. **Leaves** stage2 as
+//! pid 1; the socket closes at its exec, before that it carries the terminal, or one message that says what failed.
+//! **Undone by** its end.
+
+use std::convert::Infallible;
+use std::io::{PipeWriter, pipe};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::channel::{self, Channel};
+use crate::error::{self, Error};
+use crate::handover;
+use crate::plan::{Namespaces, Plan};
+use crate::rootfs::{Builder, HostFiles};
+use crate::sys::{self, Child, Cloned};
+use crate::trees::{self, Trees};
+
+/// The keeper's hold on the inside.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// The process, which stays the same when it becomes stage2.
+    pub(crate) child: Child,
+    channel: Channel,
+    /// Held for the keeper's life: when it is closed, stage2 knows that the keeper is gone.
+    _life: PipeWriter,
+}
+
+/// Clones the inside into new namespaces, and into `cgroup`.
+pub(crate) fn spawn(
+    plan: &Plan,
+    trees: Option<Trees>,
+    stage2: &Path,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Inside, Error> {
+    let (ours, theirs) = channel::pair()?;
+    let (keeper, life) = pipe().map_err(Error::Channel)?;
+    match sys::clone3(flags(plan.namespaces), cgroup).map_err(Error::Clone)? {
+        Cloned::Parent(child) => Ok(Inside {
+            child,
+            channel: ours,
+            _life: life,
+        }),
+        Cloned::Child => {
+            drop((ours, life));
+            let Err(error) = live(plan, trees, stage2, &theirs, keeper.into());
+            theirs.send_failure(&error::joined(&error));
+            sys::exit_now(254)
+        }
+    }
+}
+
+fn flags(namespaces: Namespaces) -> libc::c_int {
+    let all = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    match namespaces {
+        Namespaces::All => all | libc::CLONE_NEWNET,
+        Namespaces::AllButNetwork => all,
+    }
+}
+
+impl Inside {
+    /// Tells the inside that its id maps are written.
+    pub(crate) fn mapped(&self) -> Result<(), Error> {
+        self.channel.send_mapped()
+    }
+
+    /// Gives the inside the host's files, and waits until it is stage2. With a terminal, its master comes back.
+    pub(crate) fn release(&self, files: &HostFiles) -> Result<Option<OwnedFd>, Error> {
+        let sent = self.channel.send_files(files);
+        let terminal = self.channel.receive_end()?;
+        sent.map(|()| terminal)
+    }
+}
+
+/// The life of the inside. Ends in exec or in an error.
+fn live(
+    plan: &Plan,
+    trees: Option<Trees>,
+    stage2: &Path,
+    channel: &Channel,
+    keeper: OwnedFd,
+) -> Result<Infallible, Error> {
+    channel.receive_mapped()?;
+    become_root(plan)?;
+    let trees = trees.map_or_else(|| trees::open(plan, stage2), Ok)?;
+    let mut builder = Builder::new(trees.trees);
+    for step in &plan.steps {
+        builder
+            .step(&step.op)
+            .map_err(|e| Error::Step(step.op.to_string(), e))?;
+    }
+    builder
+        .fill(&channel.receive_files()?)
+        .map_err(Error::HostFiles)?;
+    let slave = hand_over_terminal(&mut builder, channel)?;
+    handover::to_stage2(plan, &trees.handed, &keeper, slave.as_ref())
+}
+
+/// Root of the pod, without the caller's groups where the kernel lets them go, and killed as soon as the keeper is gone.
+/// If it was gone before that, [`Channel::receive_files`] finds out.
+fn become_root(plan: &Plan) -> Result<(), Error> {
+    let become_root = || {
+        if plan
+            .id_map
+            .gids
+            .iter()
+            .map(|extent| extent.count)
+            .sum::<u32>()
+            > 1
+        {
+            setgroups(&[])?;
+        }
+        let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+        prctl::set_pdeathsig(Signal::SIGKILL)
+    };
+    become_root().map_err(|e| Error::BecomeRoot(e.into()))
+}
+
+fn hand_over_terminal(builder: &mut Builder, channel: &Channel) -> Result<Option<OwnedFd>, Error> {
+    let Some(terminal) = builder.terminal.take() else {
+        return Ok(None);
+    };
+    channel.send_terminal(terminal.master.as_fd())?;
+    Ok(Some(terminal.slave))
+}

@@ -1,0 +1,287 @@
+//! What stage1 does to the kernel, as data: the steps of a [`crate::plan::Plan`], each printable and each with its origin.
+
+use std::fmt;
+
+use pod::AppName;
+
+/// One step, and why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// What is done.
+    pub(crate) op: Op,
+    /// Who asked for it.
+    pub(crate) origin: Origin,
+}
+
+/// Who asked for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Skua itself, for every pod.
+    BuiltIn,
+    /// The app's image.
+    Image,
+    /// The command line that made the pod.
+    CommandLine,
+}
+
+/// One step of the inside. Places that begin without `/` are below the staging directory, which is gone before stage2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Cuts this mount namespace off from the host's.
+    PrivateMounts,
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// Sets the host name.
+    Hostname(String),
+    /// Mounts the pod's private root and the staging directory in it.
+    PrivateRoot,
+    /// Makes a directory for staging.
+    StageDirectory(String),
+    /// Makes an empty file for staging; it gets its content when the network is known.
+    StageFile(HostFile),
+    /// Attaches a tree to a staging directory.
+    StageTree {
+        /// Index in [`crate::plan::Plan::trees`].
+        tree: usize,
+        /// The staging directory.
+        at: String,
+    },
+    /// Mounts a new file system on a staging directory, to be shared by apps.
+    StageMount {
+        /// What is mounted.
+        mount: NewMount,
+        /// The staging directory.
+        at: String,
+    },
+    /// Mounts the root of an app.
+    Overlay {
+        /// The app.
+        app: App,
+        /// Staging directories of the layers, uppermost first.
+        lower: Vec<String>,
+        /// Staging directory that takes the app's changes.
+        upper: String,
+        /// Staging directory that overlayfs needs beside it.
+        work: String,
+    },
+    /// Mounts something in the root of an app.
+    Mount {
+        /// What.
+        source: Source,
+        /// Where.
+        target: Target,
+    },
+    /// Makes a symbolic link in an app's `/dev`.
+    Link {
+        /// Where.
+        target: Target,
+        /// What it says.
+        to: String,
+    },
+    /// Covers a file or directory, if it is there, with an empty one.
+    Mask(Target),
+    /// Makes a file or directory, if it is there, read-only.
+    ReadOnly(Target),
+    /// Opens a terminal in an app's `/dev/pts` and makes it the standard streams of the pod.
+    Terminal(App),
+    /// Makes the root of an app read-only.
+    ReadOnlyRoot(App),
+    /// Removes the staging directory and everything mounted in it, and makes the private root read-only.
+    Unstage,
+    /// Makes the private root the root, and detaches the host's.
+    Pivot,
+}
+
+/// An app of the pod, by its place in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct App {
+    /// Index in the manifest.
+    pub(crate) index: usize,
+    /// Its name.
+    pub(crate) name: AppName,
+}
+
+/// A place in the root of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Which app.
+    pub(crate) app: App,
+    /// Absolute path, resolved inside the app's root and nowhere else.
+    pub(crate) path: String,
+    /// How it is found.
+    pub(crate) find: Find,
+}
+
+/// How the target of a mount is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Find {
+    /// A directory, made if it is missing; a symbolic link is refused.
+    Plain,
+    /// Whatever the source is, made if it is missing; symbolic links are resolved inside the root.
+    Resolved,
+    /// Must be there, without symbolic links.
+    Existing,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A new file system.
+    New(NewMount),
+    /// A tree of the plan.
+    Tree(usize),
+    /// Another mount of a staged file or directory.
+    Staged {
+        /// The staging file or directory.
+        path: String,
+        /// Read-only.
+        read_only: bool,
+    },
+    /// A device of the host, checked by its numbers.
+    Device {
+        /// Absolute path on the host.
+        path: &'static str,
+        /// Its numbers.
+        numbers: (u32, u32),
+    },
+}
+
+/// A file system to be mounted for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewMount {
+    /// Its type.
+    pub(crate) kind: FileSystem,
+    /// Its options.
+    pub(crate) options: Vec<(&'static str, String)>,
+    /// Read-only.
+    pub(crate) read_only: bool,
+}
+
+/// The file systems of which stage1 makes new mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    /// `proc`, of the pod's pid namespace.
+    Proc,
+    /// `sysfs`, of the pod's network namespace.
+    Sysfs,
+    /// `cgroup2`, from the pod's cgroup down.
+    Cgroup2,
+    /// `tmpfs`.
+    Tmpfs,
+    /// `devpts`, an instance of its own.
+    Devpts,
+    /// `mqueue`, of the pod's IPC namespace.
+    Mqueue,
+}
+
+impl FileSystem {
+    /// The kernel's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Sysfs => "sysfs",
+            Self::Cgroup2 => "cgroup2",
+            Self::Tmpfs => "tmpfs",
+            Self::Devpts => "devpts",
+            Self::Mqueue => "mqueue",
+        }
+    }
+}
+
+/// A file below `/etc` that the host gives to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostFile {
+    /// `/etc/hostname`.
+    Hostname,
+    /// `/etc/hosts`.
+    Hosts,
+    /// `/etc/resolv.conf`.
+    ResolvConf,
+}
+
+impl HostFile {
+    /// Its name below `/etc`, and below the staging directory.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hostname => "hostname",
+            Self::Hosts => "hosts",
+            Self::ResolvConf => "resolv.conf",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn => "built in",
+            Self::Image => "image",
+            Self::CommandLine => "command line",
+        })
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrivateMounts => f.write_str("make all mounts private"),
+            Self::LoopbackUp => f.write_str("bring the loopback interface up"),
+            Self::Hostname(name) => write!(f, "set the host name to {}", name.escape_debug()),
+            Self::PrivateRoot => f.write_str("mount the private root and its staging directory"),
+            Self::StageDirectory(path) => write!(f, "make staging directory {path}"),
+            Self::StageFile(file) => write!(f, "make staging file {}", file.name()),
+            Self::StageTree { tree, at } => {
+                write!(f, "attach tree {tree} to staging directory {at}")
+            }
+            Self::StageMount { mount, at } => write!(f, "mount {mount} on staging directory {at}"),
+            Self::Overlay {
+                app, lower, upper, ..
+            } => {
+                write!(
+                    f,
+                    "mount the root of app {} from {} below {upper}",
+                    app.name,
+                    lower.join(", ")
+                )
+            }
+            Self::Mount { source, target } => write!(f, "mount {source} on {target}"),
+            Self::Link { target, to } => write!(f, "link {target} to {to}"),
+            Self::Mask(target) => write!(f, "mask {target}"),
+            Self::ReadOnly(target) => write!(f, "make {target} read-only"),
+            Self::Terminal(app) => write!(f, "open a terminal for app {}", app.name),
+            Self::ReadOnlyRoot(app) => write!(f, "make the root of app {} read-only", app.name),
+            Self::Unstage => f.write_str("remove the staging directory"),
+            Self::Pivot => f.write_str("make the private root the root and detach the host's"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of app {}", self.path.escape_debug(), self.app.name)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rights = |read_only: &bool| if *read_only { " read-only" } else { "" };
+        match self {
+            Self::New(mount) => mount.fmt(f),
+            Self::Tree(tree) => write!(f, "tree {tree}"),
+            Self::Staged { path, read_only } => write!(f, "staged {path}{}", rights(read_only)),
+            Self::Device {
+                path,
+                numbers: (major, minor),
+            } => write!(f, "device {path} ({major}:{minor})"),
+        }
+    }
+}
+
+impl fmt::Display for NewMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a new {}", self.kind.name())?;
+        for (at, (key, value)) in self.options.iter().enumerate() {
+            write!(f, "{}{key}={value}", if at == 0 { " " } else { "," })?;
+        }
+        f.write_str(if self.read_only { " read-only" } else { "" })
+    }
+}

@@ -1,0 +1,59 @@
+//! The pod of the working directory: its manifest and its lock.
+
+use std::fs::File;
+use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
+
+use pod::{LOCK_FD_VARIABLE, Locked, Pod, PodDir, PodManifest, State};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::sys;
+
+/// A pod whose lock this process holds.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Its paths, relative to the working directory.
+    pub(crate) dir: PodDir,
+    /// Its manifest.
+    pub(crate) manifest: PodManifest,
+    /// Its lock.
+    pub(crate) locked: Locked,
+}
+
+impl Opened {
+    /// Takes over the lock, and loads the manifest. The pod must be in state `run`.
+    pub(crate) fn take(host: &Host) -> Result<Self, Error> {
+        let (number, lock) = inherited_lock()?;
+        let dir = PodDir::here();
+        let manifest: PodManifest = pod::load(&dir.manifest())?;
+        let (data, id) = (host.data.clone(), manifest.id.clone());
+        let pod = Pod {
+            data,
+            id,
+            state: State::Run,
+        };
+        let ours = lock.metadata().map_err(|e| Error::Lock(number, e))?;
+        let there = std::fs::metadata(pod.path());
+        if !there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            return Err(Error::NotItsDirectory(manifest.id));
+        }
+        lock.try_lock().map_err(|e| Error::Lock(number, e.into()))?;
+        Ok(Self {
+            dir,
+            manifest,
+            locked: Locked { pod, lock },
+        })
+    }
+}
+
+fn inherited_lock() -> Result<(RawFd, File), Error> {
+    let bad = || Error::LockVariable(LOCK_FD_VARIABLE);
+    let value = std::env::var(LOCK_FD_VARIABLE).map_err(|_| bad())?;
+    let number: RawFd = value.parse().map_err(|_| bad())?;
+    if number < 3 {
+        return Err(bad());
+    }
+    let lock = sys::inherited(number).map_err(|e| Error::Lock(number, e))?;
+    Ok((number, lock))
+}

@@ -1,0 +1,232 @@
+//! The decision: a manifest and the id map in force become a list of steps and the files for stage2. Pure.
+
+mod app;
+mod check;
+
+use std::path::{Path, PathBuf};
+
+use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, VolumeSource};
+
+use crate::error::Error;
+use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
+
+/// Everything that will be done for one pod.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The namespaces of the pod.
+    pub(crate) namespaces: Namespaces,
+    /// The id map.
+    pub(crate) id_map: IdMap,
+    /// Who may open the trees: see [`Opener`].
+    pub(crate) opener: Opener,
+    /// Files and directories of the host that the pod gets to see.
+    pub(crate) trees: Vec<Tree>,
+    /// What the inside does, in this order.
+    pub(crate) steps: Vec<Step>,
+    /// The files for stage2, in manifest order.
+    pub(crate) apps: Vec<AppFile>,
+    /// Seconds from the stop signal to `SIGKILL`.
+    pub(crate) stop_timeout: u32,
+    /// There is a terminal for an app.
+    pub(crate) terminal: bool,
+}
+
+/// Which network namespace the pod has; all other namespaces are always its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    /// A network namespace of its own.
+    All,
+    /// The host's network.
+    AllButNetwork,
+}
+
+/// Who opens the trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opener {
+    /// The keeper, as root: the pod's ids cannot reach them, and only root can map ids of a mount.
+    Keeper {
+        /// First id of the pod on the host.
+        pod_base: u32,
+        /// First id of layers on disk.
+        store_base: u32,
+        /// Ids of each.
+        count: u32,
+    },
+    /// The inside: an ordinary user gets the right to clone mounts only there.
+    Inside,
+}
+
+/// A file or directory of the host that becomes a mount of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tree {
+    /// Its path, absolute or below the pod directory.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) role: Role,
+    /// With the mounts below it.
+    pub(crate) recursive: bool,
+    /// Read-only.
+    pub(crate) read_only: bool,
+}
+
+/// What a tree is: it decides its id map and its mount flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A layer of the store; owners are mapped from the store's range.
+    Layer,
+    /// A directory of the pod directory; it is owned by the pod's own ids.
+    Own,
+    /// A volume of the host; owners are mapped from the host's first ids.
+    HostVolume,
+    /// `sysfs` of the host, for a pod in its network.
+    HostSys,
+}
+
+/// Where apps have their roots in stage2's view.
+pub(crate) fn app_root(app: &str) -> String {
+    format!("/apps/{app}/rootfs")
+}
+
+impl Plan {
+    /// Decides everything. `id_map` is the one that `manifest.id_map` led to.
+    pub(crate) fn new(manifest: &PodManifest, id_map: &IdMap) -> Result<Self, Error> {
+        check::manifest(manifest)?;
+        let mut plan = Self {
+            namespaces: namespaces(&manifest.network),
+            id_map: id_map.clone(),
+            opener: opener(&manifest.id_map, id_map),
+            trees: Vec::new(),
+            steps: Vec::new(),
+            apps: Vec::new(),
+            stop_timeout: manifest.stop_timeout,
+            terminal: manifest.apps.iter().any(|app| app.terminal),
+        };
+        plan.begin(manifest);
+        for (index, app) in manifest.apps.iter().enumerate() {
+            let place = App {
+                index,
+                name: app.name.clone(),
+            };
+            app::add(&mut plan, manifest, app, &place)?;
+        }
+        plan.add(Origin::BuiltIn, Op::Unstage);
+        plan.add(Origin::BuiltIn, Op::Pivot);
+        Ok(plan)
+    }
+
+    fn begin(&mut self, manifest: &PodManifest) {
+        self.add(Origin::BuiltIn, Op::PrivateMounts);
+        if self.namespaces == Namespaces::All {
+            self.add(Origin::BuiltIn, Op::LoopbackUp);
+        }
+        self.add(Origin::CommandLine, Op::Hostname(manifest.hostname.clone()));
+        self.add(Origin::BuiltIn, Op::PrivateRoot);
+        for file in host_files(&manifest.network) {
+            self.add(Origin::BuiltIn, Op::StageFile(*file));
+        }
+        let rootfs = self.tree("rootfs", Role::Own, false);
+        self.stage_tree(Origin::BuiltIn, rootfs, "w".to_owned());
+        self.stage_mount(
+            Origin::BuiltIn,
+            "shm".to_owned(),
+            tmpfs("1777", Some(SHM_SIZE)),
+        );
+        for volume in &manifest.volumes {
+            if let VolumeSource::Tmpfs { mode, size } = &volume.source {
+                let mount = tmpfs(&format!("{mode:o}"), *size);
+                self.stage_mount(
+                    Origin::CommandLine,
+                    staged_volume(volume.name.as_str()),
+                    mount,
+                );
+            }
+        }
+    }
+
+    fn add(&mut self, origin: Origin, op: Op) {
+        self.steps.push(Step { op, origin });
+    }
+
+    fn tree(&mut self, path: impl AsRef<Path>, role: Role, read_only: bool) -> usize {
+        let recursive = role == Role::HostSys;
+        let path = path.as_ref().to_owned();
+        self.trees.push(Tree {
+            path,
+            role,
+            recursive,
+            read_only,
+        });
+        self.trees.len() - 1
+    }
+
+    fn stage_tree(&mut self, origin: Origin, tree: usize, at: String) {
+        self.add(origin, Op::StageDirectory(at.clone()));
+        self.add(origin, Op::StageTree { tree, at });
+    }
+
+    fn stage_mount(&mut self, origin: Origin, at: String, mount: NewMount) {
+        self.add(origin, Op::StageDirectory(at.clone()));
+        self.add(origin, Op::StageMount { mount, at });
+    }
+}
+
+/// Bytes of `/dev/shm`, which the apps of a pod share as they share System V memory.
+const SHM_SIZE: u64 = 64 << 20;
+
+fn namespaces(network: &Network) -> Namespaces {
+    match network {
+        Network::Host => Namespaces::AllButNetwork,
+        Network::None | Network::Cni { .. } => Namespaces::All,
+    }
+}
+
+fn opener(choice: &IdMapChoice, id_map: &IdMap) -> Opener {
+    match (choice, id_map.uids.first()) {
+        (IdMapChoice::Range { store_base, .. }, Some(extent)) => Opener::Keeper {
+            pod_base: extent.host,
+            store_base: *store_base,
+            count: extent.count,
+        },
+        _ => Opener::Inside,
+    }
+}
+
+/// A pod without a network has no use for a resolver: there the image's own file stays.
+fn host_files(network: &Network) -> &'static [HostFile] {
+    match network {
+        Network::None => &[HostFile::Hostname, HostFile::Hosts],
+        Network::Host | Network::Cni { .. } => {
+            &[HostFile::Hostname, HostFile::Hosts, HostFile::ResolvConf]
+        }
+    }
+}
+
+fn staged_volume(name: &str) -> String {
+    format!("v-{name}")
+}
+
+fn tmpfs(mode: &str, size: Option<u64>) -> NewMount {
+    let mut options = vec![("mode", mode.to_owned())];
+    if let Some(size) = size {
+        options.push(("size", size.to_string()));
+    }
+    NewMount {
+        kind: FileSystem::Tmpfs,
+        options,
+        read_only: false,
+    }
+}
+
+fn insecure(manifest: &PodManifest, option: InsecureOption) -> bool {
+    manifest.insecure_options.contains(&option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod of one app, as stage0 writes it for an ordinary user.
+    pub(super) fn manifest() -> PodManifest {
+        serde_json::from_str(include_str!("../tests/golden/single.json")).unwrap()
+    }
+}

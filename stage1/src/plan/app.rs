@@ -1,0 +1,289 @@
+//! The part of a plan that belongs to one app: its root, what is mounted in it, and its file for stage2.
+
+use pod::{
+    AppFile, CONTRACT_VERSION, CapabilitySets, InsecureOption, MountCheck, Network, PodManifest,
+    VolumeSource,
+};
+
+use super::{Namespaces, Plan, Role, app_root, host_files, insecure, staged_volume};
+use crate::error::Error;
+use crate::op::{App, FileSystem, Find, NewMount, Op, Origin, Source, Target};
+
+/// Devices of every app, with their numbers (`Documentation/admin-guide/devices.txt` of the kernel).
+const DEVICES: [(&str, (u32, u32)); 6] = [
+    ("/dev/null", (1, 3)),
+    ("/dev/zero", (1, 5)),
+    ("/dev/full", (1, 7)),
+    ("/dev/random", (1, 8)),
+    ("/dev/urandom", (1, 9)),
+    ("/dev/tty", (5, 0)),
+];
+
+/// Debian's and everyone's group `tty`, to which terminals belong where the id map has it.
+const TTY_GROUP: u32 = 5;
+
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// Tell about or act on the host, not the pod: what container runtimes mask, and what newer kernels have added.
+const MASKED: [&str; 15] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kallsyms",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/security",
+];
+
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Adds all steps of one app.
+pub(super) fn add(
+    plan: &mut Plan,
+    manifest: &PodManifest,
+    app: &pod::App,
+    place: &App,
+) -> Result<(), Error> {
+    let mut file = app_file(plan, manifest, app);
+    root(plan, app, place, &mut file);
+    kernel_file_systems(plan, place, &mut file);
+    devices(plan, place);
+    if !insecure(manifest, InsecureOption::Paths) {
+        hide(plan, place, &mut file);
+    }
+    etc(plan, manifest, place);
+    volumes(plan, manifest, app, place)?;
+    if app.terminal {
+        plan.add(Origin::CommandLine, Op::Terminal(place.clone()));
+    }
+    if app.readonly_rootfs {
+        plan.add(Origin::CommandLine, Op::ReadOnlyRoot(place.clone()));
+    }
+    plan.apps.push(file);
+    Ok(())
+}
+
+fn target(place: &App, path: &str, find: Find) -> Target {
+    Target {
+        app: place.clone(),
+        path: path.to_owned(),
+        find,
+    }
+}
+
+fn expect(file: &mut AppFile, path: &str, kind: FileSystem, read_only: bool) {
+    expect_named(file, path, kind.name(), read_only);
+}
+
+fn expect_named(file: &mut AppFile, path: &str, file_system: &str, read_only: bool) {
+    file.mounts.push(MountCheck {
+        path: path.to_owned(),
+        file_system: file_system.to_owned(),
+        read_only,
+    });
+}
+
+fn root(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
+    let mut lower = Vec::new();
+    for layer in &app.layers {
+        let at = format!("l{}", plan.trees.len());
+        let tree = plan.tree(&layer.path, Role::Layer, true);
+        plan.stage_tree(Origin::Image, tree, at.clone());
+        lower.insert(0, at);
+    }
+    if lower.is_empty() {
+        let empty = format!("e{}", place.index);
+        plan.add(Origin::Image, Op::StageDirectory(empty.clone()));
+        lower.push(empty);
+    }
+    let own = |part| format!("w/{}/{part}", app.name);
+    let (upper, work) = (own("upper"), own("work"));
+    expect_named(file, "/", "overlay", app.readonly_rootfs);
+    let app = place.clone();
+    plan.add(
+        Origin::Image,
+        Op::Overlay {
+            app,
+            lower,
+            upper,
+            work,
+        },
+    );
+}
+
+/// `/proc`, `/sys` and `/dev`. An image in which one of them is a symbolic link is refused.
+fn kernel_file_systems(plan: &mut Plan, place: &App, file: &mut AppFile) {
+    use FileSystem::{Cgroup2, Devpts, Mqueue, Proc, Sysfs, Tmpfs};
+    let own_network = plan.namespaces == Namespaces::All;
+    let sysfs = if own_network {
+        new(Sysfs, Vec::new(), true)
+    } else {
+        let tree = plan.tree("/sys", Role::HostSys, true);
+        Source::Tree(tree)
+    };
+    let mut pts = vec![("mode", "0620".to_owned()), ("ptmxmode", "0666".to_owned())];
+    if plan
+        .id_map
+        .gids
+        .iter()
+        .any(|extent| extent.host_of(TTY_GROUP).is_some())
+    {
+        pts.push(("gid", TTY_GROUP.to_string()));
+    }
+    let dev = vec![("mode", "0755".to_owned()), ("size", "64k".to_owned())];
+    let shm = Source::Staged {
+        path: "shm".to_owned(),
+        read_only: false,
+    };
+    for (path, kind, source) in [
+        ("/proc", Proc, new(Proc, Vec::new(), false)),
+        ("/sys", Sysfs, sysfs),
+        ("/sys/fs/cgroup", Cgroup2, new(Cgroup2, Vec::new(), true)),
+        ("/dev", Tmpfs, new(Tmpfs, dev, false)),
+        ("/dev/pts", Devpts, new(Devpts, pts, false)),
+        ("/dev/mqueue", Mqueue, new(Mqueue, Vec::new(), false)),
+        ("/dev/shm", Tmpfs, shm),
+    ] {
+        let read_only = matches!(kind, Sysfs | Cgroup2);
+        let target = target(place, path, Find::Plain);
+        plan.add(Origin::BuiltIn, Op::Mount { source, target });
+        expect(file, path, kind, read_only);
+    }
+}
+
+fn new(kind: FileSystem, options: Vec<(&'static str, String)>, read_only: bool) -> Source {
+    Source::New(NewMount {
+        kind,
+        options,
+        read_only,
+    })
+}
+
+fn devices(plan: &mut Plan, place: &App) {
+    for (path, numbers) in DEVICES {
+        let source = Source::Device { path, numbers };
+        let target = target(place, path, Find::Resolved);
+        plan.add(Origin::BuiltIn, Op::Mount { source, target });
+    }
+    for (path, to) in LINKS {
+        let (target, to) = (target(place, path, Find::Plain), to.to_owned());
+        plan.add(Origin::BuiltIn, Op::Link { target, to });
+    }
+}
+
+fn hide(plan: &mut Plan, place: &App, file: &mut AppFile) {
+    for path in MASKED {
+        plan.add(
+            Origin::BuiltIn,
+            Op::Mask(target(place, path, Find::Existing)),
+        );
+    }
+    for path in READ_ONLY {
+        plan.add(
+            Origin::BuiltIn,
+            Op::ReadOnly(target(place, path, Find::Existing)),
+        );
+    }
+    expect(file, "/proc/sys", FileSystem::Proc, true);
+}
+
+fn etc(plan: &mut Plan, manifest: &PodManifest, place: &App) {
+    for host_file in host_files(&manifest.network) {
+        let source = Source::Staged {
+            path: host_file.name().to_owned(),
+            read_only: false,
+        };
+        let path = format!("/etc/{}", host_file.name());
+        let target = target(place, &path, Find::Resolved);
+        plan.add(Origin::BuiltIn, Op::Mount { source, target });
+    }
+}
+
+fn volumes(
+    plan: &mut Plan,
+    manifest: &PodManifest,
+    app: &pod::App,
+    place: &App,
+) -> Result<(), Error> {
+    for mount in &app.mounts {
+        let volume = manifest
+            .volumes
+            .iter()
+            .find(|volume| volume.name == mount.volume);
+        let volume =
+            volume.ok_or_else(|| Error::NoVolume(app.name.clone(), mount.volume.clone()))?;
+        let source = match &volume.source {
+            VolumeSource::Host(host) => {
+                let read_only = host.read_only || mount.read_only;
+                let tree = plan.tree(&host.path, Role::HostVolume, read_only);
+                plan.trees[tree].recursive = host.recursive;
+                Source::Tree(tree)
+            }
+            VolumeSource::Empty { .. } => {
+                let path = format!("volumes/{}", volume.name);
+                Source::Tree(plan.tree(path, Role::Own, mount.read_only))
+            }
+            VolumeSource::Tmpfs { .. } => Source::Staged {
+                path: staged_volume(volume.name.as_str()),
+                read_only: mount.read_only,
+            },
+        };
+        let target = target(place, &mount.path, Find::Resolved);
+        plan.add(Origin::CommandLine, Op::Mount { source, target });
+    }
+    Ok(())
+}
+
+fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
+    let ambient = if app.ambient {
+        app.capabilities.clone()
+    } else {
+        Vec::new()
+    };
+    let bounding = app.capabilities.clone();
+    let environment = app
+        .environment
+        .iter()
+        .map(|v| format!("{}={}", v.name, v.value));
+    AppFile {
+        version: CONTRACT_VERSION,
+        name: app.name.clone(),
+        root: app_root(app.name.as_str()),
+        argv: app.argv.clone(),
+        environment: environment.collect(),
+        user: app.user.clone(),
+        group: app.group.clone(),
+        supplementary_groups: app.supplementary_groups.clone(),
+        working_directory: app.working_directory.clone(),
+        stop_signal: app.stop_signal,
+        terminal: app.terminal,
+        stdin: app.stdin,
+        capabilities: CapabilitySets { bounding, ambient },
+        no_new_privileges: app.no_new_privileges,
+        seccomp: None,
+        scope_abstract_sockets: manifest.network == Network::Host,
+        rlimits: app.rlimits.clone(),
+        id_map: plan.id_map.clone(),
+        mounts: Vec::new(),
+    }
+}

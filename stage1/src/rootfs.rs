@@ -1,0 +1,353 @@
+//! Carries out the steps of a plan: mounts, and nothing but mounts.
+//!
+//! **Runs as** the inside: root of the pod's user namespace, in new namespaces. **Needs** the id map and the trees.
+//! **Leaves** the root of every app below `apps/` of the private root, which is the root. **Undone by** the end of the
+//! mount namespace.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, major, minor, mkdirat};
+use nix::unistd::{UnlinkatFlags, fchdir, pivot_root, sethostname, symlinkat, unlinkat};
+
+use crate::inroot::{self, Kind};
+use crate::op::{App, FileSystem, Find, HostFile, NewMount, Op, Source, Target};
+use crate::sys;
+
+/// What has been built so far.
+pub(crate) struct Builder {
+    trees: Vec<Option<OwnedFd>>,
+    root: Option<OwnedFd>,
+    staging: Option<OwnedFd>,
+    apps: Vec<OwnedFd>,
+    /// Device numbers of the file systems on which no volume may be mounted: the kernel's own.
+    kernel: Vec<u64>,
+    host_files: Vec<(HostFile, File)>,
+    /// Both ends of the pod's terminal.
+    pub(crate) terminal: Option<Terminal>,
+}
+
+/// A pseudo terminal of the pod.
+pub(crate) struct Terminal {
+    /// For the keeper.
+    pub(crate) master: OwnedFd,
+    /// For the app.
+    pub(crate) slave: OwnedFd,
+}
+
+/// Contents of the files that the host gives to a pod.
+pub(crate) struct HostFiles {
+    /// Of each file.
+    pub(crate) contents: Vec<(HostFile, Vec<u8>)>,
+}
+
+impl Builder {
+    /// Nothing built yet.
+    pub(crate) fn new(trees: Vec<OwnedFd>) -> Self {
+        Self {
+            trees: trees.into_iter().map(Some).collect(),
+            root: None,
+            staging: None,
+            apps: Vec::new(),
+            kernel: Vec::new(),
+            host_files: Vec::new(),
+            terminal: None,
+        }
+    }
+
+    /// Carries out one step.
+    pub(crate) fn step(&mut self, op: &Op) -> io::Result<()> {
+        match op {
+            Op::PrivateMounts => private_mounts(),
+            Op::LoopbackUp => sys::loopback_up(),
+            Op::Hostname(name) => Ok(sethostname(name)?),
+            Op::PrivateRoot => self.private_root(),
+            Op::StageDirectory(path) => Ok(mkdirat(self.staging()?, path.as_str(), mode(0o755))?),
+            Op::StageFile(file) => self.stage_file(*file),
+            Op::StageTree { tree, at } => {
+                sys::attach(self.tree(*tree)?.as_fd(), self.staged(at)?.as_fd())
+            }
+            Op::StageMount { mount, at } => {
+                sys::attach(new_mount(mount)?.as_fd(), self.staged(at)?.as_fd())
+            }
+            Op::Overlay {
+                app,
+                lower,
+                upper,
+                work,
+            } => self.overlay(app, lower, upper, work),
+            Op::Mount { source, target } => self.mount(source, target),
+            Op::Link { target, to } => self.link(target, to),
+            Op::Mask(target) => self.mask(target),
+            Op::ReadOnly(target) => self.read_only(target),
+            Op::Terminal(app) => self.open_terminal(app),
+            Op::ReadOnlyRoot(app) => {
+                sys::set_mount_attributes(self.app(app)?, false, MOUNT_ATTR_RDONLY, None)
+            }
+            Op::Unstage => self.unstage(),
+            Op::Pivot => self.pivot(),
+        }
+    }
+
+    /// Fills the host's files, which are mounted already.
+    pub(crate) fn fill(&mut self, files: &HostFiles) -> io::Result<()> {
+        for (which, file) in &mut self.host_files {
+            if let Some((_, content)) = files.contents.iter().find(|(other, _)| other == which) {
+                file.write_all(content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The private root takes the place of the working directory, which nothing in this namespace needs by name.
+    fn private_root(&mut self) -> io::Result<()> {
+        let root = tmpfs(c"0755")?;
+        sys::attach(root.as_fd(), sys::here())?;
+        mkdirat(&root, "apps", mode(0o755))?;
+        mkdirat(&root, "staging", mode(0o700))?;
+        let staging = tmpfs(c"0700")?;
+        sys::attach(
+            staging.as_fd(),
+            open_directory(root.as_fd(), "staging")?.as_fd(),
+        )?;
+        mkdirat(&staging, "empty", mode(0o555))?;
+        create(staging.as_fd(), "nothing", 0o444)?;
+        fchdir(&staging)?;
+        self.root = Some(root);
+        self.staging = Some(staging);
+        Ok(())
+    }
+
+    fn stage_file(&mut self, file: HostFile) -> io::Result<()> {
+        let opened = create(self.staging()?, file.name(), 0o644)?;
+        self.host_files.push((file, File::from(opened)));
+        Ok(())
+    }
+
+    /// The names of the layers are short and relative, so that 128 of them fit in the page that mount options get.
+    fn overlay(&mut self, app: &App, lower: &[String], upper: &str, work: &str) -> io::Result<()> {
+        let at = format!("../apps/{}", app.name);
+        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
+        let (home, name) = (Path::new("apps").join(app.name.as_str()), "rootfs");
+        mkdirat(root, &home, mode(0o755))?;
+        mkdirat(root, &home.join(name), mode(0o755))?;
+        let at = format!("{at}/{name}");
+        let data = format!(
+            "userxattr,lowerdir={},upperdir={upper},workdir={work}",
+            lower.join(":")
+        );
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(
+            Some("overlay"),
+            at.as_str(),
+            Some("overlay"),
+            flags,
+            Some(data.as_str()),
+        )?;
+        let opened = open_directory(root.as_fd(), home.join(name))?;
+        self.apps.push(opened);
+        Ok(())
+    }
+
+    fn mount(&mut self, source: &Source, target: &Target) -> io::Result<()> {
+        let mount = match source {
+            Source::New(mount) => new_mount(mount)?,
+            Source::Tree(tree) => self.tree(*tree)?,
+            Source::Staged { path, read_only } => self.clone_staged(path, *read_only)?,
+            Source::Device { path, numbers } => device(path, *numbers)?,
+        };
+        let kind = match inroot::kind_of(&inroot::look(mount.as_fd())?) {
+            Some(Kind::Directory) => Kind::Directory,
+            Some(Kind::File) | None => Kind::File,
+        };
+        let onto = inroot::open(self.app(&target.app)?, &target.path, target.find, kind)?;
+        match (target.find, source) {
+            (Find::Plain, _) => self.kernel.push(inroot::look(mount.as_fd())?.st_dev),
+            (_, Source::Device { .. }) => {}
+            _ => self.may_cover(onto.as_fd())?,
+        }
+        sys::attach(mount.as_fd(), onto.as_fd())
+    }
+
+    /// A link in the image must not lead a volume onto `/proc`, `/sys` or `/dev`.
+    fn may_cover(&self, target: BorrowedFd<'_>) -> io::Result<()> {
+        let found = inroot::look(target)?;
+        if self.kernel.contains(&found.st_dev) || inroot::kind_of(&found).is_none() {
+            return Err(Errno::EXDEV.into());
+        }
+        Ok(())
+    }
+
+    fn link(&self, target: &Target, to: &str) -> io::Result<()> {
+        let (directory, name) = inroot::parent(self.app(&target.app)?, &target.path)?;
+        Ok(symlinkat(to, &directory, &name)?)
+    }
+
+    fn mask(&self, target: &Target) -> io::Result<()> {
+        let Some(onto) = self.existing(target)? else {
+            return Ok(());
+        };
+        let empty = match inroot::kind_of(&inroot::look(onto.as_fd())?) {
+            Some(Kind::Directory) => "empty",
+            Some(Kind::File) | None => "nothing",
+        };
+        sys::attach(self.clone_staged(empty, true)?.as_fd(), onto.as_fd())
+    }
+
+    fn read_only(&self, target: &Target) -> io::Result<()> {
+        let Some(onto) = self.existing(target)? else {
+            return Ok(());
+        };
+        let itself = sys::clone_tree(onto.as_fd(), Path::new(""), true)?;
+        let flags = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+        sys::set_mount_attributes(itself.as_fd(), true, flags, None)?;
+        sys::attach(itself.as_fd(), onto.as_fd())
+    }
+
+    fn existing(&self, target: &Target) -> io::Result<Option<OwnedFd>> {
+        match inroot::open(
+            self.app(&target.app)?,
+            &target.path,
+            target.find,
+            Kind::File,
+        ) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The terminal is one of the app's own `devpts`: the slave is opened through the master, no path is walked.
+    fn open_terminal(&mut self, app: &App) -> io::Result<()> {
+        let ptmx = inroot::open(self.app(app)?, "/dev/pts", Find::Existing, Kind::Directory)?;
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let master = openat(&ptmx, "ptmx", flags, Mode::empty())?;
+        let slave = sys::terminal_peer(master.as_fd())?;
+        self.terminal = Some(Terminal { master, slave });
+        Ok(())
+    }
+
+    fn unstage(&mut self) -> io::Result<()> {
+        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
+        fchdir(root)?;
+        self.staging = None;
+        umount2("staging", MntFlags::MNT_DETACH)?;
+        unlinkat(root, "staging", UnlinkatFlags::RemoveDir)?;
+        sys::set_mount_attributes(root.as_fd(), false, MOUNT_ATTR_RDONLY, None)
+    }
+
+    /// `pivot_root(2)` with the new root also as the place of the old one, as its manual page says.
+    fn pivot(&mut self) -> io::Result<()> {
+        pivot_root(".", ".")?;
+        umount2(".", MntFlags::MNT_DETACH)?;
+        Ok(nix::unistd::chdir("/")?)
+    }
+
+    fn staging(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.staging.as_ref().ok_or(Errno::EBADF)?.as_fd())
+    }
+
+    fn staged(&self, path: &str) -> io::Result<OwnedFd> {
+        open_directory(self.staging()?, path)
+    }
+
+    fn clone_staged(&self, path: &str, read_only: bool) -> io::Result<OwnedFd> {
+        let mount = sys::clone_tree(self.staging()?, Path::new(path), false)?;
+        let read_only = if read_only { MOUNT_ATTR_RDONLY } else { 0 };
+        sys::set_mount_attributes(
+            mount.as_fd(),
+            false,
+            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | read_only,
+            None,
+        )?;
+        Ok(mount)
+    }
+
+    /// Each tree is used once.
+    fn tree(&mut self, tree: usize) -> io::Result<OwnedFd> {
+        Ok(self
+            .trees
+            .get_mut(tree)
+            .and_then(Option::take)
+            .ok_or(Errno::EBADF)?)
+    }
+
+    fn app(&self, app: &App) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.apps.get(app.index).ok_or(Errno::EBADF)?.as_fd())
+    }
+}
+
+fn private_mounts() -> io::Result<()> {
+    let none = None::<&str>;
+    Ok(mount(
+        none,
+        "/",
+        none,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        none,
+    )?)
+}
+
+fn mode(bits: u32) -> Mode {
+    Mode::from_bits_truncate(bits)
+}
+
+fn open_directory(from: BorrowedFd<'_>, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(from, path.as_ref(), flags, Mode::empty())?)
+}
+
+fn create(directory: BorrowedFd<'_>, name: &str, bits: u32) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    Ok(openat(directory, name, flags, mode(bits))?)
+}
+
+fn tmpfs(bits: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    let options = [(c"mode", bits.to_owned())];
+    sys::new_mount(c"tmpfs", &options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+}
+
+fn new_mount(mount: &NewMount) -> io::Result<OwnedFd> {
+    let mut attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    if mount.read_only {
+        attributes |= MOUNT_ATTR_RDONLY;
+    }
+    if mount.kind != FileSystem::Tmpfs {
+        attributes |= MOUNT_ATTR_NOEXEC;
+    }
+    let kind = CString::new(mount.kind.name())?;
+    let mut options = Vec::with_capacity(mount.options.len());
+    for (key, value) in &mount.options {
+        options.push((CString::new(*key)?, CString::new(value.as_str())?));
+    }
+    let options: Vec<_> = options
+        .iter()
+        .map(|(key, value)| (key.as_c_str(), value.clone()))
+        .collect();
+    sys::new_mount(&kind, &options, attributes)
+}
+
+/// Another mount of a device of the host, opened once and checked to be the device that it should be.
+fn device(path: &str, numbers: (u32, u32)) -> io::Result<OwnedFd> {
+    let mount = sys::clone_tree(sys::here(), Path::new(path), false)?;
+    let found = inroot::look(mount.as_fd())?;
+    let is_device = found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    let found = (major(found.st_rdev), minor(found.st_rdev));
+    if !is_device || found != (u64::from(numbers.0), u64::from(numbers.1)) {
+        return Err(Errno::ENODEV.into());
+    }
+    sys::set_mount_attributes(
+        mount.as_fd(),
+        false,
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        None,
+    )?;
+    Ok(mount)
+}

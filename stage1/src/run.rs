@@ -1,0 +1,54 @@
+//! The keeper: outside the pod, as the caller. Every line is a phase; a phase is a file.
+
+use std::os::fd::AsFd;
+
+use nix::sys::stat::{Mode, umask};
+
+use crate::cgroup;
+use crate::error::Error;
+use crate::finish::{self, Leftovers};
+use crate::host::Host;
+use crate::idmap;
+use crate::inside;
+use crate::netns::Netns;
+use crate::network::Networks;
+use crate::opened::Opened;
+use crate::plan::Plan;
+use crate::wait::{self, Ended, Signals};
+use crate::{files, netns, trees};
+
+/// Runs the pod of the working directory to its end, and gives its exit status.
+pub(crate) fn run() -> Result<u8, Error> {
+    umask(Mode::from_bits_truncate(0o022));
+    let signals = Signals::block()?;
+    let host = Host::probe()?;
+    let opened = Opened::take(&host)?;
+    let mut left = Leftovers::begin();
+    let ended = sandbox(&host, &opened, &signals, &mut left);
+    finish::all(opened, left, ended)
+}
+
+/// From nothing to the end of the pod. What it leaves outside the pod directory is in `left`, also when it fails.
+fn sandbox(
+    host: &Host,
+    opened: &Opened,
+    signals: &Signals,
+    left: &mut Leftovers,
+) -> Result<Ended, Error> {
+    let (pod, manifest) = (&opened.dir, &opened.manifest);
+    let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
+    let plan = Plan::new(manifest, &ids.map)?;
+    let networks = Networks::load(manifest)?;
+    files::make_directories(pod, manifest, &plan)?;
+    let trees = trees::open_as_keeper(&plan, &host.stage2)?;
+    left.cgroup = cgroup::make(pod, &manifest.id)?;
+    let inside = inside::spawn(&plan, trees, &host.stage2, left.cgroup_directory())?;
+    idmap::write(&manifest.id_map, &ids.map, inside.child.pid)?;
+    inside.mapped()?;
+    files::write_apps(pod, manifest, &plan)?;
+    files::write_pid(pod, &plan, inside.child.pid)?;
+    left.netns = Netns::open(manifest, inside.child.pid)?;
+    let joined = networks.add(pod, left.netns_path(), Some(signals.descriptor.as_fd()))?;
+    let terminal = inside.release(&netns::host_files(manifest, &joined))?;
+    wait::to_end(&inside.child, signals, terminal)
+}

@@ -1,0 +1,125 @@
+//! Files and directories of the host as detached mounts, so that nothing of the host's tree is reachable from them.
+//!
+//! **Runs as** the keeper (root) or the inside (ordinary user). **Needs** the right to clone mounts. **Leaves** descriptors.
+//! **Undone by** closing them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+
+use crate::error::Error;
+use crate::idmap;
+use crate::plan::{Opener, Plan, Role, Tree};
+use crate::sys;
+
+/// What stage2 gets as descriptors.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    /// The directory `apps/`, read-only.
+    pub(crate) apps: OwnedFd,
+    /// The directory `status/`.
+    pub(crate) status: OwnedFd,
+    /// The stage2 binary, read-only: nobody can write to it through `/proc/1/exe`.
+    pub(crate) stage2: OwnedFd,
+}
+
+/// All detached mounts of a pod.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    /// In the order of [`Plan::trees`].
+    pub(crate) trees: Vec<OwnedFd>,
+    /// For stage2.
+    pub(crate) handed: Handed,
+}
+
+/// As root, opens the trees for the inside; an ordinary user's inside does it itself.
+pub(crate) fn open_as_keeper(plan: &Plan, stage2: &Path) -> Result<Option<Trees>, Error> {
+    match plan.opener {
+        Opener::Keeper { .. } => open(plan, stage2).map(Some),
+        Opener::Inside => Ok(None),
+    }
+}
+
+/// Opens all trees of the plan, and what stage2 gets. The working directory is the pod's.
+pub(crate) fn open(plan: &Plan, stage2: &Path) -> Result<Trees, Error> {
+    let maps = Maps::new(plan)?;
+    let trees = plan
+        .trees
+        .iter()
+        .map(|tree| one(tree, &maps))
+        .collect::<Result<_, _>>()?;
+    let plain = |path, read_only| clone(Path::new(path), false, FLAGS | read_only, None);
+    Ok(Trees {
+        trees,
+        handed: Handed {
+            apps: plain("apps", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC)?,
+            status: plain("status", MOUNT_ATTR_NOEXEC)?,
+            stage2: clone(stage2, false, FLAGS | MOUNT_ATTR_RDONLY, None)?,
+        },
+    })
+}
+
+/// No file of the host gives rights or devices to a pod.
+const FLAGS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+/// The id maps of mounts; none for an ordinary user, who sees everything as it is.
+struct Maps {
+    layers: Option<OwnedFd>,
+    volumes: Option<OwnedFd>,
+}
+
+impl Maps {
+    fn new(plan: &Plan) -> Result<Self, Error> {
+        let Opener::Keeper {
+            pod_base,
+            store_base,
+            count,
+        } = plan.opener
+        else {
+            return Ok(Self {
+                layers: None,
+                volumes: None,
+            });
+        };
+        let users = |role, on_disk| -> Result<Option<OwnedFd>, Error> {
+            let needed = plan.trees.iter().any(|tree| tree.role == role);
+            needed
+                .then(|| idmap::mount_users(on_disk, pod_base, count))
+                .transpose()
+        };
+        Ok(Self {
+            layers: users(Role::Layer, store_base)?,
+            volumes: users(Role::HostVolume, 0)?,
+        })
+    }
+}
+
+fn one(tree: &Tree, maps: &Maps) -> Result<OwnedFd, Error> {
+    let read_only = if tree.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    let (users, more) = match tree.role {
+        Role::Layer => (maps.layers.as_ref(), 0),
+        Role::HostVolume => (maps.volumes.as_ref(), 0),
+        Role::HostSys => (None, MOUNT_ATTR_NOEXEC),
+        Role::Own => (None, 0),
+    };
+    clone(
+        &tree.path,
+        tree.recursive,
+        FLAGS | read_only | more,
+        users.map(OwnedFd::as_fd),
+    )
+}
+
+fn clone(
+    path: &Path,
+    recursive: bool,
+    flags: u64,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, Error> {
+    let tree = sys::clone_tree(sys::here(), path, recursive)
+        .map_err(|e| Error::OpenTree(path.to_owned(), e))?;
+    sys::set_mount_attributes(tree.as_fd(), recursive, flags, users)
+        .map_err(|e| Error::TreeFlags(path.to_owned(), e))?;
+    Ok(tree)
+}
