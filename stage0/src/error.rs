@@ -71,6 +71,21 @@ pub(crate) enum Error {
     /// The trust policy cannot be used or changed.
     #[error(transparent)]
     Trust(#[from] images::trust::TrustError),
+    /// An image's configuration says something that cannot be done.
+    #[error("{field} '{value}' of image {image} is not {form}")]
+    ImageConfig {
+        /// The image.
+        image: String,
+        /// The field of its configuration.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// What it should say.
+        form: &'static str,
+    },
+    /// Neither the image nor the command line names a program.
+    #[error("image {0} names no program to run")]
+    NoProgram(String),
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -93,6 +108,7 @@ impl Error {
             Self::Output(_) | Self::ManPages(..) => "output",
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
             Self::Trust(_) => "trust",
+            Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Pod(_) => "pod",
         }
     }
@@ -103,6 +119,7 @@ impl Error {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::Trust(error) => error.hint(),
+            Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ mod commands;
 mod context;
 mod error;
 mod find;
+mod manifest;
 mod output;
 mod run_line;
 mod typed;

@@ -29,9 +29,9 @@ pub(crate) struct PodFlags {
     /// Host name inside the pod [default: its name, else skua- and the beginning of its UUID]
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<HostName>,
-    /// none, host, or networks of net.d: NAME[:K=V;…][,NAME…]
-    #[arg(long, value_name = "NETWORK", default_value = "none")]
-    pub(crate) net: NetworkArg,
+    /// none, host, or networks of net.d: NAME[:K=V;…][,NAME…] [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) net: Option<NetworkArg>,
     /// Reach a port of the pod through the host: [IP:]HOST:POD[/tcp|udp]
     #[arg(long, short, value_name = "PORT")]
     pub(crate) publish: Vec<PublishArg>,
@@ -48,9 +48,9 @@ pub(crate) struct PodFlags {
     /// has our standard input unless it is a terminal; apps of a larger pod never have it
     #[arg(long, short)]
     pub(crate) interactive: bool,
-    /// From the stop signal to SIGKILL, in seconds or with a unit
-    #[arg(long, value_name = "TIME", default_value = "10")]
-    pub(crate) stop_timeout: Seconds,
+    /// From the stop signal to SIGKILL, in seconds or with a unit [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) stop_timeout: Option<Seconds>,
     #[command(flatten)]
     pub(crate) fetch: FetchFlags,
     /// Use this stage1 instead of skua's own

@@ -11,9 +11,9 @@ use crate::typed::Seconds;
 /// What `gc` takes.
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// Keep pods that ended less than this ago
-    #[arg(long, value_name = "TIME", default_value = "30m")]
-    pub(crate) grace_period: Seconds,
+    /// Keep pods that ended less than this ago [default: 30m]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) grace_period: Option<Seconds>,
     /// Print what would be removed, and remove nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
