@@ -1,11 +1,11 @@
 //! What stage0 can fail at, and the one place where an error is printed.
 
-use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use clap::ValueEnum;
+use pod::{NetworkName, PodId};
 
 use crate::output;
 
@@ -86,6 +86,80 @@ pub(crate) enum Error {
     /// Neither the image nor the command line names a program.
     #[error("image {0} names no program to run")]
     NoProgram(String),
+    /// `config.toml` cannot be read or says something wrong.
+    #[error("cannot load {}", .0.display())]
+    Settings(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A directory of configuration cannot be listed.
+    #[error("cannot list {}", .0.display())]
+    ConfigDirectory(PathBuf, #[source] io::Error),
+    /// A conflist is not one.
+    #[error("cannot read the name in conflist {}: {why}", .path.display())]
+    Conflist {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Two files describe the same network.
+    #[error("network '{name}' is described twice: {} and {}", .files[0].display(), .files[1].display())]
+    AmbiguousNetwork {
+        /// The network.
+        name: NetworkName,
+        /// The files.
+        files: [PathBuf; 2],
+    },
+    /// There is no such network.
+    #[error("there is no network '{0}'")]
+    NoNetwork(NetworkName),
+    /// There is no such pod.
+    #[error("there is no pod '{}'", output::escaped(.0))]
+    NoPod(String),
+    /// Several pods are meant.
+    #[error("'{given}' is the beginning of several UUIDs: {}", list(.pods))]
+    AmbiguousPod {
+        /// As typed.
+        given: String,
+        /// All that it could mean.
+        pods: Vec<PodId>,
+    },
+    /// A file that should hold a UUID.
+    #[error("cannot read the UUID in {}", .0.display())]
+    UuidFile(PathBuf, #[source] io::Error),
+    /// The pod lives.
+    #[error("pod {0} is running")]
+    Running(PodId),
+    /// The pod does not live.
+    #[error("pod {0} is not running")]
+    NotRunning(PodId),
+    /// Another process works on the pod.
+    #[error("pod {0} is being worked on by another process")]
+    Busy(PodId),
+    /// The pod was removed while we waited for it.
+    #[error("pod {0} was removed when it ended")]
+    RemovedMeanwhile(PodId),
+    /// What a pod left could not be cleared away.
+    #[error("cannot heal pod {0}")]
+    Heal(PodId, #[source] Box<Error>),
+    /// A pod's directory cannot be removed.
+    #[error("cannot remove {}", .0.display())]
+    Remove(PathBuf, #[source] io::Error),
+    /// The kernel does not tell the time since boot.
+    #[error("cannot read the clock of this boot")]
+    Clock(#[source] io::Error),
+    /// A stage cannot be executed.
+    #[error("cannot execute {}", .0.display())]
+    Exec(PathBuf, #[source] io::Error),
+    /// The descriptor of the lock cannot be handed on.
+    #[error("cannot hand the lock of the pod on")]
+    InheritLock(#[source] io::Error),
+    /// An errand of stage1 failed; it has said why.
+    #[error("stage1 {entrypoint} failed with {status}")]
+    Stage1 {
+        /// What it was to do.
+        entrypoint: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -109,7 +183,14 @@ impl Error {
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
             Self::Trust(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
-            Self::Pod(_) => "pod",
+            Self::Settings(..) | Self::ConfigDirectory(..) => "config",
+            Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(_) => "network",
+            Self::NoPod(_) | Self::AmbiguousPod { .. } | Self::UuidFile(..) => "no-pod",
+            Self::Running(_) | Self::NotRunning(_) | Self::Busy(_) | Self::RemovedMeanwhile(_) => {
+                "pod-state"
+            }
+            Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
+            Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
     }
 
@@ -120,20 +201,14 @@ impl Error {
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::Trust(error) => error.hint(),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
+            Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
+            Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
+            Self::Running(id) => Some(format!("skua stop {id}")),
+            Self::Exec(..) => {
+                Some("name the directory of the stages with --libexec-dir".to_owned())
+            }
             _ => None,
         }
-    }
-
-    /// What we were doing to which thing, and every cause.
-    fn joined(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
     }
 
     /// Prints the error on standard error and gives the exit status. A reader that closed our standard output has
@@ -145,7 +220,7 @@ impl Error {
             return ExitCode::from(128 + 13);
         }
         let mut stderr = io::stderr().lock();
-        let cause = self.joined();
+        let cause = joined(self);
         // Nobody is left to tell when standard error fails too.
         let _ = match format {
             ErrorFormat::Text => {
@@ -164,6 +239,23 @@ impl Error {
         };
         ExitCode::from(FAILED)
     }
+}
+
+/// What we were doing to which thing, and every cause.
+pub(crate) fn joined(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn list(pods: &[PodId]) -> String {
+    let ids: Vec<&str> = pods.iter().map(PodId::as_str).collect();
+    ids.join(", ")
 }
 
 /// clap's message in our form: its first paragraph is what is wrong, its tips are the hint.
@@ -206,7 +298,7 @@ mod tests {
             PathBuf::from("/x/pod.json"),
             io::Error::from(io::ErrorKind::NotFound),
         ));
-        assert_eq!(error.joined(), "cannot read /x/pod.json: entity not found");
+        assert_eq!(joined(&error), "cannot read /x/pod.json: entity not found");
 
         let command = clap::Command::new("skua").arg(clap::Arg::new("debug").long("debug"));
         let error = Error::from(
@@ -214,7 +306,7 @@ mod tests {
                 .try_get_matches_from(["skua", "--debgu"])
                 .unwrap_err(),
         );
-        assert_eq!(error.joined(), "unexpected argument '--debgu' found");
+        assert_eq!(joined(&error), "unexpected argument '--debgu' found");
         assert_eq!(
             error.hint().unwrap(),
             "a similar argument exists: '--debug'"

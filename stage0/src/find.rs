@@ -1,9 +1,13 @@
 //! Finding the pods that a command line means: by the beginning of a UUID, by name, or by a file with a UUID.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pod::PodName;
+use pod::{DataDir, Pod, PodId, PodManifest, PodName, State};
+
+use crate::error::Error;
 
 /// One pod.
 #[derive(Debug, Args)]
@@ -11,13 +15,13 @@ use pod::PodName;
 pub(crate) struct OnePod {
     /// UUID of the pod, or the beginning of it
     #[arg(value_name = "UUID")]
-    pub(crate) uuid: Option<String>,
+    uuid: Option<String>,
     /// The pod of this name
     #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<PodName>,
+    name: Option<PodName>,
     /// The pod whose UUID is in FILE
     #[arg(long, value_name = "FILE")]
-    pub(crate) uuid_file: Option<PathBuf>,
+    uuid_file: Option<PathBuf>,
 }
 
 /// One or more pods.
@@ -26,11 +30,94 @@ pub(crate) struct OnePod {
 pub(crate) struct SomePods {
     /// UUIDs of pods, or their beginnings
     #[arg(value_name = "UUID")]
-    pub(crate) uuids: Vec<String>,
+    uuids: Vec<String>,
     /// A pod of this name
     #[arg(long, value_name = "NAME")]
-    pub(crate) name: Vec<PodName>,
+    name: Vec<PodName>,
     /// A pod whose UUID is in FILE
     #[arg(long, value_name = "FILE")]
-    pub(crate) uuid_file: Vec<PathBuf>,
+    uuid_file: Vec<PathBuf>,
+}
+
+impl OnePod {
+    /// The pod.
+    pub(crate) fn find(&self, data: &DataDir) -> Result<Pod, Error> {
+        match (&self.uuid, &self.name, &self.uuid_file) {
+            (Some(prefix), _, _) => by_prefix(data, prefix),
+            (_, Some(name), _) => by_name(data, name),
+            (_, _, Some(file)) => by_file(data, file),
+            (None, None, None) => Err(Error::usage("no pod is named", None)),
+        }
+    }
+}
+
+impl SomePods {
+    /// The pods, each once. The first that cannot be found is the error.
+    pub(crate) fn find(&self, data: &DataDir) -> Result<Vec<Pod>, Error> {
+        let by_prefix = self.uuids.iter().map(|prefix| by_prefix(data, prefix));
+        let by_name = self.name.iter().map(|name| by_name(data, name));
+        let by_file = self.uuid_file.iter().map(|file| by_file(data, file));
+        let mut pods: Vec<Pod> = Vec::new();
+        for found in by_prefix.chain(by_name).chain(by_file) {
+            let found = found?;
+            if pods.iter().all(|pod| pod.id != found.id) {
+                pods.push(found);
+            }
+        }
+        Ok(pods)
+    }
+}
+
+fn by_prefix(data: &DataDir, prefix: &str) -> Result<Pod, Error> {
+    if let Ok(id) = PodId::parse(prefix) {
+        return Pod::find(data, &id).ok_or_else(|| Error::NoPod(prefix.to_owned()));
+    }
+    let plain = |b: u8| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if prefix.is_empty() || !prefix.bytes().all(plain) {
+        let hint = "a pod that has a name is found with --name";
+        return Err(Error::usage(
+            format!("'{prefix}' is not the beginning of a UUID"),
+            Some(hint),
+        ));
+    }
+    let mut found = Pod::list(data)?;
+    found.retain(|pod| pod.id.as_str().starts_with(prefix));
+    match found.len() {
+        0 => Err(Error::NoPod(prefix.to_owned())),
+        1 => Ok(found.remove(0)),
+        _ => Err(Error::AmbiguousPod {
+            given: prefix.to_owned(),
+            pods: found.into_iter().map(|pod| pod.id).collect(),
+        }),
+    }
+}
+
+/// The living pod of a name; else the one that was made last: a unit that is started again leaves its old pods until
+/// they are collected.
+pub(crate) fn by_name(data: &DataDir, name: &PodName) -> Result<Pod, Error> {
+    let mut named = named(data, name)?;
+    named.sort_by_key(|(pod, manifest)| (pod.state <= State::Run, manifest.created.clone()));
+    let newest = named.pop().map(|(pod, _)| pod);
+    newest.ok_or_else(|| Error::NoPod(name.to_string()))
+}
+
+/// All pods of a name. A pod whose manifest cannot be read has none.
+pub(crate) fn named(data: &DataDir, name: &PodName) -> Result<Vec<(Pod, PodManifest)>, Error> {
+    let with_manifest = |pod: Pod| {
+        let manifest: PodManifest = pod::load(&pod.dir().manifest()).ok()?;
+        (manifest.name.as_ref() == Some(name)).then_some((pod, manifest))
+    };
+    Ok(Pod::list(data)?
+        .into_iter()
+        .filter_map(with_manifest)
+        .collect())
+}
+
+fn by_file(data: &DataDir, file: &Path) -> Result<Pod, Error> {
+    let failed = |e| Error::UuidFile(file.to_owned(), e);
+    let mut text = String::new();
+    let opened = File::open(file).map_err(failed)?;
+    opened.take(64).read_to_string(&mut text).map_err(failed)?;
+    let id = PodId::parse(text.trim_end())?;
+    Pod::find(data, &id).ok_or_else(|| Error::NoPod(id.to_string()))
 }

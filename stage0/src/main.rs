@@ -2,14 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+mod age;
 mod cli;
 mod commands;
 mod context;
+mod errand;
 mod error;
 mod find;
+mod handover;
+mod heal;
 mod manifest;
+mod network;
 mod output;
+mod remove;
+mod report;
 mod run_line;
+mod settings;
 mod typed;
 mod worker;
 

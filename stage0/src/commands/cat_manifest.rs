@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pod::PodManifest;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
+use crate::{heal, output};
 
 /// What `cat-manifest` takes.
 #[derive(Debug, Args)]
@@ -16,6 +18,10 @@ pub(crate) struct CatManifestArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(_args: CatManifestArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("cat-manifest"))
+pub(crate) fn run(args: CatManifestArgs, context: &Context) -> Result<ExitCode, Error> {
+    heal::pods(context)?;
+    let pod = args.pod.find(&context.data)?;
+    let manifest: PodManifest = pod::load(&pod.dir().manifest())?;
+    output::print_json(&manifest)?;
+    Ok(ExitCode::SUCCESS)
 }

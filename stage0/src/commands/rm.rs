@@ -7,6 +7,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::SomePods;
+use crate::{errand, heal, remove};
 
 /// What `rm` takes.
 #[derive(Debug, Args)]
@@ -15,7 +16,11 @@ pub(crate) struct RmArgs {
     pub(crate) pods: SomePods,
 }
 
-/// Runs the command.
-pub(crate) fn run(_args: RmArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("rm"))
+/// Runs the command. Every pod that can be removed is, even when one before it cannot.
+pub(crate) fn run(args: RmArgs, context: &Context) -> Result<ExitCode, Error> {
+    heal::pods(context)?;
+    let pods = args.pods.find(&context.data)?;
+    errand::each(context, &pods, |pod| {
+        remove::pod(remove::lock(pod)?, context)
+    })
 }

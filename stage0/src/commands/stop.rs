@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pod::State;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::SomePods;
+use crate::handover::Stage1;
+use crate::{errand, heal};
 
 /// What `stop` takes.
 #[derive(Debug, Args)]
@@ -18,7 +21,15 @@ pub(crate) struct StopArgs {
     pub(crate) force: bool,
 }
 
-/// Runs the command.
-pub(crate) fn run(_args: StopArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("stop"))
+/// Runs the command. Every pod is asked, even when one before it fails.
+pub(crate) fn run(args: StopArgs, context: &Context) -> Result<ExitCode, Error> {
+    heal::pods(context)?;
+    let pods = args.pods.find(&context.data)?;
+    let stage1 = Stage1::new(None, context)?;
+    errand::each(context, &pods, |pod| {
+        if pod.state != State::Run || !pod.is_locked()? {
+            return Err(Error::NotRunning(pod.id.clone()));
+        }
+        stage1.stop(&pod.dir(), args.force)
+    })
 }

@@ -1,0 +1,27 @@
+//! Doing the same to several pods: all are tried, every failure is told, the first one is the result.
+
+use std::process::ExitCode;
+
+use pod::Pod;
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// Does `act` to each pod.
+pub(crate) fn each(
+    context: &Context,
+    pods: &[Pod],
+    mut act: impl FnMut(&Pod) -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
+    let mut first: Option<Error> = None;
+    for pod in pods {
+        match (act(pod), &first) {
+            (Ok(()), _) => {}
+            (Err(error), None) => first = Some(error),
+            (Err(error), Some(_)) => {
+                error.report(context.error_format);
+            }
+        }
+    }
+    first.map_or(Ok(ExitCode::SUCCESS), Err)
+}

@@ -1,0 +1,96 @@
+//! Calling stage1: for a pod's life by exec, so that the keeper has our pid; for single errands as a child.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use pod::{LOCK_FD_VARIABLE, Locked, PodDir};
+
+use crate::context::{Context, absolute};
+use crate::error::{Error, ErrorFormat};
+
+/// The program of stage1's entrypoints.
+const STAGE1: &str = "skua-stage1";
+
+/// One stage1.
+pub(crate) struct Stage1<'a> {
+    program: PathBuf,
+    context: &'a Context,
+}
+
+impl<'a> Stage1<'a> {
+    /// The one typed with `--stage1`, else skua's own.
+    pub(crate) fn new(typed: Option<&Path>, context: &'a Context) -> Result<Self, Error> {
+        let program = match typed {
+            Some(path) => absolute(path)?,
+            None => context.libexec(STAGE1)?,
+        };
+        Ok(Self { program, context })
+    }
+
+    /// Becomes the keeper of a pod in state `run`. Only a failure comes back.
+    pub(crate) fn run(&self, pod: &Locked) -> Error {
+        if let Err(error) = inherit(pod.lock.as_fd()) {
+            return error;
+        }
+        let mut command = self.command("run", &pod.pod.dir());
+        command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
+        Error::Exec(self.program.clone(), command.exec())
+    }
+
+    /// Becomes a program in a running pod. Only a failure comes back.
+    pub(crate) fn enter<S: AsRef<OsStr>>(&self, dir: &PodDir, arguments: &[S]) -> Error {
+        let mut command = self.command("enter", dir);
+        Error::Exec(self.program.clone(), command.args(arguments).exec())
+    }
+
+    /// Asks the keeper of a running pod to end it, or kills the pod.
+    pub(crate) fn stop(&self, dir: &PodDir, force: bool) -> Result<(), Error> {
+        let mut command = self.command("stop", dir);
+        if force {
+            command.arg("--force");
+        }
+        self.errand("stop", command)
+    }
+
+    /// Clears away what a pod without a keeper left outside its directory.
+    pub(crate) fn gc(&self, pod: &Locked) -> Result<(), Error> {
+        inherit(pod.lock.as_fd())?;
+        let mut command = self.command("gc", &pod.pod.dir());
+        command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
+        self.errand("gc", command)
+    }
+
+    fn command(&self, entrypoint: &str, dir: &PodDir) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(entrypoint).current_dir(dir.path());
+        if self.context.error_format == ErrorFormat::Json {
+            command.env("SKUA_ERROR_FORMAT", "json");
+        }
+        if self.context.debug {
+            command.env("SKUA_DEBUG", "1");
+        }
+        command
+    }
+
+    /// Runs a child to its end. It says itself what went wrong.
+    fn errand(&self, entrypoint: &'static str, mut command: Command) -> Result<(), Error> {
+        let status = command.stdin(Stdio::null()).status();
+        let status: ExitStatus = status.map_err(|e| Error::Exec(self.program.clone(), e))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Error::Stage1 { entrypoint, status })
+        }
+    }
+}
+
+/// Lets the descriptor of a pod's lock through exec: all others are closed there.
+fn inherit(lock: BorrowedFd<'_>) -> Result<(), Error> {
+    let kept = fcntl(lock, FcntlArg::F_SETFD(FdFlag::empty()));
+    kept.map(|_| ()).map_err(|e| Error::InheritLock(e.into()))
+}

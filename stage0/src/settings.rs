@@ -1,0 +1,154 @@
+//! `config.toml` of each configuration directory: defaults for flags, and where CNI plugins are. Later directories win
+//! key by key.
+//!
+//! ```toml
+//! net = "default"                  # --net
+//! stop-timeout = "30s"             # --stop-timeout
+//! grace-period = "1h"              # gc --grace-period
+//! cni-path = ["/opt/cni/bin"]      # unless CNI_PATH is set
+//! ```
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::typed::{NetworkArg, Seconds};
+
+/// The most bytes that a `config.toml` may have.
+const MAX_SETTINGS: u64 = 1 << 20;
+/// Where plugins are when nobody says.
+const CNI_PATH: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin<T> {
+    /// The value in force.
+    pub(crate) value: T,
+    /// The file or variable that says so; absent: built in.
+    pub(crate) from: Option<PathBuf>,
+}
+
+impl<T> Origin<T> {
+    fn built_in(value: T) -> Self {
+        Self { value, from: None }
+    }
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `--net`.
+    pub(crate) net: Origin<NetworkArg>,
+    /// `--stop-timeout`.
+    pub(crate) stop_timeout: Origin<Seconds>,
+    /// `gc --grace-period`.
+    pub(crate) grace_period: Origin<Seconds>,
+    /// Directories of CNI plugins.
+    pub(crate) cni_path: Origin<Vec<PathBuf>>,
+}
+
+/// One file, as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    net: Option<Parsed<NetworkArg>>,
+    stop_timeout: Option<Parsed<Seconds>>,
+    grace_period: Option<Parsed<Seconds>>,
+    cni_path: Option<Vec<PathBuf>>,
+}
+
+/// A value with the syntax that it has on the command line.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String", bound = "T: FromStr, T::Err: fmt::Display")]
+struct Parsed<T>(T);
+
+impl<T: FromStr> TryFrom<String> for Parsed<T> {
+    type Error = T::Err;
+    fn try_from(text: String) -> Result<Self, T::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl Settings {
+    /// Reads `config.toml` of every directory, lowest precedence first; missing ones do not count.
+    pub(crate) fn load(directories: &[PathBuf]) -> Result<Self, Error> {
+        let mut settings = Self {
+            net: Origin::built_in(NetworkArg::None),
+            stop_timeout: Origin::built_in(Seconds(10)),
+            grace_period: Origin::built_in(Seconds(30 * 60)),
+            cni_path: Origin::built_in(CNI_PATH.map(PathBuf::from).to_vec()),
+        };
+        for directory in directories {
+            let path = directory.join("config.toml");
+            if let Some(text) = read(&path)? {
+                let written =
+                    toml::from_str(&text).map_err(|e| Error::Settings(path.clone(), e.into()))?;
+                settings.apply(written, &path)?;
+            }
+        }
+        if let Some(path) = std::env::var_os("CNI_PATH").filter(|path| !path.is_empty()) {
+            let directories =
+                std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+            settings.cni_path = Origin {
+                value: directories.collect(),
+                from: Some(PathBuf::from("$CNI_PATH")),
+            };
+        }
+        Ok(settings)
+    }
+
+    fn apply(&mut self, written: Written, path: &Path) -> Result<(), Error> {
+        let from = Some(path.to_owned());
+        let relative = |directories: &Vec<PathBuf>| directories.iter().any(|d| !d.is_absolute());
+        if written.cni_path.as_ref().is_some_and(relative) {
+            return Err(Error::Settings(
+                path.to_owned(),
+                "cni-path has a relative path".into(),
+            ));
+        }
+        if let Some(Parsed(value)) = written.net {
+            self.net = Origin {
+                value,
+                from: from.clone(),
+            };
+        }
+        if let Some(Parsed(value)) = written.stop_timeout {
+            self.stop_timeout = Origin {
+                value,
+                from: from.clone(),
+            };
+        }
+        if let Some(Parsed(value)) = written.grace_period {
+            self.grace_period = Origin {
+                value,
+                from: from.clone(),
+            };
+        }
+        if let Some(value) = written.cni_path {
+            self.cni_path = Origin { value, from };
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    let refuse = |e: io::Error| Error::Settings(path.to_owned(), e.into());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(refuse(e)),
+    };
+    let mut text = String::new();
+    file.take(MAX_SETTINGS + 1)
+        .read_to_string(&mut text)
+        .map_err(refuse)?;
+    if text.len() as u64 > MAX_SETTINGS {
+        return Err(refuse(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
+    Ok(Some(text))
+}
