@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::ValueEnum;
-use pod::{NetworkName, PodId};
+use pod::{NetworkName, PodId, PodName};
 
 use crate::output;
 
@@ -68,9 +68,6 @@ pub(crate) enum Error {
     /// The manual pages cannot be written.
     #[error("cannot write manual pages into {}", .0.display())]
     ManPages(PathBuf, #[source] io::Error),
-    /// The trust policy cannot be used or changed.
-    #[error(transparent)]
-    Trust(#[from] images::trust::TrustError),
     /// An image's configuration says something that cannot be done.
     #[error("{field} '{value}' of image {image} is not {form}")]
     ImageConfig {
@@ -131,6 +128,9 @@ pub(crate) enum Error {
     /// The pod does not live.
     #[error("pod {0} is not running")]
     NotRunning(PodId),
+    /// The pod does not wait to be run.
+    #[error("pod {0} is not prepared, or somebody is starting it")]
+    NotPrepared(PodId),
     /// Another process works on the pod.
     #[error("pod {0} is being worked on by another process")]
     Busy(PodId),
@@ -160,6 +160,39 @@ pub(crate) enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// The name of an image is not one.
+    #[error(transparent)]
+    Reference(#[from] images::reference::ReferenceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] images::store::StoreError),
+    /// The policy cannot be loaded.
+    #[error(transparent)]
+    Trust(#[from] images::trust::TrustError),
+    /// The policy refuses an image.
+    #[error(transparent)]
+    Refusal(#[from] images::trust::Refusal),
+    /// A digest in a pod's manifest is not one.
+    #[error("the manifest of the pod has an invalid digest")]
+    Digest(#[from] images::digest::DigestError),
+    /// Signatures cannot be read or kept.
+    #[error(transparent)]
+    Evidence(#[from] images::evidence::EvidenceError),
+    /// An image is missing and must not be fetched.
+    #[error("image {0} is not in the store")]
+    NotInStore(String),
+    /// The data directory cannot be locked.
+    #[error("cannot lock {}", .0.display())]
+    LockData(PathBuf, #[source] io::Error),
+    /// A living pod has the name.
+    #[error("the name '{0}' is taken by pod {1}")]
+    NameTaken(PodName, PodId),
+    /// `--uuid-file-save` cannot be done.
+    #[error("cannot write the UUID of the pod into {}", .0.display())]
+    UuidFileSave(PathBuf, #[source] io::Error),
+    /// The working directory is gone.
+    #[error("cannot find the working directory")]
+    WorkingDirectory(#[source] io::Error),
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -180,15 +213,24 @@ impl Error {
             Self::Usage { .. } => "usage",
             Self::NotAvailable(_) => "not-available",
             Self::Output(_) | Self::ManPages(..) => "output",
-            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
-            Self::Trust(_) => "trust",
+            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::WorkingDirectory(_) => {
+                "environment"
+            }
+            Self::Reference(_) => "image-name",
+            Self::Store(_) | Self::NotInStore(_) | Self::Digest(_) => "store",
+            Self::Refusal(_) => "not-trusted",
+            Self::Trust(_) | Self::Evidence(_) => "trust",
+            Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) => "config",
             Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(_) => "network",
             Self::NoPod(_) | Self::AmbiguousPod { .. } | Self::UuidFile(..) => "no-pod",
-            Self::Running(_) | Self::NotRunning(_) | Self::Busy(_) | Self::RemovedMeanwhile(_) => {
-                "pod-state"
-            }
+            Self::Running(_)
+            | Self::NotRunning(_)
+            | Self::NotPrepared(_)
+            | Self::Busy(_)
+            | Self::RemovedMeanwhile(_)
+            | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
@@ -199,8 +241,10 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
-            Self::Trust(error) => error.hint(),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
+            Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
+            Self::Trust(error) => error.hint(),
+            Self::NotInStore(image) => Some(format!("skua fetch {image}")),
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
             Self::Running(id) => Some(format!("skua stop {id}")),

@@ -11,13 +11,16 @@ mod error;
 mod find;
 mod handover;
 mod heal;
+mod id_map;
 mod manifest;
 mod network;
 mod output;
+mod prepare;
 mod remove;
 mod report;
 mod run_line;
 mod settings;
+mod trusted;
 mod typed;
 mod worker;
 

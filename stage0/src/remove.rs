@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::Error;
 
 /// Removes a pod whose lock we hold and that is not running.
-pub(crate) fn pod(mut locked: Locked, context: &Context) -> Result<(), Error> {
+pub(crate) fn pod(mut locked: Locked, _context: &Context) -> Result<(), Error> {
     if locked.pod.state != State::Garbage {
         locked.move_to(State::Garbage)?;
     }

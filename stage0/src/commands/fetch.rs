@@ -22,3 +22,13 @@ pub(crate) struct FetchArgs {
 pub(crate) fn run(_args: FetchArgs, _context: &Context) -> Result<ExitCode, Error> {
     Err(Error::NotAvailable("fetch"))
 }
+
+/// Brings one image into the store.
+pub(crate) fn image(
+    _name: &images::reference::ImageName,
+    _signatures: &[std::path::PathBuf],
+    _store: &images::store::Store,
+    _context: &Context,
+) -> Result<images::store::Image, Error> {
+    Err(Error::NotAvailable("fetch"))
+}

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pod::State;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::run_line::{AppWords, PodFlags};
+use crate::{output, prepare};
 
 /// What `prepare` takes.
 #[derive(Debug, Args)]
@@ -18,6 +20,11 @@ pub(crate) struct PrepareArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(_args: PrepareArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("prepare"))
+pub(crate) fn run(args: PrepareArgs, context: &Context) -> Result<ExitCode, Error> {
+    let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;
+    if let Err(error) = pod.move_to(State::Prepared) {
+        return Err(prepare::abandon(pod, context, error.into()));
+    }
+    output::print(&format!("{}\n", pod.pod.id))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pod::State;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::handover::Stage1;
+use crate::prepare;
 use crate::run_line::{AppWords, PodFlags};
 
 /// What `run` takes.
@@ -17,7 +20,13 @@ pub(crate) struct RunArgs {
     pub(crate) apps: AppWords,
 }
 
-/// Runs the command.
-pub(crate) fn run(_args: RunArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("run"))
+/// Runs the command. Only a failure comes back: the keeper has taken our place.
+pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
+    let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
+    let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;
+    let reason = match pod.move_to(State::Run) {
+        Ok(()) => stage1.run(&pod),
+        Err(error) => error.into(),
+    };
+    Err(prepare::abandon(pod, context, reason))
 }

@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pod::State;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
+use crate::handover::Stage1;
+use crate::trusted;
 
 /// What `run-prepared` takes.
 #[derive(Debug, Args)]
@@ -18,7 +21,16 @@ pub(crate) struct RunPreparedArgs {
     pub(crate) stage1: Option<std::path::PathBuf>,
 }
 
-/// Runs the command.
-pub(crate) fn run(_args: RunPreparedArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("run-prepared"))
+/// Runs the command. What was trusted when the pod was made must be trusted now.
+pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
+    let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
+    let pod = args.pod.find(&context.data)?;
+    let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {
+        return Err(Error::NotPrepared(pod.id));
+    };
+    trusted::again(&pod::load(&pod.dir().manifest())?, context)?;
+    locked.move_to(State::Run)?;
+    let reason = stage1.run(&locked);
+    locked.move_to(State::Prepared)?;
+    Err(reason)
 }

@@ -1,0 +1,203 @@
+//! Making a pod that is ready to run: its images found and trusted, its manifest written.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use images::reference::ImageName;
+use images::store::{Image, Store};
+use jiff::Timestamp;
+use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, State};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::manifest::{self, Caller, Draft, Wanted};
+use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
+use crate::settings::Settings;
+use crate::trusted::{Judge, Subject};
+use crate::{commands, find, heal, id_map, network, remove};
+
+/// How often a new pod is begun when `gc` takes it for one that a crash left.
+const ATTEMPTS: usize = 5;
+
+/// Prepares the pod of a command line, up to the end of state `prepare`. Its lock is ours; on failure nothing of it is
+/// left.
+pub(crate) fn pod(
+    flags: &PodFlags,
+    lines: Vec<AppLine>,
+    context: &Context,
+) -> Result<Locked, Error> {
+    let settings = Settings::load(&context.config_directories)?;
+    let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
+    let network = network::resolve(typed, &context.config("net.d"), &settings)?;
+    let store = Store::open(&context.data.store())?;
+    let apps = images(lines, &flags.fetch, &store, context)?;
+    let draft = Draft {
+        id: new_id()?,
+        created: format!("{:.6}", Timestamp::now()),
+        stop_timeout: flags.stop_timeout.unwrap_or(settings.stop_timeout.value).0,
+        network,
+        id_map: id_map::choose(),
+        insecure: &context.insecure,
+        apps,
+        flags,
+    };
+    let manifest = manifest::new(draft, &caller()?)?;
+    let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
+    let _name_lock = name_lock.transpose()?;
+    place(&manifest, flags.uuid_file_save.as_deref(), context)
+}
+
+/// Finds, or fetches, and judges the image of each app.
+fn images(
+    lines: Vec<AppLine>,
+    flags: &FetchFlags,
+    store: &Store,
+    context: &Context,
+) -> Result<Vec<Wanted>, Error> {
+    let judge = Judge::new(&flags.signature, context)?;
+    let found = lines.into_iter().map(|line| {
+        let name = ImageName::parse(&line.image)?;
+        let image = image(&name, flags, store, context)?;
+        let trust = judge.decide(&Subject::from(&image), store)?;
+        Ok(wanted(line, image, trust))
+    });
+    found.collect()
+}
+
+fn image(
+    name: &ImageName,
+    flags: &FetchFlags,
+    store: &Store,
+    context: &Context,
+) -> Result<Image, Error> {
+    if flags.pull != Pull::Always
+        && let Some(image) = store.image(name)?
+    {
+        return Ok(image);
+    }
+    match flags.pull {
+        Pull::Never => Err(Error::NotInStore(name.to_string())),
+        Pull::Missing | Pull::Always => {
+            commands::fetch::image(name, &flags.signature, store, context)
+        }
+    }
+}
+
+fn wanted(line: AppLine, image: Image, trust: pod::Trust) -> Wanted {
+    let layer = |tree: images::store::LayerTree| Layer {
+        diff_id: tree.diff_id.to_string(),
+        path: tree.path.to_string_lossy().into_owned(),
+    };
+    Wanted {
+        line,
+        stem: stem(&image.name),
+        image: pod::Image {
+            reference: image.name.to_string(),
+            manifest: image.manifest_digest.to_string(),
+            config: image.config_digest.to_string(),
+            trust,
+        },
+        config: image.config,
+        layers: image.layers.into_iter().map(layer).collect(),
+    }
+}
+
+/// The part of an image's name that says what it is.
+fn stem(name: &ImageName) -> String {
+    let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    match name {
+        ImageName::Registry(reference) => {
+            let last = reference.repository.rsplit('/').next();
+            last.unwrap_or_default().to_owned()
+        }
+        ImageName::Layout { directory, .. } => text(directory.file_name()),
+        ImageName::Archive { file, .. } => text(file.file_stem()),
+    }
+}
+
+fn caller() -> Result<Caller<'static>, Error> {
+    Ok(Caller {
+        directory: env::current_dir().map_err(Error::WorkingDirectory)?,
+        variable: &|name| env::var(name).ok(),
+        terminal: io::stdin().is_terminal(),
+    })
+}
+
+fn new_id() -> Result<PodId, Error> {
+    let id = uuid::Uuid::new_v4().hyphenated().to_string();
+    Ok(PodId::parse(&id)?)
+}
+
+/// Makes sure that no living pod has the name, as long as the lock that comes back is held.
+fn reserve(name: &PodName, context: &Context) -> Result<File, Error> {
+    let data = &context.data.0;
+    let lock = File::open(data).map_err(|e| Error::LockData(data.clone(), e))?;
+    lock.lock().map_err(|e| Error::LockData(data.clone(), e))?;
+    heal::pods(context)?;
+    let living = |pod: &Pod| pod.state <= State::Run;
+    let mut named = find::named(&context.data, name)?.into_iter();
+    match named.find(|(pod, _)| living(pod)) {
+        Some((pod, _)) => Err(Error::NameTaken(name.clone(), pod.id)),
+        None => Ok(lock),
+    }
+}
+
+/// Writes the pod's directory.
+fn place(
+    manifest: &PodManifest,
+    uuid_file: Option<&Path>,
+    context: &Context,
+) -> Result<Locked, Error> {
+    let mut locked = create(&manifest.id, context)?;
+    match fill(&mut locked, manifest, uuid_file) {
+        Ok(()) => Ok(locked),
+        Err(error) => Err(abandon(locked, context, error)),
+    }
+}
+
+fn fill(
+    locked: &mut Locked,
+    manifest: &PodManifest,
+    uuid_file: Option<&Path>,
+) -> Result<(), Error> {
+    locked.move_to(State::Prepare)?;
+    pod::save(&locked.pod.dir().manifest(), manifest)?;
+    if let Some(file) = uuid_file {
+        save_uuid(file, &manifest.id).map_err(|e| Error::UuidFileSave(file.to_owned(), e))?;
+    }
+    Ok(())
+}
+
+/// A new pod. Between its directory and its lock `gc` may take it for one that a crash left, and remove it.
+fn create(id: &PodId, context: &Context) -> Result<Locked, Error> {
+    let mut attempts = 1;
+    loop {
+        match Pod::create(&context.data, id.clone()) {
+            Err(pod::Error::Lock(..)) if attempts < ATTEMPTS => attempts += 1,
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Removes a pod that is not handed over, and gives the reason back.
+pub(crate) fn abandon(locked: Locked, context: &Context, reason: Error) -> Error {
+    if let Err(error) = remove::pod(locked, context) {
+        crate::output::note(context, &error);
+    }
+    reason
+}
+
+/// The file appears with its whole content or not at all.
+fn save_uuid(file: &Path, id: &PodId) -> io::Result<()> {
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(format!(".{id}"));
+    let written = fs::write(&temporary, format!("{id}\n"));
+    written
+        .and_then(|()| fs::rename(&temporary, file))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
+}

@@ -1,0 +1,130 @@
+//! The decision whether an image may run: at every run, from files alone.
+
+use std::path::PathBuf;
+
+use images::digest::Digest;
+use images::evidence::{Evidence, Item};
+use images::reference::ImageName;
+use images::store::{Image, MANIFEST_LIMIT, Store};
+use images::trust::{Accepted, Policy};
+use pod::{InsecureOption, PodManifest, Trust};
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// The policy in force, and the signatures given on the command line.
+pub(crate) struct Judge {
+    /// Absent with `--insecure-options=image`: nothing is asked then.
+    policy: Option<Policy>,
+    given: Vec<Item>,
+}
+
+impl Judge {
+    /// Loads the policy and the signatures.
+    pub(crate) fn new(signatures: &[PathBuf], context: &Context) -> Result<Self, Error> {
+        let insecure = context.allows(InsecureOption::Image);
+        let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
+        let given = signatures.iter().map(|path| Item::load_detached(path));
+        Ok(Self {
+            policy: policy.transpose()?,
+            given: given.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Why `image` may run. A signature of the command line that made it so is kept beside the image.
+    pub(crate) fn decide(&self, image: &Subject<'_>, store: &Store) -> Result<Trust, Error> {
+        let Some(policy) = &self.policy else {
+            return Ok(Trust::InsecureOption);
+        };
+        let directory = store.evidence_dir(image.digest);
+        let mut evidence = Evidence::load(&directory)?;
+        if let Some(index) = image.index {
+            for item in Evidence::load(&store.evidence_dir(&index))?.items() {
+                evidence.add(item.clone())?;
+            }
+            evidence.add_index(index);
+        }
+        for item in &self.given {
+            evidence.add(item.clone())?;
+        }
+        let accepted = policy.decide(image.name, image.digest, image.manifest, &evidence)?;
+        if !self.given.is_empty() {
+            evidence.save(&directory)?;
+        }
+        Ok(trust(accepted))
+    }
+}
+
+/// An image as the policy sees it.
+pub(crate) struct Subject<'a> {
+    /// Its name.
+    name: &'a ImageName,
+    /// Digest of its manifest.
+    digest: &'a Digest,
+    /// The manifest.
+    manifest: &'a [u8],
+    /// The index that lists it.
+    index: Option<Digest>,
+}
+
+impl<'a> From<&'a Image> for Subject<'a> {
+    fn from(image: &'a Image) -> Self {
+        Self {
+            name: &image.name,
+            digest: &image.manifest_digest,
+            manifest: &image.manifest,
+            index: image.index_digest,
+        }
+    }
+}
+
+/// Judges the images of a pod that was made before: the policy may have changed since.
+pub(crate) fn again(manifest: &PodManifest, context: &Context) -> Result<(), Error> {
+    let store = Store::open(&context.data.store())?;
+    let judge = Judge::new(&[], context)?;
+    for app in &manifest.apps {
+        let name = ImageName::parse(&app.image.reference)?;
+        let digest = Digest::parse(&app.image.manifest)?;
+        // The name may stand for another image by now; the pod has the one that its manifest says.
+        match store.image(&name)? {
+            Some(image) if image.manifest_digest == digest => {
+                judge.decide(&Subject::from(&image), &store)?
+            }
+            _ => {
+                let bytes = store.read_blob(&digest, MANIFEST_LIMIT)?;
+                let subject = Subject {
+                    name: &name,
+                    digest: &digest,
+                    manifest: &bytes,
+                    index: None,
+                };
+                judge.decide(&subject, &store)?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The decision as the pod's record has it.
+fn trust(accepted: Accepted) -> Trust {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    match accepted {
+        Accepted::Signed {
+            prefix,
+            keys,
+            policy,
+        } => Trust::Signed {
+            prefix,
+            keys: keys.iter().map(ToString::to_string).collect(),
+            policy: text(policy),
+        },
+        Accepted::DigestPinned { prefix, policy } => Trust::DigestPinned {
+            prefix,
+            policy: text(policy),
+        },
+        Accepted::InsecureAcceptAnything { prefix, policy } => Trust::InsecureAcceptAnything {
+            prefix,
+            policy: text(policy),
+        },
+    }
+}
