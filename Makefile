@@ -9,4 +9,4 @@ demo:   ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(BUILD)/debug/dem
 test:   ; tests/install && $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
 lint:   ; $(CARGO) fmt --check && $(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 deny:   ; $(CARGO) deny --log-level error check bans licenses sources
-install: all ; dist/install "$(BUILD)/release" "$(DESTDIR)$(PREFIX)" "$(DESTDIR)"
+install: all ; dist/install "$(BUILD)/release" "$(DESTDIR)$(PREFIX)"
