@@ -24,3 +24,6 @@ pub use key::{Fingerprint, KeyError, MAX_KEY_TEXT, PublicKey};
 pub use policy::Policy;
 pub use prefix::{Prefix, PrefixError};
 pub use scope::{Rule, Scope, ScopeError, Signed, read_key};
+
+#[cfg(test)]
+mod tests;

@@ -284,14 +284,14 @@ impl fmt::Display for Unsigned {
             _ => write!(f, "wants signatures by {threshold} of its {keys} keys")?,
         }
         let failures: Vec<String> = findings.iter().filter_map(Finding::failure).collect();
-        let verified = findings
-            .iter()
-            .filter(|f| matches!(f.outcome, Outcome::Verified { .. }));
-        match (verified.count(), failures.len()) {
+        let mut signers: Vec<Fingerprint> = findings.iter().filter_map(Finding::signer).collect();
+        signers.sort_unstable();
+        signers.dedup();
+        match (signers.len(), failures.len()) {
             (0, 0) => return f.write_str(", and it has none"),
             (0, _) => f.write_str(": ")?,
-            (verified, 0) => return write!(f, ", and it has {verified}"),
-            (verified, _) => write!(f, ", and it has {verified}: ")?,
+            (signers, 0) => return write!(f, ", and it has {signers}"),
+            (signers, _) => write!(f, ", and it has {signers}: ")?,
         }
         f.write_str(&failures[..failures.len().min(MAX_NAMED)].join("; "))?;
         match failures.len().saturating_sub(MAX_NAMED) {
@@ -302,6 +302,13 @@ impl fmt::Display for Unsigned {
 }
 
 impl Finding {
+    fn signer(&self) -> Option<Fingerprint> {
+        match self.outcome {
+            Outcome::Verified { key, .. } => Some(key),
+            Outcome::Failed(_) => None,
+        }
+    }
+
     fn failure(&self) -> Option<String> {
         match &self.outcome {
             Outcome::Failed(failure) => Some(format!("{}: {failure}", self.item)),
