@@ -187,6 +187,15 @@ impl Evidence {
         Ok(())
     }
 
+    /// Adds what another image's evidence has; both were within bounds.
+    pub fn merge(&mut self, other: Self) {
+        for item in other.items {
+            if !self.items.contains(&item) {
+                self.items.push(item);
+            }
+        }
+    }
+
     /// Writes all items into `directory`, which is made; each appears whole or not at all.
     ///
     /// # Errors

@@ -36,20 +36,13 @@ impl Judge {
         let Some(policy) = &self.policy else {
             return Ok(Trust::InsecureOption);
         };
-        let directory = store.evidence_dir(image.digest);
-        let mut evidence = Evidence::load(&directory)?;
-        if let Some(index) = image.index {
-            for item in Evidence::load(&store.evidence_dir(&index))?.items() {
-                evidence.add(item.clone())?;
-            }
-            evidence.add_index(index);
-        }
+        let mut evidence = image.evidence(store)?;
         for item in &self.given {
             evidence.add(item.clone())?;
         }
         let accepted = policy.decide(image.name, image.digest, image.manifest, &evidence)?;
         if !self.given.is_empty() {
-            evidence.save(&directory)?;
+            evidence.save(&store.evidence_dir(image.digest))?;
         }
         Ok(trust(accepted))
     }
@@ -75,6 +68,18 @@ impl<'a> From<&'a Image> for Subject<'a> {
             manifest: &image.manifest,
             index: image.index_digest,
         }
+    }
+}
+
+impl Subject<'_> {
+    /// What the store has to prove where the image comes from: signatures of its manifest, and of its index.
+    pub(crate) fn evidence(&self, store: &Store) -> Result<Evidence, Error> {
+        let mut evidence = Evidence::load(&store.evidence_dir(self.digest))?;
+        if let Some(index) = self.index {
+            evidence.merge(Evidence::load(&store.evidence_dir(&index))?);
+            evidence.add_index(index);
+        }
+        Ok(evidence)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `skua trust`: which images may run, and whose keys decide.
 
 mod list;
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,7 +63,7 @@ pub(crate) fn run(command: TrustCommand, context: &Context) -> Result<ExitCode, 
         TrustCommand::Add(args) => add(&args, context),
         TrustCommand::List { format } => list::run(format, context),
         TrustCommand::Rm { prefix, keys } => rm(&prefix, &keys, context),
-        TrustCommand::Test { image: _ } => Err(Error::NotAvailable("trust test")),
+        TrustCommand::Test { image } => test::run(&image, context),
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn rule_of(signed: &Signed, keys: usize) -> String {
     }
 }
 
-fn key_text(key: &PublicKey) -> String {
+/// A key, short.
+pub(super) fn key_text(key: &PublicKey) -> String {
     format!("{} {}", key.kind(), key.fingerprint().short())
 }
 
