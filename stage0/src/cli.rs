@@ -87,8 +87,14 @@ pub(crate) enum Command {
     /// Fetch images, verify them and unpack them into the store
     Fetch(commands::fetch::FetchArgs),
     /// Run a pod of one or more images
+    #[command(
+        override_usage = "skua run [POD FLAGS] IMAGE [APP FLAGS] [-- ARG…] [--- IMAGE [APP FLAGS] [-- ARG…]]…"
+    )]
     Run(commands::run::RunArgs),
     /// Make a pod that is ready to run, and print its UUID
+    #[command(
+        override_usage = "skua prepare [POD FLAGS] IMAGE [APP FLAGS] [-- ARG…] [--- IMAGE [APP FLAGS] [-- ARG…]]…"
+    )]
     Prepare(commands::prepare::PrepareArgs),
     /// Run a prepared pod
     RunPrepared(commands::run_prepared::RunPreparedArgs),

@@ -20,8 +20,12 @@ const SYSTEM_DATA: &str = "/var/lib/skua";
 pub(crate) struct Context {
     /// Where images and pods are.
     pub(crate) data: DataDir,
+    /// Who said so.
+    pub(crate) data_origin: &'static Path,
     /// Directories of configuration, lowest precedence first; each may be missing.
     pub(crate) config_directories: Vec<PathBuf>,
+    /// `--config-dir` was given.
+    config_typed: bool,
     /// `--libexec-dir`, absolute.
     libexec: Option<PathBuf>,
     /// `--insecure-options`, sorted, without repetition.
@@ -45,6 +49,11 @@ impl Context {
                 .ok_or(Error::Home)?
                 .join("skua"),
         };
+        let data_origin = match &global.data_dir {
+            Some(_) => "command line",
+            None if root => "built in",
+            None => "environment",
+        };
         let mut config_directories = vec![PathBuf::from(VENDOR)];
         match &global.config_dir {
             Some(typed) => config_directories.push(absolute(typed)?),
@@ -65,7 +74,9 @@ impl Context {
         insecure.dedup();
         Ok(Self {
             data: DataDir(data),
+            data_origin: Path::new(data_origin),
             config_directories,
+            config_typed: global.config_dir.is_some(),
             libexec: global.libexec_dir.as_deref().map(absolute).transpose()?,
             insecure,
             debug: global.debug,
@@ -85,6 +96,24 @@ impl Context {
             .iter()
             .map(|directory| directory.join(kind))
             .collect()
+    }
+
+    /// Who named a directory of configuration.
+    pub(crate) fn config_origin(&self, directory: &Path) -> &'static Path {
+        Path::new(match directory {
+            built_in if built_in == VENDOR || built_in == ADMIN => "built in",
+            _ if self.config_typed => "command line",
+            _ => "environment",
+        })
+    }
+
+    /// Who named the directory of the stages.
+    pub(crate) fn libexec_origin(&self) -> &'static Path {
+        Path::new(if self.libexec.is_some() {
+            "command line"
+        } else {
+            "beside skua"
+        })
     }
 
     /// The program `name` of skua's libexec directory.

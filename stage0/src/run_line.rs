@@ -167,12 +167,8 @@ pub(crate) struct AppFlags {
 /// Images with their flags, each group after the first begun by `---`.
 #[derive(Debug, Args)]
 pub(crate) struct AppWords {
-    /// An image, its flags and arguments; `---` begins the next app of the pod
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        value_name = "IMAGE [APP FLAGS] [-- ARG…] [---"
-    )]
+    /// An image with its flags and arguments. An argument `---` of an app itself is written `\\---`
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
     words: Vec<String>,
 }
 

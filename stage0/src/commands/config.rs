@@ -1,12 +1,19 @@
 //! `skua config`: prints the configuration in force.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Format;
+use crate::settings::{Origin, Settings};
+use crate::{network, output};
+
+/// Version of the JSON form.
+const VERSION: u32 = 1;
 
 /// What `config` takes.
 #[derive(Debug, Args)]
@@ -16,7 +23,104 @@ pub(crate) struct ConfigArgs {
     pub(crate) format: Format,
 }
 
+/// One value.
+#[derive(Serialize)]
+struct Entry {
+    key: String,
+    value: String,
+    /// A file, `command line`, `environment` or `built in`.
+    origin: String,
+}
+
+/// What `--format=json` prints.
+#[derive(Serialize)]
+struct Config {
+    version: u32,
+    entries: Vec<Entry>,
+}
+
 /// Runs the command.
-pub(crate) fn run(_args: ConfigArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("config"))
+pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error> {
+    let settings = Settings::load(&context.config_directories)?;
+    let mut entries = directories(context)?;
+    entries.extend(in_force(&settings));
+    for conflist in network::in_force(&context.config("net.d"))? {
+        let value = match &conflist.name {
+            Ok(name) => name.to_string(),
+            Err(why) => format!("(unusable: {why})"),
+        };
+        entries.push(entry("network", value, &conflist.path));
+    }
+    match args.format {
+        Format::Json => output::print_json(&Config {
+            version: VERSION,
+            entries,
+        })?,
+        Format::Table => {
+            let row = |e: &Entry| vec![e.key.clone(), e.value.clone(), e.origin.clone()];
+            let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+            output::print(&output::table(&["KEY", "VALUE", "ORIGIN"], &rows))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn entry(key: &str, value: impl ToString, origin: &Path) -> Entry {
+    Entry {
+        key: key.to_owned(),
+        value: value.to_string(),
+        origin: origin.display().to_string(),
+    }
+}
+
+fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
+    let mut entries = vec![entry(
+        "data-dir",
+        context.data.0.display(),
+        context.data_origin,
+    )];
+    for directory in &context.config_directories {
+        let there = if directory.is_dir() { "" } else { " (absent)" };
+        entries.push(entry(
+            "config-dir",
+            format!("{}{there}", directory.display()),
+            context.config_origin(directory),
+        ));
+    }
+    for stage in ["skua-stage1", "skua-stage2"] {
+        let path = context.libexec(stage)?;
+        entries.push(entry(stage, path.display(), context.libexec_origin()));
+    }
+    Ok(entries)
+}
+
+fn in_force(settings: &Settings) -> [Entry; 4] {
+    let paths: Vec<String> = settings
+        .cni_path
+        .value
+        .iter()
+        .map(|p| p.display().to_string())
+        .collect();
+    [
+        setting("net", &settings.net, settings.net.value.to_string()),
+        setting(
+            "stop-timeout",
+            &settings.stop_timeout,
+            format!("{}s", settings.stop_timeout.value.0),
+        ),
+        setting(
+            "grace-period",
+            &settings.grace_period,
+            format!("{}s", settings.grace_period.value.0),
+        ),
+        setting("cni-path", &settings.cni_path, paths.join(":")),
+    ]
+}
+
+fn setting<T>(key: &str, origin: &Origin<T>, value: String) -> Entry {
+    let from = origin
+        .from
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("built in"));
+    entry(key, value, &from)
 }

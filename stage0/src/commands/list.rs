@@ -24,7 +24,7 @@ pub(crate) struct ListArgs {
 pub(crate) fn run(args: ListArgs, context: &Context) -> Result<ExitCode, Error> {
     heal::pods(context)?;
     let pods = Pod::list(&context.data)?;
-    let mut reports: Vec<Report> = pods.iter().map(|pod| Report::of(pod)).collect();
+    let mut reports: Vec<Report> = pods.iter().map(Report::of).collect();
     reports.sort_by(|a, b| (&a.created, &a.uuid).cmp(&(&b.created, &b.uuid)));
     match args.format {
         Format::Json => output::print_json(&List {

@@ -89,99 +89,101 @@ fn the_command_is_entrypoint_and_cmd_unless_typed() {
     );
 }
 
+/// Command line, the image's configuration, and the message.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("i", "{}", "image i names no program to run"),
+    (
+        "i",
+        r#"{"Cmd":["a\u0000b"]}"#,
+        "config 'a\0b' of image i is not text without NUL",
+    ),
+    (
+        "i",
+        r#"{"Cmd":["a"],"Env":["x"]}"#,
+        "Env 'x' of image i is not NAME=VALUE",
+    ),
+    (
+        "i",
+        r#"{"Cmd":["a"],"StopSignal":"SIGX"}"#,
+        "StopSignal 'SIGX' of image i is not a signal",
+    ),
+    (
+        "i",
+        r#"{"Cmd":["a"],"WorkingDir":"x"}"#,
+        "WorkingDir 'x' of image i is not an absolute path",
+    ),
+    (
+        "i --readonly-rootfs -- a",
+        r#"{"Volumes":{"/../x":{}}}"#,
+        "Volumes '/../x' of image i is not a path without '..'",
+    ),
+    (
+        "--volume v,kind=empty i -- a",
+        "{}",
+        "no app mounts volume 'v'",
+    ),
+    (
+        "i --mount volume=v,target=/v -- a",
+        "{}",
+        "the pod has no volume 'v'",
+    ),
+    (
+        "--volume v,kind=empty i --mount volume=v,target=/proc/x -- a",
+        "{}",
+        "mount target '/proc/x' is not outside /proc, /sys and /dev, which are the pod's own",
+    ),
+    (
+        "i -v /a:/d -v /b:/d/ -- a",
+        "{}",
+        "two volumes are mounted on /d",
+    ),
+    (
+        "i --seccomp=unconfined -- a",
+        "{}",
+        "--seccomp=unconfined takes the system call filter away",
+    ),
+    (
+        "i --name=a -- a --- j --name=a -- a",
+        "{}",
+        "two apps are named 'a'",
+    ),
+    (
+        "-i i -- a --- j -- a",
+        "{}",
+        "--interactive is for a pod of one app",
+    ),
+    (
+        "--publish 80:80 i -- a",
+        "{}",
+        "--publish needs a network of --net=NAME",
+    ),
+    (
+        "--net=x -p 80:80 -p 127.0.0.1:80:81 i -- a",
+        "{}",
+        "port 80 of the host is published twice",
+    ),
+    (
+        "i -e MISSING -- a",
+        "{}",
+        "--environment MISSING: the variable is not in our environment",
+    ),
+    (
+        "i --user=a:b --group=c -- a",
+        "{}",
+        "--user=a:b names a group, and so does --group",
+    ),
+    (
+        "i --rlimit=core=1 --rlimit=core=2 -- a",
+        "{}",
+        "RLIMIT_CORE is limited twice",
+    ),
+];
+
 #[test]
 fn what_cannot_run_is_refused() {
-    let cases = [
-        ("i", "{}", "image i names no program to run"),
-        (
-            "i",
-            r#"{"Cmd":["a\u0000b"]}"#,
-            "config 'a\0b' of image i is not text without NUL",
-        ),
-        (
-            "i",
-            r#"{"Cmd":["a"],"Env":["x"]}"#,
-            "Env 'x' of image i is not NAME=VALUE",
-        ),
-        (
-            "i",
-            r#"{"Cmd":["a"],"StopSignal":"SIGX"}"#,
-            "StopSignal 'SIGX' of image i is not a signal",
-        ),
-        (
-            "i",
-            r#"{"Cmd":["a"],"WorkingDir":"x"}"#,
-            "WorkingDir 'x' of image i is not an absolute path",
-        ),
-        (
-            "i --readonly-rootfs -- a",
-            r#"{"Volumes":{"/../x":{}}}"#,
-            "Volumes '/../x' of image i is not a path without '..'",
-        ),
-        (
-            "--volume v,kind=empty i -- a",
-            "{}",
-            "no app mounts volume 'v'",
-        ),
-        (
-            "i --mount volume=v,target=/v -- a",
-            "{}",
-            "the pod has no volume 'v'",
-        ),
-        (
-            "--volume v,kind=empty i --mount volume=v,target=/proc/x -- a",
-            "{}",
-            "mount target '/proc/x' is not outside /proc, /sys and /dev, which are the pod's own",
-        ),
-        (
-            "i -v /a:/d -v /b:/d/ -- a",
-            "{}",
-            "two volumes are mounted on /d",
-        ),
-        (
-            "i --seccomp=unconfined -- a",
-            "{}",
-            "--seccomp=unconfined takes the system call filter away",
-        ),
-        (
-            "i --name=a -- a --- j --name=a -- a",
-            "{}",
-            "two apps are named 'a'",
-        ),
-        (
-            "-i i -- a --- j -- a",
-            "{}",
-            "--interactive is for a pod of one app",
-        ),
-        (
-            "--publish 80:80 i -- a",
-            "{}",
-            "--publish needs a network of --net=NAME",
-        ),
-        (
-            "--net=x -p 80:80 -p 127.0.0.1:80:81 i -- a",
-            "{}",
-            "port 80 of the host is published twice",
-        ),
-        (
-            "i -e MISSING -- a",
-            "{}",
-            "--environment MISSING: the variable is not in our environment",
-        ),
-        (
-            "i --user=a:b --group=c -- a",
-            "{}",
-            "--user=a:b names a group, and so does --group",
-        ),
-        (
-            "i --rlimit=core=1 --rlimit=core=2 -- a",
-            "{}",
-            "RLIMIT_CORE is limited twice",
-        ),
-    ];
-    for (line, config, message) in cases {
+    for (line, config, message) in REFUSED {
         let error = plain(line, config).expect_err(line);
-        assert_eq!(error.to_string(), message, "{line}");
+        assert_eq!(error.to_string(), *message, "{line}");
     }
 }
 

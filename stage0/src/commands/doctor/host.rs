@@ -1,0 +1,142 @@
+//! What can be read off the host.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use pod::IdMapChoice;
+
+use super::Check;
+use crate::context::Context;
+use crate::id_map;
+
+/// The plugins of the built-in network.
+const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "portmap", "firewall"];
+
+/// A program of libexec.
+pub(super) fn stage(context: &Context, name: &'static str) -> Check {
+    let remedy =
+        "install it beside skua or in ../libexec/skua, or name its directory with --libexec-dir";
+    match context.libexec(name) {
+        Ok(path) if is_program(&path) => Check::ok(name, path.display().to_string()),
+        Ok(path) => Check::missing(name, format!("{} is not there", path.display()), remedy),
+        Err(error) => Check::missing(name, crate::error::joined(&error), remedy),
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Ids for the users of a pod.
+pub(super) fn ids() -> Check {
+    let name = "ids";
+    match id_map::choose() {
+        IdMapChoice::Range {
+            first, last, count, ..
+        } => Check::ok(
+            name,
+            format!("{count} ids for each pod out of {first}..={last}"),
+        ),
+        IdMapChoice::Subordinate { map, .. } => {
+            let ids: u64 = map.uids.iter().map(|extent| u64::from(extent.count)).sum();
+            Check::ok(name, format!("{ids} user ids, by newuidmap"))
+        }
+        IdMapChoice::Single { uid, .. } => Check::limited(
+            name,
+            format!("one id only, your own ({uid}): all files of an image belong to it"),
+            "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 YOU",
+        ),
+    }
+}
+
+/// System call filters.
+pub(super) fn seccomp() -> Check {
+    let name = "seccomp";
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if actions.split_whitespace().any(|action| action == "errno") {
+        Check::ok(name, actions.trim_end())
+    } else {
+        Check::missing(
+            name,
+            "the kernel has no system call filters",
+            "a kernel with CONFIG_SECCOMP_FILTER",
+        )
+    }
+}
+
+/// A cgroup v2 directory that we may write.
+pub(super) fn cgroup() -> Check {
+    let name = "cgroup";
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Some(mount) = cgroup2_mount(&mountinfo) else {
+        let remedy = "mount it: mount -t cgroup2 none /sys/fs/cgroup";
+        return Check::limited(name, "no cgroup v2 is mounted", remedy);
+    };
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = cgroups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .unwrap_or_default();
+    let path = Path::new(mount).join(own);
+    let controllers = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+    let writable = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK).is_ok();
+    match (writable, controllers.trim()) {
+        (false, _) => Check::limited(
+            name,
+            format!("{} is not ours to write", path.display()),
+            "start skua from a unit or scope with Delegate=yes; pods have no cgroup of their own until then",
+        ),
+        (true, "") => Check::ok(
+            name,
+            format!(
+                "{}, without controllers: pods cannot be limited",
+                path.display()
+            ),
+        ),
+        (true, controllers) => Check::ok(name, format!("{}, with {controllers}", path.display())),
+    }
+}
+
+/// The mount point of the first cgroup2 file system.
+fn cgroup2_mount(mountinfo: &str) -> Option<&str> {
+    let mounted = mountinfo
+        .lines()
+        .find(|line| line.contains(" - cgroup2 "))?;
+    mounted.split(' ').nth(4)
+}
+
+/// The CNI plugins of the built-in network.
+pub(super) fn plugins(directories: &[PathBuf]) -> Check {
+    let name = "cni";
+    let absent = |plugin: &&str| {
+        directories
+            .iter()
+            .all(|directory| !is_program(&directory.join(plugin)))
+    };
+    let missing: Vec<&str> = PLUGINS
+        .iter()
+        .copied()
+        .filter(|plugin| absent(plugin))
+        .collect();
+    if missing.is_empty() {
+        return Check::ok(name, format!("the plugins {}", PLUGINS.join(", ")));
+    }
+    Check::limited(
+        name,
+        format!("no plugin {}", missing.join(", ")),
+        "install containernetworking-plugins, or name their directory in CNI_PATH; until then pods have --net=none and --net=host",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup2_mount_is_found_in_mountinfo() {
+        let hybrid = "30 24 0:26 / /sys/fs/cgroup rw - tmpfs t rw\n31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 c rw\n";
+        assert_eq!(cgroup2_mount(hybrid), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(cgroup2_mount("30 24 0:26 / / rw - ext4 x rw\n"), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! `--volume` of a pod, `--mount` and `--volume` of an app.
+
+use std::str::FromStr;
+
+use pod::{HostVolume, VolumeName, VolumeSource};
+
+use super::{Refused, number};
+
+/// `--volume` of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VolumeArg {
+    /// Its name.
+    pub(crate) name: VolumeName,
+    /// What it is; the path of a host volume is as typed.
+    pub(crate) source: VolumeSource,
+}
+
+impl FromStr for VolumeArg {
+    type Err = Refused;
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+        let name = VolumeName::parse(name).map_err(|e| e.to_string())?;
+        let mut keys = Keys::parse(rest)?;
+        let kind = keys
+            .take("kind")
+            .ok_or("kind=host, kind=empty or kind=tmpfs is missing")?;
+        let source = match kind.as_str() {
+            "host" => VolumeSource::Host(HostVolume {
+                path: keys.take("source").ok_or("source=PATH is missing")?,
+                read_only: keys.flag("readonly", false)?,
+                recursive: keys.flag("recursive", true)?,
+            }),
+            "empty" => VolumeSource::Empty { mode: keys.mode()? },
+            "tmpfs" => VolumeSource::Tmpfs {
+                mode: keys.mode()?,
+                size: keys.take("size").map(|size| bytes(&size)).transpose()?,
+            },
+            other => return Err(format!("kind '{other}' is not host, empty or tmpfs")),
+        };
+        keys.end(&kind)?;
+        Ok(Self { name, source })
+    }
+}
+
+/// `--mount` of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountArg {
+    /// Which volume.
+    pub(crate) volume: VolumeName,
+    /// Where, as typed.
+    pub(crate) target: String,
+    /// Read-only for this app.
+    pub(crate) read_only: bool,
+}
+
+impl FromStr for MountArg {
+    type Err = Refused;
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let mut keys = Keys::parse(text)?;
+        let volume = keys.take("volume").ok_or("volume=NAME is missing")?;
+        let mount = Self {
+            volume: VolumeName::parse(&volume).map_err(|e| e.to_string())?,
+            target: keys.take("target").ok_or("target=PATH is missing")?,
+            read_only: keys.flag("readonly", false)?,
+        };
+        keys.end("mount")?;
+        Ok(mount)
+    }
+}
+
+/// `--volume` of an app: a volume of the host that only this app mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BindArg {
+    /// Path on the host, as typed.
+    pub(crate) source: String,
+    /// Where, as typed.
+    pub(crate) target: String,
+    /// Read-only.
+    pub(crate) read_only: bool,
+}
+
+impl FromStr for BindArg {
+    type Err = Refused;
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (source, target, read_only) = match parts.as_slice() {
+            [source, target] | [source, target, "rw"] => (source, target, false),
+            [source, target, "ro"] => (source, target, true),
+            _ => return Err("the form is SOURCE:TARGET[:ro]".to_owned()),
+        };
+        if !source.starts_with(['/', '.']) {
+            return Err(format!(
+                "'{source}' does not begin with '/' or '.'; a volume of the pod is mounted with --mount volume=NAME,target=PATH"
+            ));
+        }
+        Ok(Self {
+            source: (*source).to_owned(),
+            target: (*target).to_owned(),
+            read_only,
+        })
+    }
+}
+
+/// `KEY=VALUE,KEY=VALUE`; a key alone is `KEY=true`. Values have no commas.
+struct Keys(Vec<(String, String)>);
+
+impl Keys {
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let mut keys: Vec<(String, String)> = Vec::new();
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            if keys.iter().any(|(other, _)| other == key) {
+                return Err(format!("'{key}' is given twice"));
+            }
+            keys.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Self(keys))
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        let at = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    fn flag(&mut self, key: &str, default: bool) -> Result<bool, Refused> {
+        match self.take(key).as_deref() {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(other) => Err(format!("{key}='{other}' is neither true nor false")),
+        }
+    }
+
+    fn mode(&mut self) -> Result<u32, Refused> {
+        let Some(text) = self.take("mode") else {
+            return Ok(0o755);
+        };
+        let octal = !text.is_empty() && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if octal && mode <= 0o1777 => Ok(mode),
+            _ => Err(format!("mode='{text}' is not an octal number up to 1777")),
+        }
+    }
+
+    fn end(self, of: &str) -> Result<(), Refused> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(format!("'{key}' is not a key of {of}")),
+        }
+    }
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, Refused> {
+    let form = || format!("'{text}' is not a number of bytes, such as 65536 or 64M");
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'B'),
+    };
+    let factor: u64 = match unit {
+        'B' => 1,
+        'K' => 1 << 10,
+        'M' => 1 << 20,
+        'G' => 1 << 30,
+        'T' => 1 << 40,
+        _ => return Err(form()),
+    };
+    let number = number(digits).ok_or_else(form)?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(form)
+}
