@@ -71,6 +71,10 @@ pub(crate) enum Error {
 
     #[error("cannot make {0} in the pod directory")]
     PodFile(PathBuf, #[source] io::Error),
+    #[error("cannot read seccomp profile {0}")]
+    ReadProfile(PathBuf, #[source] io::Error),
+    #[error("cannot use the seccomp profile {1} of app {0}")]
+    Profile(AppName, String, #[source] crate::seccomp::ProfileError),
     #[error("cannot clone a mount of {0}")]
     OpenTree(PathBuf, #[source] io::Error),
     #[error("cannot set flags and id map of the mount of {0}")]

@@ -13,6 +13,7 @@ use pod::{PodDir, PodManifest, ProcessId, Running, VolumeSource};
 use crate::error::Error;
 use crate::host;
 use crate::plan::{Opener, Plan};
+use crate::seccomp;
 
 /// Makes the directories: those that the trees of the plan need.
 pub(crate) fn make_directories(
@@ -70,10 +71,15 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// Writes what stage2 reads: `app.json` of every app.
+/// Writes what stage2 reads: `app.json` and the seccomp filter of every app.
 pub(crate) fn write_apps(pod: &PodDir, manifest: &PodManifest, plan: &Plan) -> Result<(), Error> {
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
-        pod::save(&pod.app(&app.name), file)?;
+        let path = pod.app(&app.name);
+        pod::save(&path, file)?;
+        if let Some(program) = seccomp::program(app)? {
+            let path = path.with_file_name(seccomp::FILE);
+            fs::write(&path, program).map_err(|e| Error::PodFile(path, e))?;
+        }
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod opened;
 mod plan;
 mod rootfs;
 mod run;
+mod seccomp;
 mod sys;
 mod trees;
 mod wait;

@@ -2,12 +2,13 @@
 
 use pod::{
     AppFile, CONTRACT_VERSION, CapabilitySets, InsecureOption, MountCheck, Network, PodManifest,
-    VolumeSource,
+    SeccompChoice, VolumeSource,
 };
 
 use super::{Namespaces, Plan, Role, app_root, host_files, insecure, staged_volume};
 use crate::error::Error;
 use crate::op::{App, FileSystem, Find, NewMount, Op, Origin, Source, Target};
+use crate::seccomp;
 
 /// Devices of every app, with their numbers (`Documentation/admin-guide/devices.txt` of the kernel).
 const DEVICES: [(&str, (u32, u32)); 6] = [
@@ -280,7 +281,7 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
         stdin: app.stdin,
         capabilities: CapabilitySets { bounding, ambient },
         no_new_privileges: app.no_new_privileges,
-        seccomp: None,
+        seccomp: (app.seccomp != SeccompChoice::Unconfined).then(|| seccomp::FILE.to_owned()),
         scope_abstract_sockets: manifest.network == Network::Host,
         rlimits: app.rlimits.clone(),
         id_map: plan.id_map.clone(),
