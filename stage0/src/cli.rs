@@ -167,7 +167,7 @@ pub(crate) fn parse() -> Result<(Global, Command), Error> {
         Ok(cli) => Ok((cli.global, cli.command)),
         Err(error) => Err(match error.kind() {
             ErrorKind::DisplayHelp => {
-                match documented().try_get_matches_from(std::env::args_os()) {
+                match documented(None).try_get_matches_from(std::env::args_os()) {
                     Ok(_) => Error::from(error),
                     Err(with_app_flags) => with_app_flags.exit(),
                 }
@@ -178,9 +178,10 @@ pub(crate) fn parse() -> Result<(Global, Command), Error> {
     }
 }
 
-/// The whole command line as it is documented: with the flags of an app below those of a pod.
-pub(crate) fn documented() -> clap::Command {
-    let app_flags = run_line::app_flags_help();
+/// The whole command line as it is documented, with the flags of an app below those of a pod, for a terminal of `width`
+/// columns.
+pub(crate) fn documented(width: Option<usize>) -> clap::Command {
+    let app_flags = run_line::app_flags_help(width);
     let mut command = Cli::command();
     for name in ["run", "prepare"] {
         command = command.mut_subcommand(name, |c| c.after_help(app_flags.clone()));
@@ -201,9 +202,37 @@ pub(crate) fn completable() -> clap::Command {
 mod tests {
     use super::*;
 
+    /// Columns of the golden texts.
+    const WIDTH: usize = 100;
+
     #[test]
     fn clap_accepts_the_definitions() {
-        documented().debug_assert();
+        documented(None).debug_assert();
         completable().debug_assert();
+    }
+
+    /// `BLESS=1 cargo test` writes what is printed now.
+    #[test]
+    fn the_help_of_each_command_is_the_golden_one() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help");
+        let mut commands = vec![("skua".to_owned(), documented(Some(WIDTH)))];
+        let mut texts = Vec::new();
+        while let Some((name, mut command)) = commands.pop() {
+            command = command.term_width(WIDTH).bin_name(name.replace('/', " "));
+            texts.push((name.clone(), command.render_long_help().to_string()));
+            let visible = command.get_subcommands().filter(|c| !c.is_hide_set());
+            commands.extend(visible.map(|c| (format!("{name}/{}", c.get_name()), c.clone())));
+        }
+        for (name, text) in texts {
+            let path = format!("{directory}/{}.txt", name.replace('/', "-"));
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            let golden = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(
+                golden, text,
+                "{path}; BLESS=1 cargo test -p stage0 writes it anew"
+            );
+        }
     }
 }

@@ -205,15 +205,17 @@ fn unescaped(word: &str) -> &str {
     }
 }
 
-/// The flags of an app as text for the help of `run`.
-pub(crate) fn app_flags_help() -> String {
-    AppLine::command()
+/// The flags of an app as text for the help of `run`, for a terminal of `width` columns.
+pub(crate) fn app_flags_help(width: Option<usize>) -> String {
+    let mut command = AppLine::command()
         .disable_help_flag(true)
         .mut_arg("image", |arg| arg.hide(true))
         .mut_arg("args", |arg| arg.hide(true))
-        .help_template("{all-args}")
-        .render_help()
-        .to_string()
+        .help_template("{all-args}");
+    if let Some(width) = width {
+        command = command.term_width(width);
+    }
+    command.render_help().to_string()
 }
 
 /// `command` with the flags of an app among its own, for completion scripts.

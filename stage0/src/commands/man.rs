@@ -8,6 +8,9 @@ use clap::Args;
 use crate::cli;
 use crate::error::Error;
 
+/// Columns of a manual page.
+const WIDTH: usize = 78;
+
 /// What `man` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
@@ -18,7 +21,7 @@ pub(crate) struct ManArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: ManArgs) -> Result<ExitCode, Error> {
-    clap_mangen::generate_to(cli::documented(), &args.directory)
+    clap_mangen::generate_to(cli::documented(Some(WIDTH)), &args.directory)
         .map_err(|e| Error::ManPages(args.directory, e))?;
     Ok(ExitCode::SUCCESS)
 }
