@@ -34,8 +34,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::StoreError;
+pub(crate) use image::OPAQUE;
 pub use image::{CONFIG_LIMIT, Image, LayerTree, MANIFEST_LIMIT};
 pub use names::RefRecord;
+pub(crate) use remove::remove_directory;
 pub use remove::remove_tree;
 pub use tree::{Begin, Owners, TreeMeta, TreeWriter};
 

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
+
+use super::path::EntryPath;
+use crate::escape;
+
+/// Devices that a report lists.
+const LISTED: usize = 64;
 
 /// What was found in a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +55,27 @@ pub struct Device {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
+}
+
+impl LayerReport {
+    /// Counts a device node, and lists the first ones.
+    pub(super) fn note_device(
+        &mut self,
+        path: &EntryPath,
+        kind: char,
+        major: u32,
+        minor: u32,
+        mode: Mode,
+    ) {
+        self.devices_skipped += 1;
+        if self.devices.len() < LISTED {
+            self.devices.push(Device {
+                path: escape::text(path.bytes()),
+                kind,
+                major,
+                minor,
+                mode: mode.as_raw_mode(),
+            });
+        }
+    }
 }
