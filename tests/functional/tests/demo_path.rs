@@ -178,7 +178,9 @@ fn the_apps_of_a_pod_share_their_network_and_are_told_apart() {
     ]
     .concat();
     env.skua(&words).success().says("from the server");
-    let status = env.skua(&["status", "pair", "--format=json"]).success();
+    let status = env
+        .skua(&["status", "--name=pair", "--format=json"])
+        .success();
     for app in ["server", "client"] {
         assert!(status.stdout.contains(app), "{}", status.report());
     }

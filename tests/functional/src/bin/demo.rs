@@ -96,7 +96,7 @@ impl Demo {
         );
         pod.success().says("hello-from-the-server");
         self.skua(&["list"]).success().says("pair");
-        let status = self.skua(&["status", "pair"]).success();
+        let status = self.skua(&["status", "--name=pair"]).success();
         status.says("server").says("client");
     }
 

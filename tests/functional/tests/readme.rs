@@ -1,0 +1,116 @@
+//! What README.md shows is true: its session is run as it stands, its links lead somewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use functional::{Env, Image, Key, Layer, Registry, Run, User, binaries, skip};
+
+/// The host whose place the test's registry takes.
+const HOST: &str = "registry.example";
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The commands of the README's session and the output that it shows after each; several commands make one script, for
+/// `$?` is the exit status of the command before.
+fn session(readme: &str) -> Vec<(String, Vec<String>)> {
+    let (_, rest) = readme.split_once("```console\n").expect("a session");
+    let (block, _) = rest.split_once("```").expect("its end");
+    let mut steps: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => steps.push((command.to_owned(), Vec::new())),
+            None => steps.last_mut().expect("a command").1.push(line.to_owned()),
+        }
+    }
+    steps
+}
+
+/// An image of busybox with the applets that the session uses.
+fn busybox() -> Option<functional::Built> {
+    let program = fs::read("/bin/busybox").ok()?;
+    let mut layer = Layer::new()
+        .directory("bin")
+        .file("bin/busybox", 0o755, program);
+    for applet in ["sh", "id", "nc", "sleep", "echo"] {
+        layer = layer.symlink(&format!("bin/{applet}"), "busybox");
+    }
+    Some(Image::new().layer(layer).cmd(&["/bin/sh"]).build())
+}
+
+#[test]
+fn the_session_of_the_readme_does_what_it_shows() {
+    let Some(image) = busybox() else {
+        return skip("the_session_of_the_readme", "/bin/busybox is not installed");
+    };
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let registry = Registry::start();
+    let key = Key::new(1);
+    registry.push_signed("team/busybox", "1", &image, &key);
+    registry.push("other/busybox", "1", &image);
+    let env = Env::new(User::ordinary());
+    env.write("team.pem", key.public_pem());
+
+    let steps = session(&readme);
+    assert!(steps.len() >= 8, "{steps:?}");
+    let mut script = String::from(
+        "skua() { \"$SKUA\" --data-dir \"$DATA\" --config-dir \"$CONFIG\" \"$@\"; }\n",
+    );
+    for (at, (command, _)) in steps.iter().enumerate() {
+        let command = command.replace(HOST, &registry.host());
+        script.push_str(&format!(
+            "{command}\nstatus=$?\necho \"@{at}\"\n(exit $status)\n"
+        ));
+    }
+    let mut shell = env.program("/bin/sh");
+    shell
+        .args(["-c", &script])
+        .env("SKUA", binaries().join("skua"))
+        .env("DATA", env.data())
+        .env("CONFIG", env.config())
+        .current_dir(env.scratch(""));
+    let run = Run::of(shell);
+    let mut rest = run.stdout.as_str();
+    for (at, (command, shown)) in steps.iter().enumerate() {
+        let (output, after) = rest
+            .split_once(&format!("@{at}\n"))
+            .unwrap_or_else(|| panic!("no end of {command:?}\n{}", run.report()));
+        rest = after;
+        let output: Vec<&str> = output.lines().collect();
+        // A command whose output differs from run to run is shown without any.
+        if !shown.is_empty() {
+            assert_eq!(&output, shown, "$ {command}\n{}", run.report());
+        }
+    }
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "*.md"]).current_dir(repository());
+    let files = Run::of(list).success().stdout;
+    let mut broken = BTreeMap::new();
+    for file in files.lines() {
+        let path = repository().join(file);
+        let text = fs::read_to_string(&path).expect("a document");
+        for target in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
+            let target = target.split('#').next().unwrap_or_default();
+            let foreign =
+                target.is_empty() || target.contains("://") || target.contains(['[', ' ']);
+            let directory = path.parent().expect("a directory");
+            if !foreign && !target.contains("::") && !directory.join(target).exists() {
+                broken.insert(file.to_owned(), target.to_owned());
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    assert!(readme.lines().count() <= 150);
+}
