@@ -1,4 +1,5 @@
-//! A real distribution: Debian with Python in eight layers, made by `tests/debian-image` once and kept in /var/tmp.
+//! Real images of Debian: a distribution with Python in eight layers, and nginx; each is made once by a script beside this
+//! crate, and kept in /var/tmp.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,23 +7,37 @@ use std::process::Command;
 
 use crate::{Blob, Built, Run, is_root, missing_program, sha256, skip};
 
-/// The script that makes it; its digest is part of the directory's name, so that a change makes a new image.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../debian-image");
+/// Where the scripts are. The digest of a script is part of its directory's name, so that a change makes a new image.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The OCI layout directory with the image, tag `debian`; `None`, said so, when it cannot be made here.
+/// The OCI layout directory with Debian and Python, tag `debian`; `None`, said so, when it cannot be made here.
 ///
 /// # Panics
 /// When making it fails.
 #[must_use]
 pub fn debian_layout(test: &str) -> Option<PathBuf> {
-    let script = fs::read(SCRIPT).expect("tests/debian-image");
-    let directory = format!("/var/tmp/skua-test-debian-{}", &sha256(&script)[7..15]);
+    layout(test, "debian")
+}
+
+/// The OCI layout directory with nginx, tag `nginx`; `None`, said so, when it cannot be made here.
+///
+/// # Panics
+/// When making it fails.
+#[must_use]
+pub fn nginx_layout(test: &str) -> Option<PathBuf> {
+    layout(test, "nginx")
+}
+
+fn layout(test: &str, image: &str) -> Option<PathBuf> {
+    let script = Path::new(SCRIPTS).join(format!("{image}-image"));
+    let text = fs::read(&script).expect("the script of an image");
+    let directory = format!("/var/tmp/skua-test-{image}-{}", &sha256(&text)[7..15]);
     let layout = Path::new(&directory).join("oci");
     if layout.exists() {
         return Some(layout);
     }
     if !is_root() {
-        skip(test, "the Debian image is made by root");
+        skip(test, &format!("the {image} image is made by root"));
         return None;
     }
     if let Some(program) = missing_program(&["mmdebstrap", "umoci", "setfattr"]) {
@@ -32,7 +47,7 @@ pub fn debian_layout(test: &str) -> Option<PathBuf> {
     let lock = File::create(format!("{directory}.lock")).expect("a lock in /var/tmp");
     lock.lock().expect("lock");
     if !layout.exists() {
-        let mut command = Command::new(SCRIPT);
+        let mut command = Command::new(script);
         command.arg(&directory);
         Run::within(std::time::Duration::from_secs(600), command).success();
     }

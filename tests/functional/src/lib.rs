@@ -21,9 +21,10 @@
 //! | `env.rs` | [`Env`]: data and configuration directory of one test, run as one user |
 //! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
+//! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
-//! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; a real Debian image |
+//! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; real Debian images |
 //! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
 //! | `bin/demo.rs` | `make demo` |
 
@@ -31,6 +32,7 @@ mod binaries;
 mod debian;
 mod docker_registry;
 mod env;
+mod host;
 mod image;
 mod key;
 mod layer;
@@ -40,9 +42,10 @@ mod skip;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};
-pub use debian::{debian_layout, read_layout};
+pub use debian::{debian_layout, nginx_layout, read_layout};
 pub use docker_registry::DockerRegistry;
 pub use env::Env;
+pub use host::{left_of_networks, private_host, sh};
 pub use image::{Blob, Built, Image, sha256};
 pub use key::{Cosign, Key};
 pub use layer::{Compression, Entry, Kind, Layer};
