@@ -13,7 +13,7 @@ use crate::error::Error;
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(crate) struct OnePod {
-    /// UUID of the pod, or the beginning of it
+    /// UUID of the pod, the beginning of it, or its name
     #[arg(value_name = "UUID")]
     uuid: Option<String>,
     /// The pod of this name
@@ -28,7 +28,7 @@ pub(crate) struct OnePod {
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = true)]
 pub(crate) struct SomePods {
-    /// UUIDs of pods, or their beginnings
+    /// UUIDs of pods, their beginnings, or their names
     #[arg(value_name = "UUID")]
     uuids: Vec<String>,
     /// A pod of this name
@@ -43,7 +43,7 @@ impl OnePod {
     /// The pod.
     pub(crate) fn find(&self, data: &DataDir) -> Result<Pod, Error> {
         match (&self.uuid, &self.name, &self.uuid_file) {
-            (Some(prefix), _, _) => by_prefix(data, prefix),
+            (Some(word), _, _) => by_word(data, word),
             (_, Some(name), _) => by_name(data, name),
             (_, _, Some(file)) => by_file(data, file),
             (None, None, None) => Err(Error::usage("no pod is named", None)),
@@ -54,11 +54,11 @@ impl OnePod {
 impl SomePods {
     /// The pods, each once. The first that cannot be found is the error.
     pub(crate) fn find(&self, data: &DataDir) -> Result<Vec<Pod>, Error> {
-        let by_prefix = self.uuids.iter().map(|prefix| by_prefix(data, prefix));
+        let by_word = self.uuids.iter().map(|word| by_word(data, word));
         let by_name = self.name.iter().map(|name| by_name(data, name));
         let by_file = self.uuid_file.iter().map(|file| by_file(data, file));
         let mut pods: Vec<Pod> = Vec::new();
-        for found in by_prefix.chain(by_name).chain(by_file) {
+        for found in by_word.chain(by_name).chain(by_file) {
             let found = found?;
             if pods.iter().all(|pod| pod.id != found.id) {
                 pods.push(found);
@@ -68,17 +68,21 @@ impl SomePods {
     }
 }
 
-fn by_prefix(data: &DataDir, prefix: &str) -> Result<Pod, Error> {
-    if let Ok(id) = PodId::parse(prefix) {
-        return Pod::find(data, &id).ok_or_else(|| Error::NoPod(prefix.to_owned()));
+/// A whole UUID, a name, or the beginning of a UUID: in this order, so that a name is never taken for something else.
+fn by_word(data: &DataDir, word: &str) -> Result<Pod, Error> {
+    if let Ok(id) = PodId::parse(word) {
+        return Pod::find(data, &id).ok_or_else(|| Error::NoPod(word.to_owned()));
     }
+    match PodName::parse(word).map(|name| by_name(data, &name)) {
+        Ok(Err(Error::NoPod(_))) | Err(_) => by_prefix(data, word),
+        Ok(found) => found,
+    }
+}
+
+fn by_prefix(data: &DataDir, prefix: &str) -> Result<Pod, Error> {
     let plain = |b: u8| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     if prefix.is_empty() || !prefix.bytes().all(plain) {
-        let hint = "a pod that has a name is found with --name";
-        return Err(Error::usage(
-            format!("'{prefix}' is not the beginning of a UUID"),
-            Some(hint),
-        ));
+        return Err(Error::NoPod(prefix.to_owned()));
     }
     let mut found = Pod::list(data)?;
     found.retain(|pod| pod.id.as_str().starts_with(prefix));
