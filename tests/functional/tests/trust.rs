@@ -1,0 +1,660 @@
+//! Which images run: signatures, scopes, revocation; what the user is told about each.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use functional::{Built, Cosign, Env, Image, Key, Layer, Registry, User, sha256};
+
+fn image() -> Built {
+    Image::inspect().build()
+}
+
+/// Nothing of a refused image is in the store, and no layer of it was even asked for.
+#[track_caller]
+fn refused(env: &Env, registry: &Registry, name: &str, image: &Built, parts: &[&str]) {
+    registry.forget_requests();
+    env.skua(&["run", name, "--", "exit", "0"]).fails(parts);
+    let asked = registry.requests();
+    for layer in &image.layers {
+        let fetched = asked
+            .iter()
+            .find(|request| request.path.contains(&layer.digest));
+        assert!(fetched.is_none(), "a layer was asked for: {fetched:?}");
+    }
+    assert_nothing_kept(env);
+}
+
+#[track_caller]
+fn assert_nothing_kept(env: &Env) {
+    for part in [
+        "trees/sha256",
+        "refs",
+        "evidence/sha256",
+        "oci/blobs/sha256",
+        "inbox",
+    ] {
+        let found = fs::read_dir(env.data().join("store").join(part));
+        let names: Vec<_> = found
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name())
+            .collect();
+        assert!(names.is_empty(), "left in {part}: {names:?}");
+    }
+}
+
+fn pod_manifest(env: &Env, arguments: &[&str]) -> serde_json::Value {
+    let uuid = env.scratch("uuid");
+    let uuid = uuid.to_str().unwrap();
+    let mut line: Vec<&str> = arguments.to_vec();
+    let at = line.iter().position(|word| *word == "run").unwrap() + 1;
+    line.splice(at..at, ["--uuid-file-save", uuid]);
+    env.skua(&line).success();
+    let id = fs::read_to_string(uuid).unwrap();
+    env.skua(&["cat-manifest", id.trim()]).success().json()
+}
+
+#[test]
+fn an_image_without_a_scope_does_not_run() {
+    let registry = Registry::start();
+    let image = image();
+    let name = registry.push_signed("demo/image", "1", &image, &Key::new(1));
+    for user in User::all() {
+        refused(
+            &Env::new(user),
+            &registry,
+            &name,
+            &image,
+            &[&name, "no scope of the trust policy"],
+        );
+    }
+}
+
+#[test]
+fn an_unsigned_image_does_not_run() {
+    let registry = Registry::start();
+    let image = image();
+    let name = registry.push("demo/image", "1", &image);
+    for user in User::all() {
+        let env = Env::new(user);
+        env.trust(&registry.name("demo"), &Key::new(1));
+        let scope = format!("scope {}", registry.name("demo"));
+        refused(
+            &env,
+            &registry,
+            &name,
+            &image,
+            &[&name, &scope, "a signature by its key, and it has none"],
+        );
+    }
+}
+
+#[test]
+fn a_signature_by_another_key_does_not_count() {
+    let registry = Registry::start();
+    let image = image();
+    let name = registry.push_signed("demo/image", "1", &image, &Key::new(2));
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &Key::new(1));
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &[
+            "cosign signature",
+            "made with a key that is not the scope's",
+        ],
+    );
+}
+
+#[test]
+fn a_signature_for_another_repository_does_not_count() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push("demo/image", "1", &image);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    for other in [
+        registry.name("demo/other"),
+        registry.name("demo/image2"),
+        "demo/image".to_owned(),
+    ] {
+        let signatures = Cosign::new().sign(&key, &other, image.digest());
+        registry.push_signatures("demo/image", image.digest(), &signatures);
+        let said = format!(
+            "signed for repository {other}, not {}",
+            registry.name("demo/image")
+        );
+        refused(&env, &registry, &name, &image, &[&said]);
+    }
+}
+
+#[test]
+fn a_signature_of_another_image_does_not_count() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push("demo/image", "1", &image);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    let other = sha256(b"another manifest");
+    let signatures = Cosign::new().sign(&key, &registry.name("demo/image"), &other);
+    registry.push_signatures("demo/image", image.digest(), &signatures);
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &["signs another image", &other],
+    );
+}
+
+#[test]
+fn a_prefix_ends_at_a_slash() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push_signed("demo/image", "1", &image, &key);
+    let env = Env::new(User::ordinary());
+    for prefix in ["demo/im", "demo/image/1", "dem"] {
+        env.trust(&registry.name(prefix), &key);
+    }
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &["no scope of the trust policy"],
+    );
+    env.trust(&registry.name("demo/image"), &key);
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+#[test]
+fn the_longest_prefix_decides() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push_signed("demo/image", "1", &image, &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.host(), &key);
+    env.trust(&registry.name("demo/image"), &Key::new(2));
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &["demo/image", "not the scope's"],
+    );
+}
+
+#[test]
+fn one_flipped_bit_in_manifest_config_or_layer_is_refused() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let flipped = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        bytes
+    };
+    for user in User::all() {
+        let env = Env::new(user);
+        env.trust(&registry.name("demo"), &key);
+        let name = registry.push_signed("demo/image", "1", &image, &key);
+        let manifest = &image.manifest;
+        registry.put_manifest(
+            "demo/image",
+            "1",
+            &manifest.media_type,
+            &flipped(&manifest.bytes),
+        );
+        env.skua(&["fetch", &name]).fails(&[&name]);
+        assert_nothing_kept(&env);
+        for blob in [&image.config, &image.layers[0]] {
+            let name = registry.push_signed("demo/image", "1", &image, &key);
+            registry.replace_blob(&blob.digest, &flipped(&blob.bytes));
+            env.skua(&["fetch", &name]).fails(&[&blob.digest]);
+            assert_nothing_kept(&env);
+        }
+        let name = registry.push_signed("demo/image", "1", &image, &key);
+        env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+    }
+}
+
+#[test]
+fn a_revoked_key_refuses_the_next_run_without_network() {
+    for user in User::all() {
+        let (registry, key) = (Registry::start(), Key::new(1));
+        let name = registry.push_signed("demo/image", "1", &image(), &key);
+        let prefix = registry.name("demo");
+        let env = Env::new(user);
+        env.trust(&prefix, &key);
+        env.skua(&["fetch", &name]).success();
+        drop(registry);
+        env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+
+        let file = env.write("revoked.pem", key.public_pem());
+        env.trust(&prefix, &Key::new(2));
+        env.skua(&["trust", "rm", "--prefix", &prefix, file.to_str().unwrap()])
+            .success();
+        env.skua(&["run", "--pull=never", &name, "--", "exit", "7"])
+            .fails(&[&name, "not trusted", "not the scope's"]);
+
+        env.trust(&prefix, &key);
+        env.skua(&["run", "--pull=never", &name, "--", "exit", "7"])
+            .exits(7);
+        env.skua(&["trust", "rm", "--prefix", &prefix]).success();
+        env.skua(&["run", "--pull=never", &name, "--", "exit", "7"])
+            .fails(&[&name, "no scope of the trust policy"]);
+    }
+}
+
+#[test]
+fn evidence_that_is_gone_or_damaged_refuses_the_next_run() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push_signed("demo/image", "1", &image, &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    env.skua(&["fetch", &name]).success();
+    let hex = &image.digest()["sha256:".len()..];
+    let evidence = env.data().join("store/evidence/sha256").join(hex);
+    let payload = fs::read_dir(&evidence)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let payload = payload
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "payload"));
+    let payload = payload.expect("the payload is kept");
+    let run = ["run", "--pull=never", &name, "--", "exit", "7"];
+    let good = fs::read(&payload).unwrap();
+    fs::write(&payload, [good.as_slice(), b" "].concat()).unwrap();
+    env.skua(&run)
+        .fails(&["not trusted", "not the scope's, or over something else"]);
+    fs::write(&payload, &good).unwrap();
+    env.skua(&run).exits(7);
+    fs::remove_dir_all(&evidence).unwrap();
+    env.skua(&run).fails(&["not trusted", "and it has none"]);
+}
+
+#[test]
+fn the_way_round_trust_is_in_the_pod_s_record_for_ever() {
+    let registry = Registry::start();
+    let name = registry.push("demo/image", "1", &image());
+    for user in User::all() {
+        let env = Env::new(user);
+        let line = ["--insecure-options=image", "run", &name, "--", "exit", "0"];
+        let manifest = pod_manifest(&env, &line);
+        assert_eq!(manifest["insecure_options"], serde_json::json!(["image"]));
+        assert_eq!(
+            manifest["apps"][0]["image"]["trust"]["kind"],
+            "insecure-option"
+        );
+        // It was for that run only.
+        env.skua(&["run", &name, "--", "exit", "0"])
+            .fails(&[&name, "not trusted"]);
+    }
+}
+
+#[test]
+fn the_record_of_a_pod_says_who_signed() {
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    let manifest = pod_manifest(&env, &["run", &name, "--", "exit", "0"]);
+    let trust = &manifest["apps"][0]["image"]["trust"];
+    let listed = env
+        .skua(&["trust", "list", "--format=json"])
+        .success()
+        .json();
+    assert_eq!(trust["kind"], "signed");
+    assert_eq!(trust["prefix"], registry.name("demo").as_str());
+    assert_eq!(
+        trust["keys"][0],
+        listed["scopes"][0]["keys"][0]["fingerprint"]
+    );
+    assert_eq!(manifest["insecure_options"], serde_json::json!([]));
+}
+
+#[test]
+fn as_many_keys_as_the_scope_says_must_have_signed() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push("demo/image", "1", &image);
+    let identity = registry.name("demo/image");
+    let env = Env::new(User::ordinary());
+    let prefix = registry.name("demo");
+    for number in 1..=3 {
+        env.trust(&prefix, &Key::new(number));
+    }
+    let file = env.write("again.pem", Key::new(1).public_pem());
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix",
+        &prefix,
+        "--threshold=2",
+        file.to_str().unwrap(),
+    ])
+    .success();
+    let tagged = format!("{identity}:1");
+    let one_twice = Cosign::new()
+        .sign(&Key::new(1), &identity, image.digest())
+        .sign(&Key::new(1), &tagged, image.digest());
+    registry.push_signatures("demo/image", image.digest(), &one_twice);
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &["signatures by 2 of its 3 keys, and it has 1"],
+    );
+    let two = one_twice.sign(&Key::new(3), &identity, image.digest());
+    registry.push_signatures("demo/image", image.digest(), &two);
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+#[test]
+fn a_signature_of_the_index_covers_its_images() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    registry.push("demo/image", "amd64", &image);
+    let index = image.index();
+    registry.put_manifest("demo/image", "all", &index.media_type, &index.bytes);
+    let name = registry.name("demo/image:all");
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    refused(&env, &registry, &name, &image, &["and it has none"]);
+    let signatures = Cosign::new().sign(&key, &registry.name("demo/image"), &index.digest);
+    registry.push_signatures("demo/image", &index.digest, &signatures);
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+    drop(registry);
+    env.skua(&["run", "--pull=never", &name, "--", "exit", "7"])
+        .exits(7);
+}
+
+#[test]
+fn a_digest_in_the_name_satisfies_a_scope_that_wants_one() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push("demo/image", "1", &image);
+    let env = Env::new(User::ordinary());
+    let scope = format!(
+        "[[scope]]\nprefix = \"{}\"\nrule = \"digest-pinned\"\n",
+        registry.host()
+    );
+    write_policy(&env, "pinned.toml", &scope);
+    refused(
+        &env,
+        &registry,
+        &name,
+        &image,
+        &["wants a digest in its name"],
+    );
+    let pinned = format!("{}@{}", registry.name("demo/image"), image.digest());
+    let manifest = pod_manifest(&env, &["run", &pinned, "--", "exit", "0"]);
+    assert_eq!(
+        manifest["apps"][0]["image"]["trust"]["kind"],
+        "digest-pinned"
+    );
+}
+
+#[test]
+fn a_policy_that_others_can_write_stops_every_run() {
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    env.skua(&["fetch", &name]).success();
+    let directory = env.config().join("trust.d");
+    let file = fs::read_dir(&directory)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    for path in [&directory, &file] {
+        let good = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(good.mode() | 0o020)).unwrap();
+        env.skua(&["run", &name, "--", "exit", "7"]).fails(&[
+            "refusing",
+            path.to_str().unwrap(),
+            "lets others write it",
+        ]);
+        fs::set_permissions(path, good).unwrap();
+    }
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+#[test]
+fn privileged_a_policy_of_another_user_is_refused() {
+    let Some(root) = User::root("privileged_a_policy_of_another_user_is_refused") else {
+        return;
+    };
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(root);
+    env.trust(&registry.name("demo"), &key);
+    let (uid, gid) = User::Subordinate.ids();
+    let directory = env.config().join("trust.d");
+    std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).unwrap();
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["belongs to user", "trust.d"]);
+}
+
+#[test]
+fn trust_test_prints_each_rule_and_each_signature() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push("demo/image", "1", &image);
+    let identity = registry.name("demo/image");
+    let signatures = Cosign::new()
+        .sign(&Key::new(9), &identity, image.digest())
+        .sign(&Key::new(1), &identity, image.digest())
+        .sign(&Key::new(2), &identity, image.digest())
+        .sign(&Key::new(1), &registry.name("demo/other"), image.digest());
+    registry.push_signatures("demo/image", image.digest(), &signatures);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &Key::new(1));
+    env.trust(&registry.name("demo/im"), &Key::new(1));
+    let scope = "[[scope]]\nprefix = \"*\"\nrule = \"reject\"\n";
+    write_policy(&env, "all.toml", scope);
+    env.skua(&["trust", "test", &name])
+        .fails(&["not in the store"]);
+    env.skua(&["fetch", &name]).success();
+    drop(registry);
+    let shown = env.skua(&["trust", "test", &name]).success();
+    for part in [
+        image.digest(),
+        "decides",
+        "ends in the middle of a component",
+        "covers it, but a longer prefix decides",
+        "signed by 1 of 1",
+        "holds: key",
+        "does not count: made with a key that is not the scope's",
+        "does not count: signed for repository",
+        "trusted: signed for",
+    ] {
+        assert!(
+            shown.stdout.contains(part),
+            "expected {part:?}\n{}",
+            shown.report()
+        );
+    }
+    assert_eq!(
+        shown.stdout.matches("does not count").count(),
+        3,
+        "{}",
+        shown.report()
+    );
+    env.skua(&[
+        "trust",
+        "rm",
+        "--prefix",
+        identity.strip_suffix("/image").unwrap(),
+    ])
+    .success();
+    let refused = env.skua(&["trust", "test", &name]);
+    assert!(refused.stdout.contains("reject"), "{}", refused.report());
+    refused.fails(&["rejects it"]);
+}
+
+#[test]
+fn keys_are_added_merged_listed_and_removed() {
+    let env = Env::new(User::ordinary());
+    let add = |name: &str, text: String| {
+        let file = env.write(name, text);
+        env.skua(&[
+            "trust",
+            "add",
+            "--prefix",
+            "a.example/team/",
+            file.to_str().unwrap(),
+        ])
+    };
+    add("1.pem", Key::new(1).public_pem())
+        .success()
+        .says("trusted ed25519 key sha256:");
+    add("2.pub", Key::new(2).minisign_public())
+        .success()
+        .says("trusted minisign key sha256:");
+    add("1.pem", Key::new(1).public_pem()).success();
+    let file = env.config().join("trust.d/a.example+team.toml");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o644);
+    let listed = env
+        .skua(&["trust", "list", "--format=json"])
+        .success()
+        .json();
+    let scope = &listed["scopes"][0];
+    assert_eq!(listed["version"], 1);
+    assert_eq!(scope["prefix"], "a.example/team");
+    let keys = scope["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    let first = keys[0]["fingerprint"].as_str().unwrap();
+    let short = &first["sha256:".len()..][..16];
+    env.skua(&["trust", "list"]).success().says(short);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", short])
+        .success()
+        .says(first);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", first])
+        .fails(&["has no key"]);
+    let second = keys[1]["fingerprint"].as_str().unwrap();
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", second])
+        .success()
+        .says("scope removed");
+    assert!(!file.exists());
+    env.skua(&["trust", "rm", "--prefix", "a.example/team"])
+        .fails(&["there is no scope"]);
+}
+
+#[test]
+fn what_is_no_key_is_not_added() {
+    let env = Env::new(User::ordinary());
+    let secret = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n";
+    let good = Key::new(1).public_pem();
+    let cases = [
+        ("a.example", secret, "this is a private key"),
+        ("a.example", "hello", "not a public key"),
+        ("a.example", "", "not a public key"),
+        ("library/nginx", good.as_str(), "no registry host"),
+        ("a.example/x:1", good.as_str(), "no tag"),
+        ("", good.as_str(), "empty"),
+    ];
+    for (prefix, text, expected) in cases {
+        let file = env.write("key", text);
+        env.skua(&["trust", "add", "--prefix", prefix, file.to_str().unwrap()])
+            .fails(&[expected]);
+    }
+    let file = env.write("key", &good);
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix=a.example",
+        "--threshold=2",
+        file.to_str().unwrap(),
+    ])
+    .fails(&["threshold of 2 with 1"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    env.skua(&["trust", "add", "--prefix=a.example", file.to_str().unwrap()])
+        .fails(&["lets others write it"]);
+    let left = fs::read_dir(env.config().join("trust.d")).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "something was written");
+}
+
+#[test]
+fn a_detached_signature_lets_a_local_image_run_and_is_kept() {
+    let image = Image::inspect()
+        .layer(Layer::new().file("local", 0o644, "x"))
+        .build();
+    let key = Key::new(1);
+    let (minisign, raw) = (
+        key.minisign(&image.manifest.bytes, "by hand"),
+        key.sign(&image.manifest.bytes),
+    );
+    let forms: [(&str, String, &[u8]); 2] = [
+        ("key.pub", key.minisign_public(), minisign.as_bytes()),
+        ("key.pem", key.public_pem(), &raw),
+    ];
+    for (file, public, signature) in forms {
+        let env = Env::new(User::ordinary());
+        let (layout, key) = (env.scratch("layout"), env.write(file, public));
+        image.write_layout(&layout, "1");
+        env.give(&layout);
+        let name = format!("oci:{}:1", layout.display());
+        let prefix = format!("oci:{}", layout.parent().unwrap().display());
+        env.skua(&["trust", "add", "--prefix", &prefix, key.to_str().unwrap()])
+            .success();
+        let run = |more: &[&str]| {
+            let tail = [name.as_str(), "--", "exit", "7"];
+            env.skua(&[&["run"], more, tail.as_slice()].concat())
+        };
+        run(&[]).fails(&[&name, "and it has none"]);
+        let wrong = env.write("wrong.sig", Key::new(2).sign(&image.manifest.bytes));
+        run(&["--signature", wrong.to_str().unwrap()])
+            .fails(&["bare signature", "not the scope's"]);
+        let good = env.write("good.sig", signature);
+        run(&["--signature", good.to_str().unwrap()]).exits(7);
+        run(&["--pull=never"]).exits(7);
+        let rubbish = env.write("rubbish", "not a signature");
+        run(&["--signature", rubbish.to_str().unwrap()])
+            .fails(&["is not a signature in a known form"]);
+    }
+}
+
+#[test]
+fn cosign_signatures_in_a_layout_are_found() {
+    let (image, key) = (image(), Key::new(1));
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("app");
+    image.write_layout(&layout, "1");
+    let signatures = Cosign::new().sign(&key, "registry.example.org/team/app", image.digest());
+    image.write_layout_signatures(&layout, &signatures);
+    env.give(&layout);
+    let name = format!("oci:{}:1", layout.display());
+    let prefix = format!("oci:{}", layout.parent().unwrap().display());
+    env.trust(&prefix, &key);
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["signed for repository registry.example.org/team/app"]);
+    let file = env.write("key.pem", key.public_pem());
+    let file = file.to_str().unwrap();
+    let origin = "registry.example.org/team";
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix",
+        &prefix,
+        "--signed-as",
+        origin,
+        file,
+    ])
+    .success();
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+fn write_policy(env: &Env, name: &str, text: &str) {
+    let directory = env.config().join("trust.d");
+    if !directory.exists() {
+        fs::create_dir(&directory).unwrap();
+    }
+    write(&directory.join(name), text);
+    env.give(&directory);
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+}
