@@ -5,6 +5,7 @@
 //!     <id>.cosign     cosign's signature in base64, over
 //!     <id>.payload    the simple-signing document that it signs
 //!     <id>.minisig    a minisign signature file over the manifest
+//!     <id>.sshsig     a signature file of `ssh-keygen -Y sign` over the manifest
 //!     <id>.sig        a bare signature over the manifest, binary or base64
 //! ```
 //!
@@ -38,6 +39,8 @@ pub enum Item {
     },
     /// A minisign signature file over the manifest.
     Minisign(Vec<u8>),
+    /// A signature file of `ssh-keygen -Y sign` over the manifest.
+    OpenSsh(Vec<u8>),
     /// A signature over the manifest and nothing else: ed25519 of 64 bytes or ECDSA in DER, binary or base64.
     Bare(Vec<u8>),
 }
@@ -58,7 +61,7 @@ pub enum EvidenceError {
     #[error("a signature of {0} bytes, more than the {1} allowed")]
     TooLarge(usize, usize),
     /// A file given as a signature is none.
-    #[error("{} is not a signature in a known form (minisign, or bare ed25519 or ECDSA)", .0.display())]
+    #[error("{} is not a signature in a known form (minisign, OpenSSH, or bare ed25519 or ECDSA)", .0.display())]
     UnknownForm(PathBuf),
 }
 
@@ -73,6 +76,9 @@ impl Item {
         if bytes.starts_with(b"untrusted comment:") {
             return Ok(Self::Minisign(bytes));
         }
+        if bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----") {
+            return Ok(Self::OpenSsh(bytes));
+        }
         match bare(&bytes) {
             Some(_) => Ok(Self::Bare(bytes)),
             None => Err(EvidenceError::UnknownForm(path.to_owned())),
@@ -82,7 +88,7 @@ impl Item {
     fn check_size(&self) -> Result<(), EvidenceError> {
         let longest = match self {
             Self::Cosign { payload, signature } => payload.len().max(signature.len()),
-            Self::Minisign(file) | Self::Bare(file) => file.len(),
+            Self::Minisign(file) | Self::OpenSsh(file) | Self::Bare(file) => file.len(),
         };
         if longest > MAX_ITEM {
             return Err(EvidenceError::TooLarge(longest, MAX_ITEM));
@@ -105,6 +111,7 @@ impl Item {
                 ]
             }
             Self::Minisign(file) => vec![(named(file, "minisig"), file)],
+            Self::OpenSsh(file) => vec![(named(file, "sshsig"), file)],
             Self::Bare(file) => vec![(named(file, "sig"), file)],
         }
     }
@@ -114,6 +121,7 @@ impl Item {
         let kind = match self {
             Self::Cosign { .. } => "cosign signature",
             Self::Minisign(_) => "minisign signature",
+            Self::OpenSsh(_) => "OpenSSH signature",
             Self::Bare(_) => "bare signature",
         };
         let name = self.files().pop().map(|(name, _)| name).unwrap_or_default();
@@ -249,6 +257,7 @@ fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError
             signature: read(name)?,
         }),
         "minisig" => Some(Item::Minisign(read(name)?)),
+        "sshsig" => Some(Item::OpenSsh(read(name)?)),
         "sig" => Some(Item::Bare(read(name)?)),
         _ => None,
     })

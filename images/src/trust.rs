@@ -3,6 +3,7 @@
 //! Deny by default: without a scope that is satisfied, no image runs. Nothing here uses the network, so that a key taken
 //! out of the policy is gone at the next run.
 
+mod algorithm;
 mod cosign;
 mod decision;
 mod edit;
@@ -14,6 +15,7 @@ mod minisign;
 mod policy;
 mod prefix;
 mod scope;
+mod ssh;
 mod subject;
 
 pub use decision::{Accepted, Reason, Refusal, Unsigned};

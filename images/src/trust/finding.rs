@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::cosign;
 use super::key::{Fingerprint, PublicKey};
 use super::minisign;
+use super::ssh;
 use super::subject::Subject;
 use crate::digest::{Digest, DigestError};
 use crate::escape;
@@ -46,6 +47,15 @@ pub enum Failure {
     /// A minisign signature that claims to be by a key of the scope.
     #[error("not a signature over this manifest by minisign key {0}")]
     BadMinisign(String),
+    /// An OpenSSH signature by a key that the scope does not have.
+    #[error("made with OpenSSH key {0}, which is not the scope's")]
+    UnknownSshKey(String),
+    /// An OpenSSH signature that claims to be by a key of the scope.
+    #[error("not a signature over this manifest by OpenSSH key {0}")]
+    BadSsh(String),
+    /// An OpenSSH signature for another purpose.
+    #[error("made for namespace '{}', neither 'skua' nor 'file'", escape::text(.0))]
+    Namespace(Vec<u8>),
     /// It cannot be parsed.
     #[error("malformed")]
     Malformed,
@@ -91,6 +101,7 @@ pub(super) fn judge(item: &Item, keys: &[PublicKey], subject: &Subject<'_>) -> O
     let judged = match item {
         Item::Cosign { payload, signature } => by_cosign(payload, signature, keys, subject),
         Item::Minisign(file) => by_minisign(file, keys, subject),
+        Item::OpenSsh(file) => by_ssh(file, keys, subject).map(verified),
         Item::Bare(file) => by_bare(file, keys, subject).map(verified),
     };
     judged.unwrap_or_else(Outcome::Failed)
@@ -110,10 +121,36 @@ fn by_cosign(
     let signature = base64::prelude::BASE64_STANDARD
         .decode(signature.trim_ascii())
         .map_err(|_| Failure::Malformed)?;
-    let key = keys.iter().find(|key| key.verifies(payload, &signature));
+    let key = plain(keys, payload, &signature);
     let key = key.ok_or(Failure::UnknownKey)?;
     cosign::check(payload, subject)?;
     Ok(verified(key.fingerprint()))
+}
+
+/// The key whose bare signature it is.
+fn plain<'k>(keys: &'k [PublicKey], message: &[u8], signature: &[u8]) -> Option<&'k PublicKey> {
+    let signed = |key: &&PublicKey| {
+        key.plain()
+            .is_some_and(|key| key.verifies(message, signature))
+    };
+    keys.iter().find(signed)
+}
+
+fn by_ssh(file: &[u8], keys: &[PublicKey], subject: &Subject<'_>) -> Result<Fingerprint, Failure> {
+    let signature = ssh::Signature::parse(file).ok_or(Failure::Malformed)?;
+    let named = |key: &&PublicKey| key.openssh().is_some_and(|key| signature.names(key));
+    let key = keys.iter().find(named);
+    let key = key.ok_or_else(|| Failure::UnknownSshKey(signature.key_name()))?;
+    if !signature.is_for_images() {
+        return Err(Failure::Namespace(signature.namespace().to_vec()));
+    }
+    if !key
+        .openssh()
+        .is_some_and(|key| signature.is_by(key, subject.manifest()))
+    {
+        return Err(Failure::BadSsh(signature.key_name()));
+    }
+    Ok(key.fingerprint())
 }
 
 fn by_minisign(file: &[u8], keys: &[PublicKey], subject: &Subject<'_>) -> Result<Outcome, Failure> {
@@ -136,8 +173,6 @@ fn by_minisign(file: &[u8], keys: &[PublicKey], subject: &Subject<'_>) -> Result
 
 fn by_bare(file: &[u8], keys: &[PublicKey], subject: &Subject<'_>) -> Result<Fingerprint, Failure> {
     let signature = evidence::bare(file).ok_or(Failure::Malformed)?;
-    let key = keys
-        .iter()
-        .find(|key| key.verifies(subject.manifest(), &signature));
+    let key = plain(keys, subject.manifest(), &signature);
     key.map(PublicKey::fingerprint).ok_or(Failure::UnknownKey)
 }

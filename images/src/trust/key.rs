@@ -1,36 +1,29 @@
-//! Public keys of signers: PEM (`openssl`, `cosign`) with ed25519 or ECDSA P-256, and minisign's form.
+//! Public keys of signers, in the forms that tools write: PEM (`openssl`, `cosign`), minisign's and OpenSSH's.
 //!
-//! The algorithm comes from the key alone: a signature never says how it wants to be verified.
+//! The algorithm comes from the key alone: a signature never says how it wants to be verified. A key makes signatures of its
+//! own form only, so that one made for another tool cannot be passed off as ours.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ed25519_dalek::VerifyingKey as Ed25519Key;
-use p256::ecdsa::VerifyingKey as P256Key;
-use p256::ecdsa::signature::Verifier as _;
-use p256::pkcs8::DecodePublicKey as _;
 use sha2::{Digest as _, Sha256};
-use spki::{Document, ObjectIdentifier, SubjectPublicKeyInfoRef};
+use spki::{Document, ObjectIdentifier};
 use thiserror::Error;
+
+use super::algorithm::Algorithm;
+use super::ssh;
 
 /// The most bytes that the text of one key may have.
 pub const MAX_KEY_TEXT: usize = 16 << 10;
-
-const OID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-const OID_EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const OID_P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-
-/// What stands before the 32 bytes of an ed25519 key in its `SubjectPublicKeyInfo`.
-const SPKI_ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
-/// What stands before the 65 bytes of an uncompressed P-256 point in its `SubjectPublicKeyInfo`.
-const SPKI_P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
 
 /// Why a text is not a usable public key.
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// It has none of the known forms.
-    #[error("not a public key in a known form (PEM with ed25519 or ECDSA P-256, minisign)")]
+    #[error(
+        "not a public key in a known form (PEM or OpenSSH with ed25519 or ECDSA P-256, minisign)"
+    )]
     UnknownForm,
     /// It is the secret half.
     #[error("this is a private key: give the public key of the pair")]
@@ -47,9 +40,12 @@ pub enum KeyError {
     /// The bytes of a minisign key are wrong.
     #[error("malformed minisign public key")]
     Minisign,
+    /// The line of an OpenSSH key is wrong.
+    #[error("malformed OpenSSH public key")]
+    OpenSsh,
     /// The number is no point of the curve.
-    #[error("not a valid ed25519 key")]
-    Ed25519(#[source] ed25519_dalek::SignatureError),
+    #[error("not a valid point of the key's curve")]
+    Point(#[source] p256::ecdsa::Error),
     /// A point of small order, for which anybody can make signatures.
     #[error("a weak ed25519 key, which signatures can be forged for")]
     Weak,
@@ -102,9 +98,9 @@ pub struct PublicKey {
 
 #[derive(Clone, Debug)]
 enum Form {
-    Ed25519(Ed25519Key),
-    P256(P256Key),
-    Minisign { id: KeyId, key: Ed25519Key },
+    Pem(Algorithm),
+    Minisign(KeyId, Algorithm),
+    OpenSsh(Algorithm),
 }
 
 /// The 64-bit number by which minisign tells keys apart; shown as minisign shows it.
@@ -133,6 +129,9 @@ impl PublicKey {
         if text.starts_with("-----BEGIN ") {
             return Self::from_pem(text);
         }
+        if ssh::is_key(text) {
+            return ssh::parse_key(text).map(|key| Self::new(Form::OpenSsh(key)));
+        }
         Self::from_minisign(text)
     }
 
@@ -141,23 +140,7 @@ impl PublicKey {
         if label != "PUBLIC KEY" {
             return Err(KeyError::UnknownForm);
         }
-        let der = document.as_bytes();
-        let info = SubjectPublicKeyInfoRef::try_from(der).map_err(KeyError::Spki)?;
-        match info.algorithm.oid {
-            OID_ED25519 => {
-                let key = Ed25519Key::from_public_key_der(der).map_err(KeyError::Spki)?;
-                Self::new(Form::Ed25519(strong(key)?))
-            }
-            OID_EC => {
-                let curve = info.algorithm.parameters_oid().map_err(KeyError::Spki)?;
-                if curve != OID_P256 {
-                    return Err(KeyError::Algorithm(curve));
-                }
-                let key = P256Key::from_public_key_der(der).map_err(KeyError::Spki)?;
-                Self::new(Form::P256(key))
-            }
-            other => Err(KeyError::Algorithm(other)),
-        }
+        Algorithm::from_spki(document.as_bytes()).map(|key| Self::new(Form::Pem(key)))
     }
 
     /// `Ed`, the key's number, the key; in base64, with or without minisign's comment line before it.
@@ -172,22 +155,20 @@ impl PublicKey {
         let bytes = BASE64_STANDARD
             .decode(line)
             .map_err(|_| KeyError::Minisign)?;
-        let bytes: [u8; 42] = bytes.try_into().map_err(|_| KeyError::Minisign)?;
-        let (Some(b"Ed"), Some((id, key))) = (bytes.get(..2), bytes[2..].split_first_chunk::<8>())
-        else {
-            return Err(KeyError::Minisign);
-        };
-        let key: [u8; 32] = key.try_into().map_err(|_| KeyError::Minisign)?;
-        let key = Ed25519Key::from_bytes(&key).map_err(KeyError::Ed25519)?;
-        Self::new(Form::Minisign {
-            id: KeyId(*id),
-            key: strong(key)?,
-        })
+        let parts = bytes
+            .strip_prefix(b"Ed")
+            .and_then(|rest| rest.split_first_chunk::<8>());
+        let (id, point) = parts.ok_or(KeyError::Minisign)?;
+        let point = point.try_into().map_err(|_| KeyError::Minisign)?;
+        Ok(Self::new(Form::Minisign(
+            KeyId(*id),
+            Algorithm::ed25519(point)?,
+        )))
     }
 
-    fn new(form: Form) -> Result<Self, KeyError> {
-        let fingerprint = Fingerprint::of(&form.spki());
-        Ok(Self { form, fingerprint })
+    fn new(form: Form) -> Self {
+        let fingerprint = Fingerprint::of(&form.algorithm().spki());
+        Self { form, fingerprint }
     }
 
     /// What identifies the key in messages and records.
@@ -199,69 +180,67 @@ impl PublicKey {
     /// Name of the key's kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self.form {
-            Form::Ed25519(_) => "ed25519",
-            Form::P256(_) => "ecdsa-p256",
-            Form::Minisign { .. } => "minisign",
+        match &self.form {
+            Form::Pem(Algorithm::Ed25519(_)) => "ed25519",
+            Form::Pem(Algorithm::P256(_)) => "ecdsa-p256",
+            Form::Minisign(..) => "minisign",
+            Form::OpenSsh(Algorithm::Ed25519(_)) => "openssh ed25519",
+            Form::OpenSsh(Algorithm::P256(_)) => "openssh ecdsa-p256",
         }
     }
 
     /// The key in its own form, written anew: nothing of the text that it was read from, such as comments, is in it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        if let Form::Minisign { id, key } = &self.form {
-            return BASE64_STANDARD.encode([b"Ed".as_slice(), &id.0, key.as_bytes()].concat());
+        match &self.form {
+            Form::Pem(key) => pem(&key.spki()),
+            Form::Minisign(id, key) => {
+                let spki = key.spki();
+                let point = &spki[spki.len() - 32..];
+                BASE64_STANDARD.encode([b"Ed".as_slice(), &id.0, point].concat())
+            }
+            Form::OpenSsh(key) => ssh::key_line(key),
         }
-        let body = BASE64_STANDARD.encode(self.form.spki());
-        let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
-        for line in body.as_bytes().chunks(64) {
-            pem.extend(line.iter().map(|byte| char::from(*byte)));
-            pem.push('\n');
-        }
-        pem + "-----END PUBLIC KEY-----"
     }
 
-    /// Whether `signature`, 64 bytes of ed25519 or DER of ECDSA, is this key's over `message`.
-    /// A minisign key makes no such signatures.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// The key, if it makes bare signatures.
+    pub(super) fn plain(&self) -> Option<&Algorithm> {
         match &self.form {
-            Form::Ed25519(key) => verifies_ed25519(key, message, signature),
-            Form::P256(key) => p256::ecdsa::Signature::from_der(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Form::Minisign { .. } => false,
+            Form::Pem(key) => Some(key),
+            _ => None,
         }
     }
 
     /// The key and its number, if it is minisign's.
-    pub(super) fn minisign(&self) -> Option<(KeyId, &Ed25519Key)> {
+    pub(super) fn minisign(&self) -> Option<(KeyId, &Algorithm)> {
         match &self.form {
-            Form::Minisign { id, key } => Some((*id, key)),
+            Form::Minisign(id, key) => Some((*id, key)),
+            _ => None,
+        }
+    }
+
+    /// The key, if it is OpenSSH's.
+    pub(super) fn openssh(&self) -> Option<&Algorithm> {
+        match &self.form {
+            Form::OpenSsh(key) => Some(key),
             _ => None,
         }
     }
 }
 
 impl Form {
-    fn spki(&self) -> Vec<u8> {
+    fn algorithm(&self) -> &Algorithm {
         match self {
-            Self::Ed25519(key) | Self::Minisign { key, .. } => {
-                [SPKI_ED25519, key.as_bytes().as_slice()].concat()
-            }
-            Self::P256(key) => [SPKI_P256, key.to_sec1_point(false).as_bytes()].concat(),
+            Self::Pem(key) | Self::Minisign(_, key) | Self::OpenSsh(key) => key,
         }
     }
 }
 
-/// Strictly: no small-order points, no `S` outside its range.
-pub(super) fn verifies_ed25519(key: &Ed25519Key, message: &[u8], signature: &[u8]) -> bool {
-    ed25519_dalek::Signature::from_slice(signature)
-        .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
-}
-
-fn strong(key: Ed25519Key) -> Result<Ed25519Key, KeyError> {
-    if key.is_weak() {
-        Err(KeyError::Weak)
-    } else {
-        Ok(key)
+fn pem(der: &[u8]) -> String {
+    let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
+    for line in BASE64_STANDARD.encode(der).as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
     }
+    pem + "-----END PUBLIC KEY-----"
 }

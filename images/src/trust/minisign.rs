@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use blake2::{Blake2b512, Digest as _};
 
-use super::key::{KeyId, PublicKey, verifies_ed25519};
+use super::key::{KeyId, PublicKey};
 
 /// A signature file, parsed but not verified.
 pub(super) struct Signature<'a> {
@@ -71,7 +71,7 @@ impl<'a> Signature<'a> {
         };
         let comment = [self.signature.as_slice(), self.trusted_comment.as_bytes()].concat();
         key_id == self.key_id
-            && verifies_ed25519(key, &signed, &self.signature)
-            && verifies_ed25519(key, &comment, &self.global)
+            && key.verifies(&signed, &self.signature)
+            && key.verifies(&comment, &self.global)
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct AddArgs {
     /// Prefix of image names, matched at '/' boundaries; '*' for all images
     #[arg(long, value_name = "PREFIX")]
     prefix: String,
-    /// Files with public keys: PEM (ed25519, ECDSA P-256) or minisign
+    /// Files with public keys: PEM or OpenSSH with ed25519 or ECDSA P-256, or minisign
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<PathBuf>,
     /// How many different keys must have signed an image

@@ -9,6 +9,8 @@ const ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
+const P256: &str = "ecdsa-sha2-nistp256";
+
 fn accepts(key: &str, signature: Vec<u8>) -> bool {
     let policy = signed_by("*", 1, &[key.to_owned()]);
     decide(&policy, NAME, &evidence([Item::Bare(signature)])).is_ok()
@@ -20,6 +22,8 @@ fn a_key_is_written_anew_as_it_was_read() {
         ("ed25519.pem", "ed25519"),
         ("p256.pem", "ecdsa-p256"),
         ("minisign.pub", "minisign"),
+        ("ssh-ed25519.pub", "openssh ed25519"),
+        ("ssh-p256.pub", "openssh ecdsa-p256"),
     ] {
         let key = PublicKey::parse(&real_text(file)).unwrap();
         let again = PublicKey::parse(&key.to_text()).unwrap();
@@ -32,23 +36,18 @@ fn a_key_is_written_anew_as_it_was_read() {
     }
 }
 
+fn ed25519(point: [u8; 32]) -> String {
+    let der = [
+        b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".as_slice(),
+        &point,
+    ]
+    .concat();
+    let body = BASE64_STANDARD.encode(der);
+    format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+}
+
 #[test]
 fn what_is_no_public_key_is_refused_with_the_reason() {
-    let pem_of = |der: &[u8]| {
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            BASE64_STANDARD.encode(der)
-        )
-    };
-    let ed25519 = |point: [u8; 32]| {
-        pem_of(
-            &[
-                b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".as_slice(),
-                &point,
-            ]
-            .concat(),
-        )
-    };
     let mut identity = [0; 32];
     identity[0] = 1;
     let good = pem(&pair(1));
@@ -57,6 +56,15 @@ fn what_is_no_public_key_is_refused_with_the_reason() {
     let cases = [
         (String::new(), "known form"),
         ("ssh-rsa AAAA".to_owned(), "known form"),
+        ("ssh-ed25519 AAAA".to_owned(), "malformed OpenSSH"),
+        (
+            real_text("ssh-ed25519.pub").replace("ssh-ed25519", P256),
+            "malformed OpenSSH",
+        ),
+        (
+            real_text("ssh-p256.pub").replace(P256, "ssh-ed25519"),
+            "malformed OpenSSH",
+        ),
         (
             "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----".to_owned(),
             "private key",

@@ -2,7 +2,13 @@
 
 use super::*;
 
-const EVERY_KEY: [&str; 3] = ["ed25519.pem", "p256.pem", "minisign.pub"];
+const EVERY_KEY: [&str; 5] = [
+    "ed25519.pem",
+    "p256.pem",
+    "minisign.pub",
+    "ssh-ed25519.pub",
+    "ssh-p256.pub",
+];
 
 fn cosign_of(signature: &str) -> Item {
     Item::Cosign {
@@ -31,6 +37,18 @@ fn every_form() -> Vec<(&'static str, Item)> {
             "minisign.pub",
             Item::Minisign(real("manifest.legacy.minisig")),
         ),
+        (
+            "ssh-ed25519.pub",
+            Item::OpenSsh(real("manifest.ssh-ed25519.sshsig")),
+        ),
+        (
+            "ssh-ed25519.pub",
+            Item::OpenSsh(real("manifest.ssh-sha256.sshsig")),
+        ),
+        (
+            "ssh-p256.pub",
+            Item::OpenSsh(real("manifest.ssh-p256.sshsig")),
+        ),
     ]
 }
 
@@ -56,59 +74,66 @@ fn signatures_of_real_tools_are_verified_by_their_key_and_no_other() {
     }
 }
 
+type Make = fn(Vec<u8>) -> Item;
+
+/// `file` with one bit of one byte flipped, for each byte from `first` on; of text files not white space.
+fn flipped(file: &'static str, first: usize) -> impl Iterator<Item = Vec<u8>> {
+    let good = real(file);
+    (first..good.len()).filter_map(move |at| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        (!file.ends_with("sig") || !good[at].is_ascii_whitespace()).then_some(bytes)
+    })
+}
+
 #[test]
 fn one_flipped_bit_anywhere_is_refused() {
     let keys: Vec<String> = EVERY_KEY.into_iter().map(real_text).collect();
     let policy = signed_by("*", 1, &keys);
-    let flip = |bytes: &[u8], at: usize| {
-        let mut bytes = bytes.to_vec();
-        bytes[at] ^= 1;
-        bytes
+    let untrusted_line = real_text("manifest.minisig").find('\n').unwrap();
+    let payload = |payload| Item::Cosign {
+        payload,
+        signature: real("cosign.ed25519"),
     };
-    for at in 0..64 {
-        let item = Item::Bare(flip(&real("manifest.ed25519"), at));
+    let cases: [(&str, usize, Make); 5] = [
+        ("manifest.ed25519", 0, Item::Bare),
+        ("manifest.p256", 0, Item::Bare),
+        ("manifest.minisig", untrusted_line, Item::Minisign),
+        ("manifest.ssh-ed25519.sshsig", 0, Item::OpenSsh),
+        ("manifest.ssh-p256.sshsig", 0, Item::OpenSsh),
+    ];
+    let items = cases
+        .into_iter()
+        .flat_map(|(file, first, item)| flipped(file, first).map(item));
+    for item in items.chain(flipped("cosign.json", 0).map(payload)) {
         assert!(
-            decide(&policy, NAME, &evidence([item])).is_err(),
-            "ed25519 byte {at}"
-        );
-    }
-    for at in 0..real("manifest.p256").len() {
-        let item = Item::Bare(flip(&real("manifest.p256"), at));
-        assert!(
-            decide(&policy, NAME, &evidence([item])).is_err(),
-            "P-256 byte {at}"
-        );
-    }
-    let minisig = real("manifest.minisig");
-    let signed_part = minisig.iter().position(|b| *b == b'\n').unwrap() + 1;
-    for at in signed_part..minisig.len() - 1 {
-        let item = Item::Minisign(flip(&minisig, at));
-        assert!(
-            decide(&policy, NAME, &evidence([item])).is_err(),
-            "minisign byte {at}"
-        );
-    }
-    for at in 0..real("cosign.json").len() {
-        let payload = flip(&real("cosign.json"), at);
-        let item = Item::Cosign {
-            payload,
-            signature: real("cosign.ed25519"),
-        };
-        assert!(
-            decide(&policy, NAME, &evidence([item])).is_err(),
-            "payload byte {at}"
+            decide(&policy, NAME, &evidence([item.clone()])).is_err(),
+            "{item:?}"
         );
     }
     let name = ImageName::parse(NAME).unwrap();
-    for (_, item) in every_form() {
-        let manifest = flip(MANIFEST, 40);
+    for manifest in flipped("manifest.json", 0) {
         let digest = Digest::of(&manifest);
-        assert!(
-            policy
-                .decide(&name, &digest, &manifest, &evidence([item]))
-                .is_err()
-        );
+        let every = evidence(every_form().into_iter().map(|(_, item)| item));
+        assert!(policy.decide(&name, &digest, &manifest, &every).is_err());
     }
+}
+
+#[test]
+fn an_openssh_signature_for_another_purpose_does_not_count() {
+    let policy = signed_by("*", 1, &[real_text("ssh-ed25519.pub")]);
+    let said = refusal(
+        &policy,
+        NAME,
+        &evidence([Item::OpenSsh(real("manifest.ssh-git.sshsig"))]),
+    );
+    assert!(said.contains("made for namespace 'git'"), "{said}");
+    let said = refusal(
+        &policy,
+        NAME,
+        &evidence([Item::OpenSsh(real("manifest.ssh-p256.sshsig"))]),
+    );
+    assert!(said.contains("made with OpenSSH key SHA256:"), "{said}");
 }
 
 #[test]
