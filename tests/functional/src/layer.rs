@@ -200,16 +200,23 @@ impl Layer {
         self.tar.resize(padded, 0);
     }
 
+    /// The archive, uncompressed.
+    #[must_use]
+    pub fn build_tar(&self) -> Vec<u8> {
+        let mut tar = self.tar.clone();
+        if !self.unfinished {
+            tar.extend([0; 1024]);
+        }
+        tar
+    }
+
     /// The finished blob.
     ///
     /// # Panics
     /// Never: memory does not fail to be written.
     #[must_use]
     pub fn build(&self) -> Blob {
-        let mut tar = self.tar.clone();
-        if !self.unfinished {
-            tar.extend([0; 1024]);
-        }
+        let tar = self.build_tar();
         let diff_id = sha256(&tar);
         let (media_type, bytes) = match self.compression {
             Compression::None => ("application/vnd.oci.image.layer.v1.tar", tar),
