@@ -1,7 +1,7 @@
-//! What keeper and inside say to each other, over a socket pair that the inside's exec closes.
+//! What a process and its child in a pod say to each other, over a socket pair that the child's exec closes.
 //!
 //! Keeper to inside: one byte when the id maps are written; then the host's files, each as length and content. Inside to
-//! keeper: the terminal's master, if there is one; then the end of the stream, or before it what failed.
+//! keeper, and usher to caller: descriptors; then the end of the stream, or before it what failed.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,7 +19,7 @@ use crate::sys;
 pub(crate) struct Channel(UnixStream);
 
 /// The first byte of a message from the inside.
-const TERMINAL: u8 = b't';
+const DESCRIPTOR: u8 = b'd';
 const FAILED: u8 = b'f';
 
 /// The order of the host's files.
@@ -75,40 +75,41 @@ impl Channel {
         })
     }
 
-    /// Sends the master of the pod's terminal.
-    pub(crate) fn send_terminal(&self, master: BorrowedFd<'_>) -> Result<(), Error> {
-        let numbers = [master.as_raw_fd()];
+    /// Sends a descriptor.
+    pub(crate) fn send_descriptor(&self, descriptor: BorrowedFd<'_>) -> Result<(), Error> {
+        let numbers = [descriptor.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&numbers)];
-        let data = [IoSlice::new(&[TERMINAL])];
-        let sent = sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &data,
-            &rights,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        );
+        let data = [IoSlice::new(&[DESCRIPTOR])];
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &data, &rights, flags, None);
         sent.map(drop).map_err(|e| Error::Channel(e.into()))
     }
 
-    /// Says what failed, as the last thing. If the keeper is gone, there is nobody to tell.
+    /// Says what failed, as the last thing. If nobody listens any more, there is nobody to tell.
     pub(crate) fn send_failure(&self, message: &str) {
         let _ = (&self.0).write_all(&[&[FAILED], message.as_bytes()].concat());
     }
 
-    /// Waits for the end of the stream: the inside is stage2 then. Before it, the terminal's master may come.
-    pub(crate) fn receive_end(&self) -> Result<Option<OwnedFd>, Error> {
-        let mut first = [0];
-        let received = patiently(|| self.receive_byte(&mut first));
-        let (length, descriptor) = received.map_err(Error::Channel)?;
-        match (length, first[0], descriptor) {
-            (0, ..) => Ok(None),
-            (_, TERMINAL, Some(master)) => self.receive_end().map(|_| Some(master)),
-            _ => {
-                let mut message = String::new();
-                let read = patiently(|| (&self.0).read_to_string(&mut message));
-                read.map_err(Error::Channel)?;
-                Err(Error::Inside(message))
+    /// Waits for the end of the stream; the descriptors that came before it.
+    pub(crate) fn receive_all(&self) -> Result<Vec<OwnedFd>, Error> {
+        let mut descriptors = Vec::new();
+        loop {
+            let mut first = [0];
+            let received = patiently(|| self.receive_byte(&mut first));
+            let (length, descriptor) = received.map_err(Error::Channel)?;
+            match (length, first[0], descriptor) {
+                (0, ..) => return Ok(descriptors),
+                (_, DESCRIPTOR, Some(descriptor)) => descriptors.push(descriptor),
+                _ => return Err(self.receive_failure()),
             }
+        }
+    }
+
+    fn receive_failure(&self) -> Error {
+        let mut message = String::new();
+        match patiently(|| (&self.0).read_to_string(&mut message)) {
+            Ok(_) => Error::Inside(message),
+            Err(e) => Error::Channel(e),
         }
     }
 

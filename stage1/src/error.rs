@@ -12,15 +12,15 @@ pub(crate) enum Error {
     #[error("cannot tell the working directory, which must be a pod's")]
     WorkingDirectory(#[source] io::Error),
     #[error(
-        "usage: skua-stage1 run | explain | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | gc"
+        "usage: skua-stage1 run | explain | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | gc | rm"
     )]
     Usage,
     #[error("{0} must be the number of an open descriptor")]
     LockVariable(&'static str),
     #[error("cannot take over descriptor {0} as the lock of the pod")]
     Lock(i32, #[source] io::Error),
-    #[error("the working directory is not that of pod {0} in state run")]
-    NotItsDirectory(pod::PodId),
+    #[error("the working directory is not that of pod {0} in state {1}")]
+    NotItsDirectory(pod::PodId, &'static str),
     #[error(transparent)]
     Pod(#[from] pod::Error),
 
@@ -117,6 +117,22 @@ pub(crate) enum Error {
     NoStatus(i32, AppName),
     #[error("cannot remove the pod's directory {0}")]
     Remove(PathBuf, #[source] io::Error),
+    #[error("the process that removes the files of the pod was killed")]
+    RemoverDied,
+    #[error("the keeper of the pod was killed")]
+    KeeperKilled,
+    #[error("the pod is not running")]
+    NotRunning,
+    #[error("the pod has no app {0}")]
+    NoSuchApp(AppName),
+    #[error("cannot enter the pod")]
+    Enter(#[source] io::Error),
+    #[error("cannot open {0} of the pod")]
+    OpenPod(PathBuf, #[source] io::Error),
+    #[error("the process that enters the pod was killed")]
+    UsherDied,
+    #[error("cannot kill process {0}")]
+    Kill(u32, #[source] io::Error),
 }
 
 /// An error and its causes, joined as they are printed.

@@ -3,7 +3,6 @@
 //! **Runs as** the keeper, or `gc`. **Needs** how it ended. **Leaves** `result.json` in `exited-garbage`. All errors are kept;
 //! the first one is the caller's.
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use pod::{AppStatus, Outcome, PodDir, PodResult, State};
@@ -13,6 +12,7 @@ use crate::error::{Error, joined};
 use crate::netns::Netns;
 use crate::network;
 use crate::opened::Opened;
+use crate::remove;
 use crate::wait::{self, Ended};
 
 /// What a pod has outside its directory.
@@ -65,27 +65,41 @@ pub(crate) fn all(
     let undone = left.undo(&opened.dir);
     let apps = statuses(&opened);
     let status = ended.and_then(|ended| exit_status(&opened, &apps, ended));
-    let errors: Vec<&Error> = status.as_ref().err().into_iter().chain(&undone).collect();
+    let errors = status.as_ref().err().into_iter().chain(&undone);
     let result = PodResult {
         version: pod::CONTRACT_VERSION,
-        exit_status: *status.as_ref().unwrap_or(&254),
+        exit_status: *status.as_ref().unwrap_or(&FAILED),
         started,
         finished: wait::now(),
         apps,
-        errors: errors.iter().map(|error| joined(*error)).collect(),
+        errors: errors.flat_map(texts).collect(),
     };
-    let recorded = record(opened, &result);
-    let first_undone = undone.into_iter().next().map_or(Ok(()), Err);
-    status.and_then(|status| first_undone.and(recorded).map(|()| status))
+    pod::save(&opened.dir.result(), &result)?;
+    // What could not be undone is left to `gc`, which looks at pods in state `run`.
+    match undone.into_iter().next() {
+        Some(error) => status.and(Err(error)),
+        None => move_on(opened).and(status),
+    }
 }
 
-/// Writes the result, then moves the pod, or removes it if that was asked for.
-pub(crate) fn record(mut opened: Opened, result: &PodResult) -> Result<(), Error> {
-    pod::save(&opened.dir.result(), result)?;
+/// An error, and what failed while it was undone.
+fn texts(error: &Error) -> Vec<String> {
+    let further = match error {
+        Error::Network(error) => error.further(),
+        _ => &[],
+    };
+    let further = further.iter().map(|error| joined(error));
+    std::iter::once(joined(error)).chain(further).collect()
+}
+
+/// The status when skua itself failed.
+pub(crate) const FAILED: u8 = 254;
+
+/// Moves an ended pod, or removes it if that was asked for.
+pub(crate) fn move_on(mut opened: Opened) -> Result<(), Error> {
     opened.locked.move_to(State::ExitedGarbage)?;
     if opened.manifest.remove {
-        let path = opened.locked.pod.path();
-        fs::remove_dir_all(&path).map_err(|e| Error::Remove(path, e))?;
+        remove::pod(&opened.locked.pod.path(), &opened.manifest)?;
     }
     Ok(())
 }

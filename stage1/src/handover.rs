@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::error::Error;
@@ -20,35 +21,50 @@ pub(crate) const STATUS_FD: RawFd = 4;
 /// A pipe that hangs up when the keeper is gone.
 const KEEPER_FD: RawFd = 5;
 
-/// Becomes stage2. A terminal becomes the standard streams.
+/// Becomes stage2 as pid 1. A terminal becomes the standard streams.
 pub(crate) fn to_stage2(
     plan: &Plan,
     handed: &Handed,
     keeper: &OwnedFd,
     terminal: Option<&OwnedFd>,
 ) -> Result<Infallible, Error> {
-    let argv = arguments(plan)?;
-    let failed = |e| Error::Handover(e);
-    sys::close_at_exec_from(3).map_err(failed)?;
-    if let Some(slave) = terminal {
-        for number in 0..3 {
-            sys::place(slave.as_fd(), number).map_err(failed)?;
-        }
-    }
+    let placed = [
+        (&handed.apps, APPS_FD),
+        (&handed.status, STATUS_FD),
+        (keeper, KEEPER_FD),
+    ];
+    execute(&handed.stage2, &arguments(plan)?, &placed, terminal)
+}
+
+/// Becomes stage2 with these descriptors, under these numbers, and no others but the standard streams.
+pub(crate) fn execute(
+    stage2: &OwnedFd,
+    argv: &[CString],
+    placed: &[(&OwnedFd, RawFd)],
+    terminal: Option<&OwnedFd>,
+) -> Result<Infallible, Error> {
     sys::default_action(libc::SIGPIPE);
-    let program = place_all(handed, keeper).map_err(failed)?;
-    let error = sys::execute(program.as_fd(), &argv, &[]);
-    Err(Error::ExecStage2(error))
+    let program = place(stage2, placed, terminal).map_err(Error::Handover)?;
+    Err(Error::ExecStage2(sys::execute(program.as_fd(), argv, &[])))
 }
 
 /// The sources are first lifted above the numbers they must go to, so that none is closed before it is placed.
-fn place_all(handed: &Handed, keeper: &OwnedFd) -> std::io::Result<OwnedFd> {
+fn place(
+    stage2: &OwnedFd,
+    placed: &[(&OwnedFd, RawFd)],
+    terminal: Option<&OwnedFd>,
+) -> io::Result<OwnedFd> {
+    sys::close_at_exec_from(3)?;
     let lift = |from: &OwnedFd| sys::lift(from.as_fd(), KEEPER_FD + 1);
-    let (apps, status) = (lift(&handed.apps)?, lift(&handed.status)?);
-    let (keeper, program) = (lift(keeper)?, lift(&handed.stage2)?);
-    sys::place(apps.as_fd(), APPS_FD)?;
-    sys::place(status.as_fd(), STATUS_FD)?;
-    sys::place(keeper.as_fd(), KEEPER_FD)?;
+    let program = lift(stage2)?;
+    let lifted = placed.iter().map(|(from, _)| lift(from));
+    let lifted = lifted.collect::<io::Result<Vec<_>>>()?;
+    if let Some(slave) = terminal {
+        (0..3).try_for_each(|number| sys::place(slave.as_fd(), number))?;
+    }
+    for (from, (_, number)) in lifted.iter().zip(placed) {
+        sys::place(from.as_fd(), *number)?;
+    }
     Ok(program)
 }
 

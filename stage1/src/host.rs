@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
-use nix::unistd::Uid;
 use pod::DataDir;
 
 use crate::error::Error;
@@ -22,8 +21,6 @@ pub(crate) struct Host {
     pub(crate) data: DataDir,
     /// The stage2 binary.
     pub(crate) stage2: PathBuf,
-    /// Stage1 is run by root.
-    pub(crate) root: bool,
 }
 
 impl Host {
@@ -35,7 +32,6 @@ impl Host {
         Ok(Self {
             data: DataDir(data),
             stage2: own.with_file_name(STAGE2),
-            root: Uid::effective().is_root(),
         })
     }
 }

@@ -44,20 +44,25 @@ pub(crate) fn allocate(
             map: map.clone(),
             _lock: None,
         }),
-        IdMapChoice::Single { uid, gid } => {
-            let one = |host| {
-                vec![Extent {
-                    inside: 0,
-                    host,
-                    count: 1,
-                }]
-            };
-            let map = IdMap {
-                uids: one(*uid),
-                gids: one(*gid),
-            };
-            Ok(Allocated { map, _lock: None })
-        }
+        IdMapChoice::Single { uid, gid } => Ok(Allocated {
+            map: single(*uid, *gid),
+            _lock: None,
+        }),
+    }
+}
+
+/// The map of an ordinary user without `/etc/subuid`.
+pub(crate) fn single(uid: u32, gid: u32) -> IdMap {
+    let one = |host| {
+        vec![Extent {
+            inside: 0,
+            host,
+            count: 1,
+        }]
+    };
+    IdMap {
+        uids: one(uid),
+        gids: one(gid),
     }
 }
 
@@ -188,9 +193,13 @@ impl Mapper {
 /// A user namespace that exists only to be the id map of mounts: ids from `on_disk` on are seen as ids from `host` on.
 pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<OwnedFd, Error> {
     let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::MountUsers)? {
-        Cloned::Child => loop {
-            nix::unistd::pause();
-        },
+        Cloned::Child => {
+            // Its end must not depend on ours being orderly.
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL);
+            loop {
+                nix::unistd::pause();
+            }
+        }
         Cloned::Parent(child) => child,
     };
     let extent = vec![Extent {

@@ -14,6 +14,8 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use pod::IdMap;
+
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
 use crate::handover;
@@ -78,7 +80,7 @@ impl Inside {
     /// Gives the inside the host's files, and waits until it is stage2. With a terminal, its master comes back.
     pub(crate) fn release(&self, files: &HostFiles) -> Result<Option<OwnedFd>, Error> {
         let sent = self.channel.send_files(files);
-        let terminal = self.channel.receive_end()?;
+        let terminal = self.channel.receive_all()?.pop();
         sent.map(|()| terminal)
     }
 }
@@ -92,7 +94,7 @@ fn live(
     keeper: OwnedFd,
 ) -> Result<Infallible, Error> {
     channel.receive_mapped()?;
-    become_root(plan)?;
+    become_root(&plan.id_map)?;
     let trees = trees.map_or_else(|| trees::open(plan, stage2), Ok)?;
     let mut builder = Builder::new(trees.trees);
     for step in &plan.steps {
@@ -109,16 +111,9 @@ fn live(
 
 /// Root of the pod, without the caller's groups where the kernel lets them go, and killed as soon as the keeper is gone.
 /// If it was gone before that, [`Channel::receive_files`] finds out.
-fn become_root(plan: &Plan) -> Result<(), Error> {
+pub(crate) fn become_root(map: &IdMap) -> Result<(), Error> {
     let become_root = || {
-        if plan
-            .id_map
-            .gids
-            .iter()
-            .map(|extent| extent.count)
-            .sum::<u32>()
-            > 1
-        {
+        if map.gids.iter().map(|extent| extent.count).sum::<u32>() > 1 {
             setgroups(&[])?;
         }
         let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
@@ -133,6 +128,6 @@ fn hand_over_terminal(builder: &mut Builder, channel: &Channel) -> Result<Option
     let Some(terminal) = builder.terminal.take() else {
         return Ok(None);
     };
-    channel.send_terminal(terminal.master.as_fd())?;
+    channel.send_descriptor(terminal.master.as_fd())?;
     Ok(Some(terminal.slave))
 }

@@ -1,10 +1,13 @@
 //! skua-stage1: builds the sandbox of a pod, waits for its end, undoes. Called by stage0 with the pod's directory as cwd.
 
+mod alive;
 mod cgroup;
 mod channel;
+mod enter;
 mod error;
 mod files;
 mod finish;
+mod gc;
 mod handover;
 mod host;
 mod idmap;
@@ -15,14 +18,17 @@ mod network;
 mod op;
 mod opened;
 mod plan;
+mod remove;
+mod report;
 mod rootfs;
 mod run;
 mod seccomp;
+mod stop;
 mod sys;
+mod terminal;
 mod trees;
 mod wait;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use error::Error;
@@ -31,8 +37,8 @@ fn main() -> ExitCode {
     match dispatch() {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skua: stage1: {}", error::joined(&error));
-            ExitCode::from(254)
+            report::print(&error);
+            ExitCode::from(finish::FAILED)
         }
     }
 }
@@ -41,6 +47,11 @@ fn dispatch() -> Result<u8, Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["run"] => run::run(),
+        ["stop"] => stop::stop(stop::How::Orderly),
+        ["stop", "--force"] => stop::stop(stop::How::Forced),
+        ["enter", ref order @ ..] => enter::enter(&enter::Enter::parse(order)?),
+        ["gc"] => gc::gc(),
+        ["rm"] => remove::rm(),
         _ => Err(Error::Usage),
     }
 }

@@ -22,21 +22,17 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Takes over the lock, and loads the manifest. The pod must be in state `run`.
-    pub(crate) fn take(host: &Host) -> Result<Self, Error> {
+    /// Takes over the lock, and loads the manifest. The pod must be in `state`.
+    pub(crate) fn take(host: &Host, state: State) -> Result<Self, Error> {
         let (number, lock) = inherited_lock()?;
         let dir = PodDir::here();
         let manifest: PodManifest = pod::load(&dir.manifest())?;
         let (data, id) = (host.data.clone(), manifest.id.clone());
-        let pod = Pod {
-            data,
-            id,
-            state: State::Run,
-        };
+        let pod = Pod { data, id, state };
         let ours = lock.metadata().map_err(|e| Error::Lock(number, e))?;
         let there = std::fs::metadata(pod.path());
         if !there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Err(Error::NotItsDirectory(manifest.id));
+            return Err(Error::NotItsDirectory(manifest.id, state.directory()));
         }
         lock.try_lock().map_err(|e| Error::Lock(number, e.into()))?;
         Ok(Self {

@@ -27,8 +27,6 @@ pub(crate) struct Plan {
     pub(crate) apps: Vec<AppFile>,
     /// Seconds from the stop signal to `SIGKILL`.
     pub(crate) stop_timeout: u32,
-    /// There is a terminal for an app.
-    pub(crate) terminal: bool,
 }
 
 /// Which network namespace the pod has; all other namespaces are always its own.
@@ -99,7 +97,6 @@ impl Plan {
             steps: Vec::new(),
             apps: Vec::new(),
             stop_timeout: manifest.stop_timeout,
-            terminal: manifest.apps.iter().any(|app| app.terminal),
         };
         plan.begin(manifest);
         for (index, app) in manifest.apps.iter().enumerate() {

@@ -17,8 +17,11 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, fchdir, pivot_root, sethostname, symlinkat, unlinkat};
 
+use pod::AppName;
+
 use crate::inroot::{self, Kind};
 use crate::op::{App, FileSystem, Find, HostFile, NewMount, Op, Source, Target};
+use crate::plan;
 use crate::sys;
 
 /// What has been built so far.
@@ -224,13 +227,8 @@ impl Builder {
         }
     }
 
-    /// The terminal is one of the app's own `devpts`: the slave is opened through the master, no path is walked.
     fn open_terminal(&mut self, app: &App) -> io::Result<()> {
-        let ptmx = inroot::open(self.app(app)?, "/dev/pts", Find::Existing, Kind::Directory)?;
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let master = openat(&ptmx, "ptmx", flags, Mode::empty())?;
-        let slave = sys::terminal_peer(master.as_fd())?;
-        self.terminal = Some(Terminal { master, slave });
+        self.terminal = Some(open_terminal(self.app(app)?)?);
         Ok(())
     }
 
@@ -284,6 +282,22 @@ impl Builder {
     }
 }
 
+/// The root of an app, seen from the private root.
+pub(crate) fn open_app_root(app: &AppName) -> io::Result<OwnedFd> {
+    open_directory(sys::here(), plan::app_root(app.as_str()))
+}
+
+/// A terminal of the app's own `devpts`: the slave is opened through the master, no path is walked.
+pub(crate) fn open_terminal(root: BorrowedFd<'_>) -> io::Result<Terminal> {
+    let pts = inroot::open(root, "/dev/pts", Find::Existing, Kind::Directory)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let master = openat(&pts, "ptmx", flags, Mode::empty())?;
+    let slave = sys::terminal_peer(master.as_fd())?;
+    // A caller without a window has no size to tell.
+    let _ = sys::copy_window_size(io::stdin().as_fd(), master.as_fd());
+    Ok(Terminal { master, slave })
+}
+
 fn private_mounts() -> io::Result<()> {
     let none = None::<&str>;
     Ok(mount(
@@ -315,7 +329,11 @@ fn tmpfs(bits: &std::ffi::CStr) -> io::Result<OwnedFd> {
 }
 
 fn new_mount(mount: &NewMount) -> io::Result<OwnedFd> {
-    let mut attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    let mut attributes = MOUNT_ATTR_NOSUID;
+    // Terminals are devices.
+    if mount.kind != FileSystem::Devpts {
+        attributes |= MOUNT_ATTR_NODEV;
+    }
     if mount.read_only {
         attributes |= MOUNT_ATTR_RDONLY;
     }

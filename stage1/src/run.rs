@@ -4,6 +4,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::stat::{Mode, umask};
 
+use pod::State;
+
 use crate::cgroup;
 use crate::error::Error;
 use crate::finish::{self, Leftovers};
@@ -22,7 +24,7 @@ pub(crate) fn run() -> Result<u8, Error> {
     umask(Mode::from_bits_truncate(0o022));
     let signals = Signals::block()?;
     let host = Host::probe()?;
-    let opened = Opened::take(&host)?;
+    let opened = Opened::take(&host, State::Run)?;
     let mut left = Leftovers::begin();
     let ended = sandbox(&host, &opened, &signals, &mut left);
     finish::all(opened, left, ended)
@@ -50,5 +52,5 @@ fn sandbox(
     left.netns = Netns::open(manifest, inside.child.pid)?;
     let joined = networks.add(pod, left.netns_path(), Some(signals.descriptor.as_fd()))?;
     let terminal = inside.release(&netns::host_files(manifest, &joined))?;
-    wait::to_end(&inside.child, signals, terminal)
+    wait::to_end(&inside.child, inside.child.pidfd.as_fd(), signals, terminal)
 }

@@ -1,7 +1,7 @@
 //! The keeper's long life: it waits for the end of the pod and passes signals on.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::Error;
 use crate::sys::{self, Child};
+use crate::terminal::Relay;
 
 /// Signals that ask the pod to end; they are for stage2.
 const FORWARDED: [Signal; 4] = [
@@ -50,39 +51,66 @@ impl Signals {
     }
 }
 
-/// Waits for the end of the pod, by its pidfd: who holds its standard streams open does not matter.
+/// Waits for the end of the pod, by its pidfd: who holds its standard streams open does not matter. `process` gets the
+/// signals: the pod's pid 1, or a program that entered the pod.
 pub(crate) fn to_end(
     child: &Child,
+    process: BorrowedFd<'_>,
     signals: &Signals,
     terminal: Option<OwnedFd>,
 ) -> Result<Ended, Error> {
-    drop(terminal);
+    let mut relay = terminal.map(Relay::begin).transpose()?;
     loop {
-        let both = [child.pidfd.as_fd(), signals.descriptor.as_fd()];
-        let mut both = both.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut both, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(Error::Wait(e.into())),
-        }
-        let [ended, signaled] = both.map(|fd| fd.any().unwrap_or(false));
-        if ended {
+        let ready = until_ready(child, signals, relay.as_ref())?;
+        if ready.contains(&child.pidfd.as_raw_fd()) {
+            if let Some(relay) = relay {
+                relay.finish();
+            }
             return reap(child);
         }
-        if signaled {
-            forward(child, signals)?;
+        if ready.contains(&signals.descriptor.as_fd().as_raw_fd()) {
+            pass_signals(process, signals, relay.as_ref())?;
+        }
+        if let Some(relay) = &mut relay {
+            relay.pass(|descriptor| ready.contains(&descriptor.as_raw_fd()))?;
         }
     }
 }
 
-fn forward(child: &Child, signals: &Signals) -> Result<(), Error> {
-    while let Some(information) = signals
-        .descriptor
-        .read_signal()
-        .map_err(|e| Error::Signals(e.into()))?
-    {
-        let number = information.ssi_signo.cast_signed();
-        if number != libc::SIGWINCH {
-            let _ = sys::send_signal(child.pidfd.as_fd(), number);
+/// The descriptors on which something has happened.
+fn until_ready(
+    child: &Child,
+    signals: &Signals,
+    relay: Option<&Relay>,
+) -> Result<Vec<RawFd>, Error> {
+    let always = [child.pidfd.as_fd(), signals.descriptor.as_fd()];
+    let mut all: Vec<_> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();
+    all.extend(relay.into_iter().flat_map(Relay::events));
+    match poll(&mut all, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(e) => return Err(Error::Wait(e.into())),
+    }
+    let ready = all.iter().filter(|fd| fd.any().unwrap_or(false));
+    Ok(ready.map(|fd| fd.as_fd().as_raw_fd()).collect())
+}
+
+fn pass_signals(
+    process: BorrowedFd<'_>,
+    signals: &Signals,
+    relay: Option<&Relay>,
+) -> Result<(), Error> {
+    let next = || {
+        signals
+            .descriptor
+            .read_signal()
+            .map_err(|e| Error::Signals(e.into()))
+    };
+    while let Some(information) = next()? {
+        match (information.ssi_signo.cast_signed(), relay) {
+            (libc::SIGWINCH, Some(relay)) => relay.resize(),
+            (libc::SIGWINCH, None) => {}
+            // A process that has just ended needs no signal.
+            (number, _) => drop(sys::send_signal(process, number)),
         }
     }
     Ok(())
