@@ -66,7 +66,7 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     let mut received = ours.receive_all()?.into_iter();
     let program = received.next().ok_or(Error::UsherDied)?;
     let terminal = received.next();
-    wait::to_end(&usher, program.as_fd(), &signals, terminal).map(exit_status)
+    wait::to_end(&usher, program.as_fd(), &signals, terminal).map(Ended::exit_status)
 }
 
 impl Enter {
@@ -127,7 +127,7 @@ fn usher(order: &Enter, target: &Target, caller: Channel) -> u8 {
     match join(target).and_then(|()| start(order, target, &caller)) {
         Ok(program) => {
             drop(caller);
-            wait::reap(&program).map_or(FAILED, exit_status)
+            wait::reap(&program).map_or(FAILED, Ended::exit_status)
         }
         Err(error) => {
             caller.send_failure(&error::joined(&error));
@@ -165,14 +165,6 @@ fn start(order: &Enter, target: &Target, caller: &Channel) -> Result<Child, Erro
             sys::exit_now(FAILED)
         }
     }
-}
-
-fn exit_status(ended: Ended) -> u8 {
-    let status = match ended {
-        Ended::Exited(status) => status,
-        Ended::Killed(signal) => 128 + signal,
-    };
-    u8::try_from(status).unwrap_or(u8::MAX)
 }
 
 fn all_namespaces() -> CloneFlags {

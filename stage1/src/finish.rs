@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use pod::{AppStatus, Outcome, PodDir, PodResult, State};
+use pod::{AppStatus, PodDir, PodResult, State};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, joined};
@@ -64,8 +64,17 @@ pub(crate) fn all(
     let started = left.started;
     let undone = left.undo(&opened.dir);
     let apps = statuses(&opened);
+    let killed = match &ended {
+        Ok(Ended::Killed(signal)) => Some(Error::Killed(*signal)),
+        _ => None,
+    };
     let status = ended.and_then(|ended| exit_status(&opened, &apps, ended));
-    let errors = status.as_ref().err().into_iter().chain(&undone);
+    let errors = status
+        .as_ref()
+        .err()
+        .into_iter()
+        .chain(&killed)
+        .chain(&undone);
     let result = PodResult {
         version: pod::CONTRACT_VERSION,
         exit_status: *status.as_ref().unwrap_or(&FAILED),
@@ -110,26 +119,12 @@ pub(crate) fn statuses(opened: &Opened) -> Vec<AppStatus> {
     opened.manifest.apps.iter().filter_map(one).collect()
 }
 
-/// Of the first app that failed, in manifest order; 0 when none did.
+/// As stage2 says: of the first app that failed, 0 when none did. It cannot say so when it was killed.
 fn exit_status(opened: &Opened, apps: &[AppStatus], ended: Ended) -> Result<u8, Error> {
-    let missing = opened
-        .manifest
-        .apps
-        .iter()
-        .find(|app| !apps.iter().any(|status| status.name == app.name));
+    let has_status = |app: &pod::App| apps.iter().any(|status| status.name == app.name);
+    let missing = opened.manifest.apps.iter().find(|app| !has_status(app));
     match (missing, ended) {
-        (Some(_), Ended::Killed(signal)) => Err(Error::Killed(signal)),
         (Some(app), Ended::Exited(code)) => Err(Error::NoStatus(code, app.name.clone())),
-        (None, _) => Ok(first_failure(apps)),
+        _ => Ok(ended.exit_status()),
     }
-}
-
-fn first_failure(apps: &[AppStatus]) -> u8 {
-    let statuses = apps
-        .iter()
-        .map(|status| Outcome::exit_status(&status.outcome));
-    statuses
-        .into_iter()
-        .find(|status| *status != 0)
-        .unwrap_or(0)
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
 
@@ -13,6 +13,7 @@ use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
 use crate::sys::{self, Child, Cloned};
+use crate::wait;
 
 /// The id map of a pod, and the lock that keeps others from its range.
 #[derive(Debug)]
@@ -222,8 +223,6 @@ pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<OwnedFd
 }
 
 fn end(child: &Child) {
-    use std::os::fd::AsFd;
     let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    let id = nix::sys::wait::Id::PIDFd(child.pidfd.as_fd());
-    let _ = nix::sys::wait::waitid(id, nix::sys::wait::WaitPidFlag::WEXITED);
+    let _ = wait::reap(child);
 }

@@ -23,6 +23,7 @@ use crate::plan::{Namespaces, Plan};
 use crate::rootfs::{Builder, HostFiles};
 use crate::sys::{self, Child, Cloned};
 use crate::trees::{self, Trees};
+use crate::wait;
 
 /// The keeper's hold on the inside.
 #[derive(Debug)]
@@ -82,6 +83,16 @@ impl Inside {
         let sent = self.channel.send_files(files);
         let terminal = self.channel.receive_all()?.pop();
         sent.map(|()| terminal)
+    }
+}
+
+impl Drop for Inside {
+    /// When the keeper fails half-way, nothing of the pod may live on. After the pod's end this does nothing.
+    fn drop(&mut self) {
+        if sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL).is_ok() {
+            // Its end is what counts, not how.
+            let _ = wait::reap(&self.child);
+        }
     }
 }
 

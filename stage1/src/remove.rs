@@ -26,13 +26,24 @@ pub(crate) fn rm() -> Result<u8, Error> {
     pod(&opened.locked.pod.path(), &opened.manifest).map(|()| 0)
 }
 
-/// Removes the pod directory at `path`.
+/// Removes the pod directory at `path`. What apps wrote goes first: whoever has to go on after a crash needs the manifest.
 pub(crate) fn pod(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
     open_work(path, manifest);
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => as_pods_root(path, manifest),
-        other => other.map_err(|e| Error::Remove(path.to_owned(), e)),
+    match written(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => as_pods_root(path, manifest)?,
+        other => other.map_err(|e| Error::Remove(path.to_owned(), e))?,
     }
+    fs::remove_dir_all(path).map_err(|e| Error::Remove(path.to_owned(), e))
+}
+
+/// Removes what apps have written.
+fn written(path: &Path) -> io::Result<()> {
+    ["rootfs", "volumes"]
+        .iter()
+        .try_for_each(|part| match fs::remove_dir_all(path.join(part)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })
 }
 
 /// overlayfs makes `work/work` without any rights; it belongs to the caller, so that is easily undone.
@@ -64,9 +75,7 @@ fn as_pods_root(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
             let removed = theirs
                 .receive_mapped()
                 .and_then(|()| inside::become_root(&map))
-                .and_then(|()| {
-                    fs::remove_dir_all(path).map_err(|e| Error::Remove(path.to_owned(), e))
-                });
+                .and_then(|()| written(path).map_err(|e| Error::Remove(path.to_owned(), e)));
             if let Err(error) = removed {
                 theirs.send_failure(&error::joined(&error));
             }

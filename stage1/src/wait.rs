@@ -38,6 +38,17 @@ pub(crate) enum Ended {
     Killed(i32),
 }
 
+impl Ended {
+    /// The exit status that a shell would show: the code, or 128 + signal.
+    pub(crate) fn exit_status(self) -> u8 {
+        let status = match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) => 128 + signal,
+        };
+        u8::try_from(status).unwrap_or(u8::MAX)
+    }
+}
+
 impl Signals {
     /// Blocks them. A caller may have ignored `SIGCHLD`, which would let the kernel forget how the pod ended.
     pub(crate) fn block() -> Result<Self, Error> {
