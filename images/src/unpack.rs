@@ -41,8 +41,10 @@ mod xattr;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
+pub(crate) use archive::{Extent, Kind, Skip, TarReader};
 pub use error::UnpackError;
 pub use limits::Limits;
+pub(crate) use path::EntryPath;
 pub use report::{Device, LayerReport};
 
 use crate::digest::Digest;

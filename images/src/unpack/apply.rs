@@ -2,13 +2,12 @@
 //! that were resolved inside the tree; the last component is never followed.
 
 use std::collections::HashMap;
-use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::archive::{Archive, Kind, Member};
+use super::archive::{Kind, Member, Skip, TarReader};
 use super::error::{failed, refuse, unusable_parent};
 use super::metadata::Metadata;
 use super::parents::{Parents, is_whiteout, open_directory};
@@ -17,7 +16,7 @@ use super::{LayerReport, Limits, Ownership, UnpackError};
 use crate::store::remove_directory;
 
 /// Makes everything that is in the archive.
-pub(super) fn archive<R: BufRead>(
+pub(super) fn archive<R: Skip>(
     input: &mut R,
     into: BorrowedFd<'_>,
     ownership: Ownership,
@@ -40,7 +39,7 @@ pub(super) fn archive<R: BufRead>(
             ..LayerReport::default()
         },
     };
-    let mut archive = Archive::new(input, limits);
+    let mut archive = TarReader::new(input, limits);
     while let Some(member) = archive.next()? {
         tree.add(member, &mut archive)?;
     }
@@ -86,10 +85,10 @@ pub(super) enum Found {
 }
 
 impl Tree<'_> {
-    fn add<R: BufRead>(
+    fn add<R: Skip>(
         &mut self,
         member: Member,
-        archive: &mut Archive<'_, R>,
+        archive: &mut TarReader<'_, R>,
     ) -> Result<(), UnpackError> {
         self.report.entries += 1;
         if self.report.entries > self.limits.entries {

@@ -15,19 +15,19 @@ use crate::escape;
 
 /// One member: what it is and what it is called; its data follow in the archive.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) kind: Kind,
-    pub(super) name: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Member {
+    pub(crate) kind: Kind,
+    pub(crate) name: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What a member is.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File(Vec<Extent>),
     HardLink(Vec<u8>),
     Symlink(Vec<u8>),
@@ -38,13 +38,22 @@ pub(super) enum Kind {
 
 /// Where a run of a file's bytes goes. A file that is not sparse has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) length: u64,
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// What an archive is read from.
+pub(crate) trait Skip: BufRead {
+    /// Passes over bytes. `false`: there are not so many.
+    fn skip(&mut self, amount: u64) -> io::Result<bool>;
+
+    /// Bytes read or passed over so far.
+    fn position(&self) -> u64;
 }
 
 /// An archive that is being read.
-pub(super) struct Archive<'a, R> {
+pub(crate) struct TarReader<'a, R> {
     input: &'a mut R,
     limits: &'a Limits,
     /// Members so far, extension headers not counted.
@@ -62,8 +71,8 @@ struct Extensions {
     bytes: u64,
 }
 
-impl<'a, R: BufRead> Archive<'a, R> {
-    pub(super) fn new(input: &'a mut R, limits: &'a Limits) -> Self {
+impl<'a, R: Skip> TarReader<'a, R> {
+    pub(crate) fn new(input: &'a mut R, limits: &'a Limits) -> Self {
         Self {
             input,
             limits,
@@ -73,7 +82,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     /// The next member, or `None` at the end of the archive.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member>, UnpackError> {
         self.skip()?;
         self.number += 1;
         let mut extensions = Extensions::default();
@@ -91,7 +100,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     /// Calls `take` with the data of the member, piece by piece. The pieces are the decoder's own buffers.
-    pub(super) fn data(
+    pub(crate) fn data(
         &mut self,
         length: u64,
         mut take: impl FnMut(&[u8]) -> Result<(), UnpackError>,
@@ -111,9 +120,17 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(())
     }
 
+    /// Where the data of the member are in the input.
+    pub(crate) fn position(&self) -> u64 {
+        self.input.position()
+    }
+
     fn skip(&mut self) -> Result<(), UnpackError> {
-        let pending = self.pending;
-        self.data(pending, |_| Ok(()))
+        match self.input.skip(self.pending).map_err(UnpackError::Read)? {
+            true => self.pending = 0,
+            false => return Err(UnpackError::Truncated(self.number)),
+        }
+        Ok(())
     }
 
     /// The next header; `None` at two blocks of zeros or where the archive ends without them.

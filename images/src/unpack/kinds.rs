@@ -1,13 +1,12 @@
 //! How each kind of entry is made.
 
-use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::apply::{Found, Place, Tree};
-use super::archive::{Archive, Extent};
+use super::archive::{Extent, Skip, TarReader};
 use super::error::{failed, refuse};
 use super::metadata::Metadata;
 use super::path::EntryPath;
@@ -15,12 +14,12 @@ use super::{UnpackError, xattr};
 use crate::escape;
 
 impl Tree<'_> {
-    pub(super) fn file<R: BufRead>(
+    pub(super) fn file<R: Skip>(
         &mut self,
         place: &Place<'_>,
         metadata: Metadata,
         extents: &[Extent],
-        archive: &mut Archive<'_, R>,
+        archive: &mut TarReader<'_, R>,
     ) -> Result<(), UnpackError> {
         let size = extents
             .last()

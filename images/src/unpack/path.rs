@@ -4,11 +4,11 @@ use super::Limits;
 
 /// A path below the root without `.`, `..`, empty components and slashes at its ends. Empty is the root itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntryPath(Vec<u8>);
+pub(crate) struct EntryPath(Vec<u8>);
 
 impl EntryPath {
     /// Cleans a name of the archive.
-    pub(super) fn parse(name: &[u8], limits: &Limits) -> Result<Self, &'static str> {
+    pub(crate) fn parse(name: &[u8], limits: &Limits) -> Result<Self, &'static str> {
         if name.len() > limits.path {
             return Err("its path is too long");
         }
@@ -41,7 +41,7 @@ impl EntryPath {
     }
 
     /// The whole path.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
+use super::archive::Skip;
 use super::media_type::{self, Compression};
 use super::{Expect, Limits, UnpackError};
 use crate::digest::Digest;
@@ -29,6 +30,7 @@ pub(super) struct Uncompressed {
     empty: Sender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
+    passed: u64,
 }
 
 /// A fixed set of buffers that goes round between two threads.
@@ -48,6 +50,7 @@ pub(super) fn exchange() -> (Full, Uncompressed) {
         empty,
         current: Vec::new(),
         at: 0,
+        passed: 0,
     };
     (decoder, applier)
 }
@@ -270,6 +273,27 @@ impl BufRead for Uncompressed {
 
     fn consume(&mut self, amount: usize) {
         self.at += amount;
+        self.passed += amount as u64;
+    }
+}
+
+impl Skip for Uncompressed {
+    fn skip(&mut self, amount: u64) -> io::Result<bool> {
+        let mut left = amount;
+        while left > 0 {
+            let available = self.fill_buf()?.len();
+            if available == 0 {
+                return Ok(false);
+            }
+            let step = usize::try_from(left).map_or(available, |left| left.min(available));
+            self.consume(step);
+            left -= step as u64;
+        }
+        Ok(true)
+    }
+
+    fn position(&self) -> u64 {
+        self.passed
     }
 }
 
