@@ -2,17 +2,18 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, Pid, pipe2};
+use nix::unistd::{ForkResult, Pid};
 use pod::{AppFile, AppName};
 
 use crate::error::Error;
-use crate::{confine, directory, error, exec, limits, root, stdio, sys, user};
+use crate::report::{self, Gate, Reporter, Reports};
+use crate::{confine, directory, exec, limits, root, stdio, sys, user};
 
 /// An app as stage1 wrote it, complete in memory: nothing is read from outside its root after its start.
 pub(crate) struct App {
@@ -27,7 +28,7 @@ pub(crate) struct Started {
     /// Its process.
     pub(crate) pid: Pid,
     /// Says why it could not be executed; says nothing when it was.
-    report: File,
+    pub(crate) reports: Reports,
 }
 
 impl App {
@@ -52,41 +53,35 @@ impl App {
         Ok(Self { file, filter })
     }
 
-    /// Starts the app in a child of its own.
-    pub(crate) fn start(&self) -> Result<Started, Error> {
+    /// Starts the app in a child of its own, which waits at the gate before it executes anything.
+    pub(crate) fn start(&self, gate: &Gate) -> Result<Started, Error> {
         let failed = |e| Error::Fork(self.file.name.clone(), e);
-        let (report, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(failed)?;
+        let (reports, tell) = report::pipe().map_err(failed)?;
         match sys::fork().map_err(failed)? {
             ForkResult::Parent { child } => Ok(Started {
                 pid: child,
-                report: File::from(report),
+                reports,
             }),
-            ForkResult::Child => self.child(tell),
+            ForkResult::Child => self.child(&tell, gate),
         }
     }
 
-    /// The child: becomes the app, or tells pid 1 why not. One descriptor but the standard ones is left to it.
-    fn child(&self, tell: OwnedFd) -> ! {
-        let mut told = None;
-        let error = match sys::move_to(tell, 3).and_then(|tell| {
-            told = Some(File::from(tell));
-            sys::close_from(4)
-        }) {
-            Ok(()) => match self.become_app() {
+    /// The child: becomes the app, or tells pid 1 why not.
+    fn child(&self, tell: &OwnedFd, gate: &Gate) -> ! {
+        if let Ok(mut reporter) = Reporter::take(tell, gate) {
+            match self.become_app(|| reporter.wait_at_gate()) {
                 Ok(never) => match never {},
-                Err(error) => error,
-            },
-            Err(errno) => Error::Harden("close inherited descriptors", errno),
-        };
-        if let Some(mut tell) = told {
-            // When even this fails, the exit status alone says that it was us.
-            let _ = tell.write_all(error::joined(&error).as_bytes());
+                Err(error) => reporter.failed(&error),
+            }
         }
         std::process::exit(crate::FAILED.into())
     }
 
     /// One app, in stage2's child or in `enter`. Ends in exec or in an error, never in a return.
-    pub(crate) fn become_app(&self) -> Result<Infallible, Error> {
+    pub(crate) fn become_app(
+        &self,
+        before_exec: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Infallible, Error> {
         let app = &self.file;
         let root = root::enter(app)?;
         stdio::attach(app, &root)?;
@@ -94,17 +89,8 @@ impl App {
         directory::enter(app, &root)?;
         let user = user::resolve(app, &root)?;
         let confined = confine::to(app, self.filter.as_deref(), &root, user)?;
+        before_exec()?;
         exec::app(app, &root, &confined)
-    }
-}
-
-impl Started {
-    /// Why the app was never executed; only to be asked when its process has ended.
-    pub(crate) fn failure(&mut self) -> Option<String> {
-        let mut bytes = Vec::new();
-        // Nothing written and nobody left to write: the end of file, so exec closed the other end.
-        let _ = (&mut self.report).take(4096).read_to_end(&mut bytes);
-        (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

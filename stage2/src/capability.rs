@@ -66,3 +66,14 @@ pub(crate) fn set(plan: Plan, also: &[Capability]) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Gives up everything but a few capabilities: what pid 1 does once its apps run.
+pub(crate) fn keep(few: &[Capability]) -> Result<(), Error> {
+    let mask = Capability::mask(few);
+    let sets = Sets {
+        effective: mask,
+        permitted: mask,
+        inheritable: 0,
+    };
+    sys::set_capabilities(sets).map_err(Error::Capabilities)
+}

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use nix::errno::Errno;
 use pod::AppName;
 
+use crate::report::Failure;
+
 /// A step that failed.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -22,7 +24,8 @@ pub(crate) enum Error {
     Filter(AppName, &'static str),
     Fork(AppName, Errno),
     Enter(AppName, Box<Error>),
-    Reported(AppName, String),
+    Reported(AppName, Failure),
+    Gate(Errno),
     UnshareMounts(Errno),
     OpenRoot(String, Errno),
     PivotRoot(String, Errno),
@@ -193,6 +196,7 @@ impl Error {
                 program.escape_debug()
             ),
             Self::Wait(_) => f.write_str("cannot wait for signals"),
+            Self::Gate(_) => f.write_str("cannot start the apps together"),
             Self::Signal(name, _) => write!(f, "cannot signal app {name}"),
             Self::Status(name, _) => write!(f, "cannot write the status of app {name}"),
             _ => f.write_str("failed"),
@@ -226,14 +230,16 @@ impl Error {
             | Self::Proc(_, e)
             | Self::Exec(_, e)
             | Self::Wait(e)
+            | Self::Gate(e)
             | Self::Signal(_, e) => Some(e),
             _ => None,
         }
     }
 
     /// What the user can do about it, where the cause is known.
-    fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
+            Self::Reported(_, failure) => failure.hint.as_deref(),
             Self::Enter(_, error) => error.hint(),
             Self::Limit(_, Errno::EPERM) => {
                 Some("a pod cannot raise a hard limit above that of the process that started it")
@@ -263,12 +269,17 @@ impl std::error::Error for Error {
     }
 }
 
+/// The errno of an error of the standard library.
+pub(crate) fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// The error and its causes on one line.
 pub(crate) fn joined(error: &Error) -> String {
     let mut line = error.to_string();
-    if let Error::Reported(_, said) = error {
+    if let Error::Reported(_, failure) = error {
         line.push_str(": ");
-        line.push_str(said);
+        line.push_str(&failure.cause);
     }
     let mut cause = error.source();
     while let Some(error) = cause {

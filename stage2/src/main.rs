@@ -11,6 +11,7 @@ mod ids;
 mod limits;
 mod nest;
 mod reap;
+mod report;
 mod root;
 mod run;
 mod status;

@@ -8,12 +8,11 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use pod::IdMap;
 
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::root::open_in;
 use crate::user::{self, Identity};
 
@@ -38,5 +37,5 @@ fn write(proc: &OwnedFd, file: &'static str, text: &str) -> Result<(), Error> {
     let opened = open_in(proc, file, OFlag::O_WRONLY).map_err(failed)?;
     File::from(opened)
         .write_all(text.as_bytes())
-        .map_err(|e| failed(e.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))
+        .map_err(|e| failed(error::errno(&e)))
 }

@@ -10,6 +10,7 @@ use pod::{AppFile, AppStatus, Outcome};
 
 use crate::app::{App, Started};
 use crate::error::{self, Error};
+use crate::report::Gate;
 use crate::status;
 use crate::stop::{Act, Stop};
 use crate::sys::{self, Ended};
@@ -21,6 +22,8 @@ pub(crate) struct Apps {
     stop: Stop,
     /// The exit status of the first app that failed.
     failed: Option<u8>,
+    /// The gate was opened: the apps have been executed.
+    released: bool,
 }
 
 /// One app that has not ended.
@@ -31,28 +34,47 @@ struct Running {
 }
 
 impl Apps {
-    /// Starts all apps. When one cannot be forked, pid 1 ends, and the others with it.
+    /// Starts all apps: together, or none. When one cannot be forked, pid 1 ends, and the others with it.
     pub(crate) fn start(
         apps: Vec<App>,
         directory: OwnedFd,
         timeout: Duration,
     ) -> Result<Self, Error> {
+        let gate = Gate::new().map_err(Error::Gate)?;
         let mut running = Vec::with_capacity(apps.len());
         for app in apps {
             let started = status::now();
-            let process = app.start()?;
+            let process = app.start(&gate)?;
             running.push(Running {
                 file: app.file,
                 process,
                 started,
             });
         }
-        Ok(Self {
+        let mut apps = Self {
             running,
             directory,
             stop: Stop::new(timeout),
             failed: None,
-        })
+            released: false,
+        };
+        if apps.all_ready()? {
+            apps.released = true;
+            gate.open();
+        } else {
+            apps.act(Act::KillAll)?;
+        }
+        Ok(apps)
+    }
+
+    /// Waits until every child is confined; false when one of them has failed.
+    fn all_ready(&self) -> Result<bool, Error> {
+        for app in &self.running {
+            if !app.process.reports.ready().map_err(Error::Gate)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits until every app has ended; the exit status of the pod.
@@ -93,11 +115,18 @@ impl Apps {
             return Ok(());
         };
         let mut app = self.running.remove(at);
-        let outcome = outcome(&mut app.process, ended.status);
         let name = app.file.name;
-        if let Outcome::Failed { error } = &outcome {
-            error::print(&Error::Reported(name.clone(), error.clone()));
-        }
+        let outcome = match app.process.reports.failure() {
+            Some(failure) => {
+                let error = failure.cause.clone();
+                error::print(&Error::Reported(name.clone(), failure));
+                Outcome::Failed { error }
+            }
+            None if !self.released => Outcome::Failed {
+                error: unreleased(ended.status),
+            },
+            None => outcome(ended.status),
+        };
         let mut exit_status = outcome.exit_status();
         let record = AppStatus {
             version: pod::CONTRACT_VERSION,
@@ -144,10 +173,17 @@ impl Apps {
     }
 }
 
-fn outcome(process: &mut Started, status: libc::c_int) -> Outcome {
-    if let Some(error) = process.failure() {
-        return Outcome::Failed { error };
+/// Why an app that did not fail, as far as it could say, was not executed.
+fn unreleased(status: libc::c_int) -> String {
+    match outcome(status) {
+        Outcome::Signaled { signal, .. } if signal != libc::SIGKILL => {
+            format!("ended by signal {signal} before its program was executed")
+        }
+        _ => "not started, because another app of its pod could not be".to_owned(),
     }
+}
+
+fn outcome(status: libc::c_int) -> Outcome {
     if libc::WIFSIGNALED(status) {
         return Outcome::Signaled {
             signal: libc::WTERMSIG(status),

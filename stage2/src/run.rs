@@ -8,12 +8,13 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
+use pod::Capability;
 
 use crate::app::App;
 use crate::arguments::{Enter, Run};
 use crate::error::Error;
 use crate::reap::Apps;
-use crate::sys;
+use crate::{capability, sys};
 
 /// Pid 1 of a pod.
 ///
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     let apps = load(&arguments)?;
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
+    capability::keep(&[Capability::Kill])?;
     apps.wait(&signals)
 }
 
@@ -39,7 +41,7 @@ pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
     app.file.argv = arguments.argv;
     app.file.terminal = arguments.terminal;
     app.file.stdin = true;
-    app.become_app()
+    app.become_app(|| Ok(()))
         .map_err(|e| Error::Enter(arguments.name, Box::new(e)))
 }
 

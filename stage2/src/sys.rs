@@ -17,8 +17,17 @@ pub(crate) fn inherited(number: u32) -> Result<OwnedFd, Errno> {
     if number < 3 {
         return Err(Errno::EBADF);
     }
+    duplicate(number, 3)
+}
+
+/// The same descriptor under the lowest free number from `least` on, closed on exec.
+pub(crate) fn duplicate_above(from: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
+    duplicate(from.as_raw_fd(), least)
+}
+
+fn duplicate(number: RawFd, least: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the number is only looked up in the kernel's table; a closed one gives EBADF.
-    let duplicate = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    let duplicate = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, least) };
     Errno::result(duplicate)?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })

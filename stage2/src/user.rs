@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use pod::{AppFile, Extent, IdMap};
 
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::ids::{self, User};
 use crate::root::Root;
 
@@ -152,7 +152,7 @@ fn read(root: &Root, path: &'static str) -> Result<String, Error> {
         Err(Errno::ELOOP) => return Err(Error::UsersFile(path, "is a symbolic link")),
         Err(error) => return Err(Error::Users(path, error)),
     };
-    let failed = |e: std::io::Error| Error::Users(path, errno(&e));
+    let failed = |e: std::io::Error| Error::Users(path, error::errno(&e));
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
         return Err(Error::UsersFile(path, "is not a regular file"));
@@ -170,8 +170,4 @@ fn read(root: &Root, path: &'static str) -> Result<String, Error> {
     } else {
         Err(Error::UsersFile(path, "has a line longer than 64 KiB"))
     }
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

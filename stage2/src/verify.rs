@@ -7,13 +7,12 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use pod::{AppFile, Extent, MountCheck};
 
 use crate::capability::Plan;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::root::Root;
 use crate::user::{self, Identity};
 
@@ -47,7 +46,7 @@ fn open(proc: &OwnedFd, file: &'static str) -> Result<File, Error> {
 fn text(mut file: File, name: &'static str) -> Result<String, Error> {
     let mut text = String::new();
     file.read_to_string(&mut text)
-        .map_err(|e| Error::Proc(name, e.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+        .map_err(|e| Error::Proc(name, error::errno(&e)))?;
     Ok(text)
 }
 

@@ -1,0 +1,135 @@
+//! What pid 1 and the child that becomes an app say to each other: one pipe per app, and one gate for all of them.
+//!
+//! The child writes [`READY`] when it is confined, or why it failed, and waits at the gate. The gate opens when every app is
+//! confined: so a limit or a filter that cannot be had is found before any app of the pod runs. Exec closes the pipe.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{pipe2, read};
+
+use crate::error::{self, Error};
+use crate::sys;
+
+/// The child is confined and waits at the gate.
+const READY: u8 = 0;
+/// The child has failed; its message follows.
+const FAILED: char = '\u{2}';
+/// Between a cause and its hint.
+const HINT: char = '\u{1}';
+/// The longest message.
+const MAX_MESSAGE: u64 = 4096;
+
+/// Keeps every app from exec until all are confined.
+pub(crate) struct Gate {
+    wait: OwnedFd,
+    open: OwnedFd,
+}
+
+impl Gate {
+    /// A closed gate.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let (wait, open) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(Self { wait, open })
+    }
+
+    /// Lets every child that waits go on.
+    pub(crate) fn open(self) {
+        drop(self.open);
+    }
+}
+
+/// Pid 1's end of one app's pipe.
+pub(crate) struct Reports(File);
+
+/// The child's end, and its place at the gate: the only descriptors it keeps besides the standard ones.
+pub(crate) struct Reporter {
+    pipe: File,
+    gate: OwnedFd,
+}
+
+/// Why an app was not executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What was done to which thing, and the cause.
+    pub(crate) cause: String,
+    /// What the user can do about it.
+    pub(crate) hint: Option<String>,
+}
+
+/// The two ends of one app's pipe.
+pub(crate) fn pipe() -> Result<(Reports, OwnedFd), Errno> {
+    let (reports, tell) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    Ok((Reports(File::from(reports)), tell))
+}
+
+impl Reports {
+    /// Waits until the child is ready (true) or has failed.
+    pub(crate) fn ready(&self) -> Result<bool, Errno> {
+        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        while let Err(error) = poll(&mut watched, PollTimeout::NONE) {
+            if error != Errno::EINTR {
+                return Err(error);
+            }
+        }
+        let mut first = [0];
+        let count = read(&self.0, &mut first)?;
+        Ok(count == 1 && first == [READY])
+    }
+
+    /// Why the app was never executed; to be asked when its process has ended.
+    pub(crate) fn failure(&mut self) -> Option<Failure> {
+        let mut bytes = Vec::new();
+        // Nothing written and nobody left to write is the end of file: exec closed the other end.
+        let _ = (&mut self.0).take(MAX_MESSAGE).read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_start_matches(FAILED);
+        let (cause, hint) = text.split_once(HINT).unwrap_or((text, ""));
+        (!cause.is_empty()).then(|| Failure {
+            cause: cause.to_owned(),
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+        })
+    }
+}
+
+impl Reporter {
+    /// In the child: puts both descriptors where nothing else is, and closes everything else.
+    pub(crate) fn take(tell: &OwnedFd, gate: &Gate) -> Result<Self, Errno> {
+        // Through higher numbers, so that neither is overwritten before it is moved.
+        let tell = sys::duplicate_above(tell, 16)?;
+        let wait = sys::duplicate_above(&gate.wait, 16)?;
+        let reporter = Self {
+            pipe: File::from(sys::move_to(tell, 3)?),
+            gate: sys::move_to(wait, 4)?,
+        };
+        sys::close_from(5)?;
+        Ok(reporter)
+    }
+
+    /// Says that this child is confined, and waits until all are.
+    pub(crate) fn wait_at_gate(&mut self) -> Result<(), Error> {
+        let failed = |e| Error::Harden("wait for the other apps", e);
+        self.pipe
+            .write_all(&[READY])
+            .map_err(|e| failed(error::errno(&e)))?;
+        loop {
+            match read(&self.gate, &mut [0]) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Says why this child failed.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        let hint = error.hint().unwrap_or_default();
+        let message = format!("{FAILED}{}{HINT}{hint}", error::joined(error));
+        // When even this fails, the exit status alone says that it was us.
+        let _ = self.pipe.write_all(message.as_bytes());
+    }
+}
