@@ -144,7 +144,7 @@ fn hostile() -> Vec<(&'static str, Layer, &'static str)> {
         ),
         (
             "an archive that ends early",
-            Layer::raw(layer().build_tar()[..700].to_vec()),
+            Layer::raw(layer().file("d/f", 0o644, vec![b'x'; 2000]).build_tar()[..2048].to_vec()),
             "",
         ),
     ]
