@@ -1,0 +1,414 @@
+//! Pods from outside: found, listed, waited for, stopped, removed, collected, and healed after a crash.
+
+use std::fs;
+use std::path::PathBuf;
+
+use functional::{Background, Env, Image, Registry, Run, User, eventually};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// An environment with the image of the test suite in its store.
+struct Lab {
+    env: Env,
+    image: String,
+}
+
+impl Lab {
+    fn new(user: User) -> Self {
+        let registry = Registry::start();
+        let image = registry.push("demo/inspect", "1", &Image::inspect().build());
+        let env = Env::new(user);
+        let lab = Self { env, image };
+        lab.skua(&["fetch", &lab.image]).success();
+        lab
+    }
+
+    fn skua(&self, words: &[&str]) -> Run {
+        self.env
+            .skua(&[&["--insecure-options=image"], words].concat())
+    }
+
+    /// `skua COMMAND FLAGS IMAGE -- WORDS`.
+    fn pod(&self, command: &[&str], words: &[&str]) -> Run {
+        self.skua(&[command, &[&self.image, "--"], words].concat())
+    }
+
+    /// A pod that runs until it is told to end.
+    fn sleeper(&self, flags: &[&str]) -> Background {
+        let words = [
+            &["--insecure-options=image", "run"],
+            flags,
+            &[&self.image, "--", "trap", "SIGTERM", "0"],
+        ];
+        let mut pod = self.env.spawn(&words.concat());
+        pod.prints("ready");
+        pod
+    }
+
+    fn list(&self) -> Vec<Value> {
+        let list = self.skua(&["list", "--format=json"]).success().json();
+        assert_eq!(list["version"], 1);
+        list["pods"].as_array().expect("pods").clone()
+    }
+
+    fn status(&self, pod: &str) -> Value {
+        self.skua(&["status", "--format=json", pod])
+            .success()
+            .json()
+    }
+
+    fn in_state(&self, state: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.env.data().join("pods").join(state))
+            .into_iter()
+            .flatten();
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    }
+
+    fn nothing_left(&self) {
+        for state in [
+            "embryo",
+            "prepare",
+            "prepared",
+            "run",
+            "exited-garbage",
+            "garbage",
+        ] {
+            assert_eq!(self.in_state(state), Vec::<PathBuf>::new(), "{state}");
+        }
+    }
+
+    /// Waits until the pod of this name runs, and gives its status.
+    fn running(&self, name: &str) -> Value {
+        let mut found = Value::Null;
+        eventually("the pod runs", || {
+            let run = self.skua(&["status", "--format=json", name]);
+            let runs = run.code() == Some(0) && run.json()["pod_pid"].is_u64();
+            if runs {
+                found = run.json();
+            }
+            runs
+        });
+        found
+    }
+}
+
+#[test]
+fn a_pod_is_found_by_uuid_by_its_beginning_by_name_and_by_file() {
+    let lab = Lab::new(User::ordinary());
+    let file = lab.env.scratch("uuid");
+    let save = format!("--uuid-file-save={}", file.display());
+    lab.pod(&["run", "--name=web", &save], &["exit", "3"])
+        .exits(3);
+    let uuid = fs::read_to_string(&file)
+        .expect("the UUID")
+        .trim_end()
+        .to_owned();
+    let by_file = format!("--uuid-file={}", file.display());
+    for words in [
+        &[uuid.as_str()][..],
+        &[&uuid[..6]],
+        &["web"],
+        &["--name=web"],
+        &[&by_file],
+    ] {
+        let run = lab
+            .skua(&[&["status", "--format=json"], words].concat())
+            .success();
+        let status = run.json();
+        assert_eq!(status["uuid"], uuid.as_str());
+        assert_eq!(
+            (&status["state"], &status["exit_status"]),
+            (&"exited".into(), &3.into())
+        );
+        assert_eq!(status["apps"][0]["exit_status"], 3);
+    }
+    let manifest = lab.skua(&["cat-manifest", &uuid]).success().json();
+    assert_eq!(
+        (&manifest["id"], &manifest["name"]),
+        (&uuid.as_str().into(), &"web".into())
+    );
+    assert_eq!(manifest["insecure_options"][0], "image");
+}
+
+#[test]
+fn the_beginning_of_several_uuids_is_refused_with_all_of_them() {
+    let lab = Lab::new(User::ordinary());
+    let mut uuids: Vec<String> = Vec::new();
+    // Of 17 UUIDs two begin with the same digit.
+    for _ in 0..17 {
+        uuids.push(
+            lab.pod(&["prepare"], &["exit", "0"])
+                .success()
+                .stdout
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    let twice = |uuid: &&String| uuids.iter().filter(|other| other[..1] == uuid[..1]).count() > 1;
+    let digit = &uuids.iter().find(twice).expect("two of 17")[..1];
+    let same: Vec<&str> = uuids
+        .iter()
+        .map(String::as_str)
+        .filter(|uuid| uuid.starts_with(digit))
+        .collect();
+    lab.skua(&["status", digit]).fails(&same);
+    let all: Vec<&str> = uuids.iter().map(String::as_str).collect();
+    lab.skua(&[&["rm"], all.as_slice()].concat()).success();
+    lab.nothing_left();
+}
+
+#[test]
+fn a_running_pod_is_listed_cannot_be_removed_and_stops_in_order() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let pod = lab.sleeper(&["--name=web"]);
+        let status = lab.running("web");
+        assert_eq!(status["state"], "running");
+        assert_eq!(status["keeper_pid"], pod.pid());
+        let listed = lab.list();
+        assert_eq!((listed.len(), &listed[0]["name"]), (1, &"web".into()));
+        lab.skua(&["rm", "web"])
+            .fails(&["is running"])
+            .complains("hint: skua stop");
+        lab.skua(&["stop", "web"]).success();
+        pod.wait().success();
+        assert_eq!(lab.status("web")["state"], "exited");
+        lab.skua(&["stop", "web"]).fails(&["is not running"]);
+        lab.skua(&["enter", "web"]).fails(&["is not running"]);
+        lab.skua(&["rm", "web"]).success();
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn a_pod_that_is_stopped_by_force_is_dead_at_once() {
+    let lab = Lab::new(User::ordinary());
+    let pod = lab.sleeper(&["--name=web", "--stop-timeout=1h"]);
+    lab.running("web");
+    lab.skua(&["stop", "--force", "web"]).success();
+    assert_ne!(pod.wait().code(), Some(0));
+}
+
+#[test]
+fn status_waits_for_the_end() {
+    let lab = Lab::new(User::ordinary());
+    let pod = lab.sleeper(&["--name=web"]);
+    lab.running("web");
+    let words = [
+        "--insecure-options=image",
+        "status",
+        "--wait",
+        "--format=json",
+        "web",
+    ];
+    let mut waiting = lab.env.spawn(&words);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(waiting.is_running());
+    pod.signal(Signal::SIGTERM);
+    pod.wait().success();
+    let status = waiting.wait().success().json();
+    assert_eq!(
+        (&status["state"], &status["exit_status"]),
+        (&"exited".into(), &0.into())
+    );
+}
+
+#[test]
+fn two_living_pods_cannot_have_one_name_and_a_dead_one_does_not_keep_it() {
+    let lab = Lab::new(User::ordinary());
+    lab.pod(&["run", "--name=web"], &["exit", "0"]).success();
+    let pod = lab.sleeper(&["--name=web"]);
+    let uuid = lab.running("web")["uuid"]
+        .as_str()
+        .expect("a UUID")
+        .to_owned();
+    lab.pod(&["run", "--name=web"], &["exit", "0"])
+        .fails(&["'web' is taken", &uuid]);
+    drop(pod);
+    lab.pod(&["run", "--name=web"], &["exit", "0"]).success();
+}
+
+#[test]
+fn rm_after_the_run_leaves_nothing_as_every_user() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let app = ["all", "mkdir", "/made"];
+        lab.pod(&["run", "--rm"], &app).success();
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn files_of_every_user_of_a_pod_are_removed_as_every_user() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let words = ["run", &lab.image, "--user=0", "--", "mkdir", "/made"];
+        lab.skua(&words).success();
+        let words = ["run", &lab.image, "--user=1000", "--", "mkdir", "/tmp/made"];
+        lab.skua(&words).success();
+        lab.skua(&["gc", "--grace-period=0"]).success();
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn gc_keeps_what_has_ended_lately_whatever_the_clock_says() {
+    let lab = Lab::new(User::ordinary());
+    lab.pod(&["run"], &["exit", "0"]).success();
+    lab.skua(&["gc"]).success();
+    let left = lab.in_state("exited-garbage");
+    assert_eq!(left.len(), 1);
+    // A clock that was wrong by years when the pod ended.
+    let result = left[0].join("result.json");
+    let text = fs::read_to_string(&result).expect("result.json");
+    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    value["finished"] = 1.into();
+    fs::write(&result, value.to_string()).expect("write result.json");
+    lab.skua(&["gc", "--grace-period=1m"]).success();
+    assert_eq!(lab.in_state("exited-garbage").len(), 1);
+    let uuid = left[0]
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("a UUID");
+    lab.skua(&["gc", "--grace-period=0", "--dry-run"])
+        .success()
+        .says(uuid);
+    assert_eq!(lab.in_state("exited-garbage").len(), 1);
+    lab.skua(&["gc", "--grace-period=0"]).success();
+    lab.nothing_left();
+}
+
+#[test]
+fn removing_a_pod_follows_no_link() {
+    let lab = Lab::new(User::ordinary());
+    let outside = lab.env.write("outside", "kept");
+    let link = outside.to_str().expect("UTF-8");
+    lab.pod(&["run"], &["symlink", link, "/link"]).success();
+    let directory = outside
+        .parent()
+        .and_then(|path| path.to_str())
+        .expect("UTF-8");
+    lab.pod(&["run"], &["symlink", directory, "/link"])
+        .success();
+    lab.skua(&["gc", "--grace-period=0"]).success();
+    lab.nothing_left();
+    assert_eq!(fs::read_to_string(outside).expect("still there"), "kept");
+}
+
+#[test]
+fn a_keeper_that_was_killed_is_healed_by_the_next_command() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let pod = lab.sleeper(&["--name=web"]);
+        let inside = lab.running("web")["pod_pid"].as_u64().expect("a pid");
+        pod.signal(Signal::SIGKILL);
+        drop(pod);
+        let listed = lab.list();
+        assert_eq!(
+            (&listed[0]["state"], &listed[0]["exit_status"]),
+            (&"exited".into(), &254.into())
+        );
+        eventually("the pod is dead", || {
+            !PathBuf::from(format!("/proc/{inside}")).exists()
+        });
+        lab.skua(&["rm", "web"]).success();
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn what_a_killed_skua_left_is_collected() {
+    let lab = Lab::new(User::ordinary());
+    lab.pod(&["prepare"], &["exit", "0"]).success();
+    let pods = lab.env.data().join("pods");
+    let prepared = lab.in_state("prepared").remove(0);
+    for (state, id) in [("embryo", "1"), ("prepare", "2"), ("garbage", "3")] {
+        let left = pods
+            .join(state)
+            .join(format!("{id}f2a0b1c-0000-4000-8000-0123456789ab"));
+        fs::create_dir(&left).expect("make a pod");
+        fs::copy(prepared.join("pod.json"), left.join("pod.json")).expect("copy a manifest");
+    }
+    lab.env.give(&pods);
+    lab.skua(&["gc"]).success();
+    for state in ["embryo", "prepare", "garbage"] {
+        assert_eq!(lab.in_state(state), Vec::<PathBuf>::new(), "{state}");
+    }
+    assert_eq!(lab.in_state("prepared").len(), 1);
+}
+
+#[test]
+fn a_prepared_pod_runs_later_and_only_if_it_is_still_trusted() {
+    let lab = Lab::new(User::ordinary());
+    let prepare = || {
+        lab.pod(&["prepare"], &["exit", "4"])
+            .success()
+            .stdout
+            .trim_end()
+            .to_owned()
+    };
+    let (first, second) = (prepare(), prepare());
+    assert_eq!(lab.status(&first)["state"], "prepared");
+    lab.skua(&["run-prepared", &first]).exits(4);
+    lab.skua(&["run-prepared", &first])
+        .fails(&["is not prepared"]);
+    lab.env
+        .skua(&["run-prepared", &second])
+        .fails(&["is not trusted"]);
+    assert_eq!(lab.status(&second)["state"], "prepared");
+}
+
+#[test]
+fn what_cannot_be_handed_over_leaves_nothing() {
+    let lab = Lab::new(User::ordinary());
+    let missing = ["run", "--stage1=/nowhere/stage1"];
+    lab.pod(&missing, &["exit", "0"])
+        .fails(&["cannot execute /nowhere/stage1"]);
+    let file = ["run", "--uuid-file-save=/proc/nowhere"];
+    lab.pod(&file, &["exit", "0"]).fails(&["/proc/nowhere"]);
+    lab.nothing_left();
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_told_and_stops_nobody_else() {
+    let lab = Lab::new(User::ordinary());
+    lab.pod(&["run", "--name=good"], &["exit", "0"]).success();
+    lab.pod(&["run", "--name=bad"], &["exit", "0"]).success();
+    let bad = lab.status("bad")["uuid"]
+        .as_str()
+        .expect("a UUID")
+        .to_owned();
+    let manifest = lab
+        .env
+        .data()
+        .join("pods/exited-garbage")
+        .join(&bad)
+        .join("pod.json");
+    fs::write(&manifest, "{\"version\":99}").expect("write pod.json");
+    assert_eq!(lab.list().len(), 2);
+    lab.skua(&["list"]).success().says("version 99");
+    lab.status("good");
+    lab.skua(&["cat-manifest", &bad]).fails(&["version 99"]);
+    lab.skua(&["rm", &bad]).success();
+}
+
+#[test]
+fn fifty_pods_at_once_all_succeed() {
+    let lab = Lab::new(User::ordinary());
+    let words = [
+        "--insecure-options=image",
+        "run",
+        &lab.image,
+        "--",
+        "exit",
+        "0",
+    ];
+    let pods: Vec<Background> = (0..50).map(|_| lab.env.spawn(&words)).collect();
+    for pod in pods {
+        pod.wait().success();
+    }
+    assert_eq!(lab.in_state("exited-garbage").len(), 50);
+    assert_eq!(lab.in_state("run").len(), 0);
+}
