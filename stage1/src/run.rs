@@ -50,7 +50,8 @@ fn sandbox(
     files::write_apps(pod, manifest, &plan)?;
     files::write_pid(pod, &plan, inside.child.pid)?;
     left.netns = Netns::open(manifest, inside.child.pid)?;
-    let joined = networks.add(pod, left.netns_path(), Some(signals.descriptor.as_fd()))?;
+    let to_end = Signals::asking_to_end()?;
+    let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;
     let terminal = inside.release(&netns::host_files(manifest, &joined))?;
     wait::to_end(&inside.child, inside.child.pidfd.as_fd(), signals, terminal)
 }

@@ -60,6 +60,13 @@ impl Signals {
         let descriptor = SignalFd::with_flags(&set, flags).map_err(|e| Error::Signals(e.into()))?;
         Ok(Self { descriptor })
     }
+
+    /// A descriptor that is readable while a signal waits that asks the pod to end. Reading it is left to
+    /// [`to_end`], through the other one.
+    pub(crate) fn asking_to_end() -> Result<SignalFd, Error> {
+        let set: SigSet = FORWARDED.into_iter().collect();
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(|e| Error::Signals(e.into()))
+    }
 }
 
 /// Waits for the end of the pod, by its pidfd: who holds its standard streams open does not matter. `process` gets the
