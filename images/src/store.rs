@@ -25,6 +25,7 @@ mod image;
 mod names;
 mod remove;
 mod tree;
+mod verify;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;

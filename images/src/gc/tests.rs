@@ -175,8 +175,7 @@ fn fetches_launches_removals_and_collections_at_once_lose_nothing() {
                 }
             });
         }
-        for at in 0..2 {
-            let name = &names[at];
+        for name in &names {
             scope.spawn(move || {
                 while Instant::now() < until {
                     let launch = Store::open(root).unwrap();
