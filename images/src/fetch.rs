@@ -1,3 +1,225 @@
-//! The coordinator of a fetch: a name becomes an image complete in the store, or nothing.
+//! The coordinator of a fetch: a name becomes an image that is complete in the store, or nothing changes.
+//!
+//! It talks to no network and unpacks nothing. A *source worker* (registry or layout) gets bytes, one *unpack worker* for each
+//! layer makes a tree of them; the coordinator reads the small documents, with their digests checked, asks the trust policy,
+//! joins the two by a pipe, and records what has become complete.
 
+mod document;
+mod error;
+mod layers;
+pub mod layout_worker;
+mod platform;
 pub mod protocol;
+mod resolve;
+mod signatures;
+mod source;
+pub mod unpack_worker;
+pub mod workers;
+
+use std::path::{Path, PathBuf};
+
+pub use error::FetchError;
+use resolve::Resolved;
+use source::Source;
+use workers::Workers;
+
+use crate::digest::Digest;
+use crate::evidence::Evidence;
+use crate::reference::ImageName;
+use crate::store::{Image, Owners, RefRecord, Store};
+use crate::trust::Policy;
+use crate::unpack::Limits;
+
+/// Hears how a fetch goes on. All calls may come from several threads.
+pub trait Progress: Sync {
+    /// Something has happened.
+    fn on(&self, event: Event<'_>);
+}
+
+/// What happens during a fetch.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The name stands for this manifest, with so many layers that are not in the store.
+    Resolved(&'a ImageName, &'a Digest, usize),
+    /// The layer is wanted; it has so many bytes.
+    Layer(&'a Digest, u64),
+    /// So many bytes of the layer have come.
+    At(&'a Digest, u64),
+    /// The layer is unpacked.
+    Unpacked(&'a Digest),
+}
+
+/// How to fetch: what holds for all images of one call.
+pub struct Fetcher<'a> {
+    /// Where images go.
+    pub store: &'a Store,
+    /// Which images are accepted; absent: all, because the user said so.
+    pub policy: Option<&'a Policy>,
+    /// Who starts confined processes.
+    pub workers: &'a dyn Workers,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+    /// Whose the unpacked files are.
+    pub owners: Owners,
+    /// What a layer may cost.
+    pub limits: Limits,
+    /// Plain HTTP to any registry, not only on the loopback interface.
+    pub plain_http: bool,
+    /// TLS without a check of certificates.
+    pub any_certificate: bool,
+    /// Files with credentials, most important first.
+    pub credentials: Vec<PathBuf>,
+    /// A file of certificates to use instead of the system's.
+    pub certificates: Option<PathBuf>,
+    /// Detached signatures of the image's manifest.
+    pub signatures: Vec<PathBuf>,
+}
+
+/// A fetched image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its manifest.
+    pub manifest: Digest,
+    /// It was complete in the store before, and its name still stands for it.
+    pub unchanged: bool,
+}
+
+impl Fetcher<'_> {
+    /// Makes `name` complete in the store.
+    ///
+    /// # Errors
+    /// A [`FetchError`]; the store is then as before, but for parts of layers to continue with.
+    pub fn fetch(&self, name: &ImageName) -> Result<Fetched, FetchError> {
+        let known = self.known(name)?;
+        if let Some(known) = known.as_ref().filter(|_| name.pinned().is_some()) {
+            return Ok(known.fetched());
+        }
+        let source = Source::open(self, name)?;
+        let etag = known
+            .as_ref()
+            .and_then(|known| known.record.etag.as_deref());
+        let Some(resolved) = resolve::resolve(&source, name, etag)? else {
+            let known = known.ok_or(FetchError::NotModified)?;
+            self.touch(name, &known)?;
+            return Ok(known.fetched());
+        };
+        let evidence = self.evidence(&source, &resolved)?;
+        self.judge(name, &resolved, &evidence)?;
+        layers::complete(self, &source, name, &resolved)?;
+        self.record(name, &resolved, &evidence)
+    }
+
+    /// What the store already has under `name`, if that is complete and trusted as it is.
+    fn known(&self, name: &ImageName) -> Result<Option<Known>, FetchError> {
+        // A store that is damaged there is repaired by fetching again.
+        let Ok(Some(image)) = self.store.image(name) else {
+            return Ok(None);
+        };
+        if !self.signatures.is_empty() {
+            return Ok(None);
+        }
+        let mut evidence = Evidence::load(&self.store.evidence_dir(&image.manifest_digest))?;
+        if let Some(index) = image.index_digest {
+            evidence.add_index(index);
+        }
+        let trusted = self.policy.is_none_or(|policy| {
+            let decision = policy.decide(name, &image.manifest_digest, &image.manifest, &evidence);
+            decision.is_ok()
+        });
+        let record = self.store.ref_record(name).ok().flatten();
+        Ok(record
+            .filter(|_| trusted)
+            .map(|record| Known { image, record }))
+    }
+
+    /// All evidence about the image: what the store has, what the source has, what the user gives.
+    fn evidence(&self, source: &Source, resolved: &Resolved) -> Result<Evidence, FetchError> {
+        let directory = self.store.evidence_dir(&resolved.manifest.digest);
+        let mut evidence = Evidence::load(&directory)?;
+        for path in &self.signatures {
+            evidence.add(crate::evidence::Item::load_detached(path)?)?;
+        }
+        signatures::gather(source, resolved, &mut evidence)?;
+        if let Some(index) = &resolved.index {
+            evidence.add_index(index.digest);
+        }
+        Ok(evidence)
+    }
+
+    fn judge(
+        &self,
+        name: &ImageName,
+        resolved: &Resolved,
+        evidence: &Evidence,
+    ) -> Result<(), FetchError> {
+        let manifest = &resolved.manifest;
+        match self.policy {
+            Some(policy) => policy
+                .decide(name, &manifest.digest, &manifest.bytes, evidence)
+                .map(drop)
+                .map_err(FetchError::Refused),
+            None => Ok(()),
+        }
+    }
+
+    /// Documents, evidence and, last, the name.
+    fn record(
+        &self,
+        name: &ImageName,
+        resolved: &Resolved,
+        evidence: &Evidence,
+    ) -> Result<Fetched, FetchError> {
+        let manifest = resolved.manifest.digest;
+        self.store.put_blob(&resolved.config.bytes)?;
+        self.store.put_blob(&resolved.manifest.bytes)?;
+        if let Some(index) = &resolved.index {
+            self.store.put_blob(&index.bytes)?;
+        }
+        evidence.save(&self.store.evidence_dir(&manifest))?;
+        let record = RefRecord {
+            name: name.to_string(),
+            manifest,
+            index: resolved.index.as_ref().map(|index| index.digest),
+            resolved: jiff::Timestamp::now().to_string(),
+            etag: resolved.etag.clone(),
+        };
+        self.store.set_ref(name, &record)?;
+        Ok(Fetched {
+            manifest,
+            unchanged: false,
+        })
+    }
+
+    /// Records that the name has been resolved again, to the same.
+    fn touch(&self, name: &ImageName, known: &Known) -> Result<(), FetchError> {
+        let record = RefRecord {
+            resolved: jiff::Timestamp::now().to_string(),
+            ..known.record.clone()
+        };
+        Ok(self.store.set_ref(name, &record)?)
+    }
+
+    /// Where the first bytes of a blob are kept to continue with.
+    fn part(&self, digest: &Digest) -> PathBuf {
+        self.store.inbox().join(format!("{}.part", digest.hex()))
+    }
+
+    fn part_etag(part: &Path) -> PathBuf {
+        part.with_extension("etag")
+    }
+}
+
+/// A complete image of the store and the record of its name.
+struct Known {
+    image: Image,
+    record: RefRecord,
+}
+
+impl Known {
+    fn fetched(&self) -> Fetched {
+        Fetched {
+            manifest: self.image.manifest_digest,
+            unchanged: true,
+        }
+    }
+}

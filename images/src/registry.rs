@@ -18,7 +18,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LO
 use url::Url;
 
 use crate::credentials::Credential;
-use crate::fetch::protocol::RegistryJob;
+use crate::fetch::protocol::{RegistryJob, Transport};
 use auth::Asker;
 pub use error::RegistryError;
 use http::{Certificates, Http, host_of};
@@ -27,10 +27,21 @@ pub use serve::serve;
 /// The registry that `docker.io` stands for.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
+/// How often one request is authenticated: a token may end while other threads use it up.
+const MAX_LOGINS: u32 = 3;
+
+/// Where a repository is.
+#[derive(Clone)]
+struct Home {
+    url: Url,
+    /// Nobody has answered there yet, and TLS may be wanted.
+    tentative: bool,
+}
+
 /// One repository of one registry.
 struct Registry {
     http: Http,
-    home: Url,
+    home: Mutex<Home>,
     repository: String,
     credential: Option<Credential>,
     /// The `Authorization` header that last worked, for the registry itself only.
@@ -40,13 +51,19 @@ struct Registry {
 impl Registry {
     /// The repository of `job`; certificates are checked against the PEM text, if there is one, instead of the system's.
     fn new(job: RegistryJob, roots: Option<Vec<u8>>) -> Result<Self, RegistryError> {
-        let scheme = if job.plain_http { "http" } else { "https" };
+        let scheme = match job.transport {
+            Transport::Https => "https",
+            Transport::Http | Transport::Loopback => "http",
+        };
         let host = match job.host.as_str() {
             "docker.io" => DOCKER_HUB,
             other => other,
         };
         let text = format!("{scheme}://{host}/v2/{}/", job.repository);
-        let home = Url::parse(&text).map_err(|error| RegistryError::Url(text, error))?;
+        let home = Home {
+            url: Url::parse(&text).map_err(|error| RegistryError::Url(text, error))?,
+            tentative: job.transport == Transport::Loopback,
+        };
         let certificates = match roots {
             _ if job.any_certificate => Certificates::Any,
             Some(text) => Certificates::Pem(text),
@@ -54,7 +71,7 @@ impl Registry {
         };
         Ok(Self {
             http: Http::new(certificates),
-            home,
+            home: Mutex::new(home),
             repository: job.repository,
             credential: job.credential,
             authorization: Mutex::new(None),
@@ -63,21 +80,43 @@ impl Registry {
 
     /// The answer to a GET of `path` below the repository, authenticated when the registry asks for it, redirects followed.
     fn get(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let url = self
-            .home
-            .join(path)
-            .map_err(|error| RegistryError::Url(path.to_owned(), error))?;
-        let mut may_authenticate = true;
+        let mut tries = 0;
         loop {
+            let home = self.home();
+            let url = home.url.join(path);
+            let url = url.map_err(|error| RegistryError::Url(path.to_owned(), error))?;
             let used = self.authorization();
-            let response = self.follow(url.clone(), headers, used.as_ref())?;
-            let at_home = redirect::same_origin(response.url(), &self.home);
-            if response.status() != StatusCode::UNAUTHORIZED || !at_home || !may_authenticate {
+            let answer = self.follow(&home, url, headers, used.as_ref());
+            if home.tentative && self.settle(&home, &answer) {
+                continue;
+            }
+            let response = answer?;
+            let at_home = redirect::same_origin(response.url(), &home.url);
+            if response.status() != StatusCode::UNAUTHORIZED || !at_home || tries == MAX_LOGINS {
                 return Ok(response);
             }
-            self.authenticate(&response, used.as_ref())?;
-            may_authenticate = false;
+            self.authenticate(&home, &response, used.as_ref())?;
+            tries += 1;
         }
+    }
+
+    fn home(&self) -> Home {
+        self.home
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Decides after the first answer without TLS whether there is to be TLS: a server that wants it calls the request bad.
+    /// `true`: ask again. Only ever from less TLS to more.
+    fn settle(&self, tried: &Home, answer: &Result<Response, RegistryError>) -> bool {
+        let Ok(response) = answer else { return false };
+        let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        home.tentative = false;
+        if response.status() == StatusCode::BAD_REQUEST && home.url == tried.url {
+            return home.url.set_scheme("https").is_ok();
+        }
+        home.url != tried.url
     }
 
     fn authorization(&self) -> Option<HeaderValue> {
@@ -88,6 +127,7 @@ impl Registry {
     /// Gets a new `Authorization`, unless another thread has replaced the one that was `used` meanwhile.
     fn authenticate(
         &self,
+        home: &Home,
         response: &Response,
         used: Option<&HeaderValue>,
     ) -> Result<(), RegistryError> {
@@ -96,7 +136,7 @@ impl Registry {
         if known.as_ref() == used {
             let asker = Asker {
                 http: &self.http,
-                home: &self.home,
+                home: &home.url,
                 repository: &self.repository,
                 credential: self.credential.as_ref(),
             };
@@ -108,12 +148,13 @@ impl Registry {
     /// One GET and its redirects. The authorization stays with scheme, host and port of the registry.
     fn follow(
         &self,
+        home: &Home,
         mut url: Url,
         headers: &HeaderMap,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, RegistryError> {
         for _ in 0..=redirect::MAX_HOPS {
-            let at_home = redirect::same_origin(&url, &self.home);
+            let at_home = redirect::same_origin(&url, &home.url);
             let authorization = authorization.filter(|_| at_home);
             let response = self.http.send(&url, |client| {
                 let mut request = client
@@ -128,23 +169,23 @@ impl Registry {
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
-            url = self.next(&url, &response)?;
+            url = next(&home.url, &url, &response)?;
         }
         Err(RegistryError::Redirect {
             host: host_of(&url),
             reason: "there are more than 5 in a row",
         })
     }
+}
 
-    fn next(&self, from: &Url, response: &Response) -> Result<Url, RegistryError> {
-        let location = response.headers().get(LOCATION);
-        location
-            .and_then(|value| value.to_str().ok())
-            .ok_or("it names no URL")
-            .and_then(|location| redirect::target(from, location, &self.home))
-            .map_err(|reason| RegistryError::Redirect {
-                host: host_of(from),
-                reason,
-            })
-    }
+fn next(home: &Url, from: &Url, response: &Response) -> Result<Url, RegistryError> {
+    let location = response.headers().get(LOCATION);
+    location
+        .and_then(|value| value.to_str().ok())
+        .ok_or("it names no URL")
+        .and_then(|location| redirect::target(from, location, home))
+        .map_err(|reason| RegistryError::Redirect {
+            host: host_of(from),
+            reason,
+        })
 }

@@ -4,7 +4,6 @@
 //! out of the policy is gone at the next run.
 
 mod algorithm;
-mod bundle;
 mod cosign;
 mod decision;
 mod edit;
@@ -19,7 +18,6 @@ mod scope;
 mod ssh;
 mod subject;
 
-pub use bundle::BUNDLE_TYPE;
 pub use decision::{Accepted, Reason, Refusal, Unsigned};
 pub use edit::Editor;
 pub use error::{TomlError, TrustError};

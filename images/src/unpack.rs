@@ -47,10 +47,13 @@ pub use limits::Limits;
 pub(crate) use path::EntryPath;
 pub use report::{Device, LayerReport};
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 
 /// What a layer must turn out to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Media type of the descriptor.
     pub media_type: String,

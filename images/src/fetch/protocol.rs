@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credential;
 use crate::digest::Digest;
+use crate::unpack::{Expect, LayerReport, Limits};
 
 /// The first message to a registry worker. A descriptor with it is a file of certificates to use instead of the system's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,12 +23,24 @@ pub struct RegistryJob {
     pub host: String,
     /// The repository.
     pub repository: String,
-    /// Speak HTTP without TLS.
-    pub plain_http: bool,
+    /// How to reach it.
+    pub transport: Transport,
     /// Accept any certificate.
     pub any_certificate: bool,
     /// The one credential that belongs to this repository.
     pub credential: Option<Credential>,
+}
+
+/// Whether there is TLS between us and the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// There must be.
+    Https,
+    /// There is none, as the user wants it.
+    Http,
+    /// The registry is on this machine: without at first, with it when the registry does not understand that.
+    Loopback,
 }
 
 /// The first message to a layout worker, with a descriptor of the directory or the archive.
@@ -85,6 +98,33 @@ pub enum Answer {
     NotModified,
     /// There is no such manifest or blob.
     NotFound(String),
+    /// Whoever reads the pipe has closed it.
+    ReceiverGone,
     /// It could not be had: the whole message.
     Failed(String),
+}
+
+/// The job of an unpack worker; with it come the pipe with the layer's bytes and the directory to fill.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnpackJob {
+    /// What the layer must be.
+    pub expect: Expect,
+    /// Everything becomes the caller's.
+    pub squash: bool,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
+/// How unpacking ended.
+pub type UnpackAnswer = Result<LayerReport, UnpackFailure>;
+
+/// Why a layer was not unpacked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnpackFailure {
+    /// The whole message, with causes.
+    pub message: String,
+    /// The bytes were not those of the digest: kept ones must not be used again.
+    pub corrupt: bool,
 }

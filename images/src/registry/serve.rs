@@ -60,7 +60,11 @@ fn answer(registry: &Result<Registry, RegistryError>, get: Get, descriptors: Vec
         Ok(registry) => take(registry, get, File::from(sink), kept, &report),
         Err(error) => Ok(Answer::Failed(error_line(error))),
     };
-    report(outcome.unwrap_or_else(|error| Answer::Failed(error_line(&error))));
+    report(match outcome {
+        Ok(answer) => answer,
+        Err(RegistryError::Sink(_)) => Answer::ReceiverGone,
+        Err(error) => Answer::Failed(error_line(&error)),
+    });
 }
 
 fn take(

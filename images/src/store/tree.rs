@@ -72,7 +72,7 @@ pub struct TreeWriter {
 
 impl Store {
     pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
-        self.trees().join(diff_id.hex())
+        self.path("trees/sha256").join(diff_id.hex())
     }
 
     /// Whether the tree of `diff_id` is there, complete. It is not leased.
@@ -157,6 +157,16 @@ impl TreeWriter {
     #[must_use]
     pub fn dir(&self) -> &OwnedFd {
         &self.fs
+    }
+
+    /// Throws away what has been written and begins again, still locked.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn restart(mut self) -> Result<Self, StoreError> {
+        let fs = self.store.empty(&self.work);
+        self.fs = fs.map_err(|e| StoreError::Write(self.work.clone(), e))?;
+        Ok(self)
     }
 
     /// Gives the empty root to `uid` and `gid`: to the id that is 0 in the user namespace which will write it.

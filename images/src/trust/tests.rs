@@ -1,6 +1,5 @@
 //! Decisions on signatures made by real tools and by hand.
 
-mod bundles;
 mod keys;
 mod layers;
 mod signed;

@@ -1,7 +1,10 @@
 //! How much a layer may be.
 
+use serde::{Deserialize, Serialize};
+
 /// How much a layer may be. The defaults let every honest image through that we know of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Entries of the archive.
     pub entries: u64,

@@ -1,0 +1,182 @@
+//! Why a fetch failed. Messages of workers arrive as text: they are foreign and escaped before they are kept.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::workers::SpawnError;
+use crate::credentials::CredentialsError;
+use crate::digest::Digest;
+use crate::escape;
+use crate::evidence::EvidenceError;
+use crate::store::StoreError;
+use crate::strict_json::JsonError;
+use crate::trust::Refusal;
+use crate::wire::WireError;
+
+/// What a worker says went wrong.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Told(String);
+
+impl Told {
+    /// Foreign text, made printable.
+    pub(super) fn new(text: &str) -> Self {
+        Self(escape::text(text.as_bytes()))
+    }
+}
+
+/// A failed step of a fetch.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The auth files.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// `SSL_CERT_FILE`.
+    #[error("cannot open the certificates {}", .0.display())]
+    Certificates(PathBuf, #[source] io::Error),
+    /// A layout or archive.
+    #[error("cannot open {}", .0.display())]
+    Open(PathBuf, #[source] io::Error),
+    /// A worker could not be started.
+    #[error("cannot start the {0} worker")]
+    Spawn(&'static str, #[source] SpawnError),
+    /// A worker does not follow the protocol or has died.
+    #[error("the {0} worker failed")]
+    Worker(&'static str, #[source] WireError),
+    /// A worker speaks out of turn.
+    #[error("the {0} worker gave an answer that was not asked for")]
+    OutOfTurn(&'static str),
+    /// No pipe between workers.
+    #[error("cannot make a pipe")]
+    Pipe(#[source] io::Error),
+    /// A document or layer could not be had.
+    #[error("cannot fetch {what} of {name}")]
+    Get {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// What the source worker says.
+        #[source]
+        source: Told,
+    },
+    /// It is not there.
+    #[error("{name} has no {what}")]
+    NotFound {
+        /// What is missing.
+        what: String,
+        /// In which image.
+        name: String,
+        /// What the source worker says.
+        #[source]
+        source: Told,
+    },
+    /// The bytes are not those of the digest.
+    #[error("{what} of {name} is not what its digest says: {wanted} was asked for, {found} came")]
+    Digest {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// What was asked for.
+        wanted: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The length is not that of the descriptor.
+    #[error("{what} of {name} has not the {size} bytes that its descriptor says")]
+    Size {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// What the descriptor says.
+        size: u64,
+    },
+    /// It is larger than its kind may be.
+    #[error("{what} of {name} has more than the {limit} bytes allowed")]
+    TooLarge {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A document is not strict JSON of its kind.
+    #[error("cannot parse {what} of {name}")]
+    Parse {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// Why not.
+        #[source]
+        source: JsonError,
+    },
+    /// A document is well-formed and still not acceptable.
+    #[error("{what} of {name} is unusable: {reason}")]
+    Document {
+        /// Which.
+        what: String,
+        /// Of which image.
+        name: String,
+        /// Why, escaped.
+        reason: String,
+    },
+    /// No manifest fits this machine.
+    #[error("{name} has no image for {wanted}; it has {offered}")]
+    Platform {
+        /// The image.
+        name: String,
+        /// This machine.
+        wanted: String,
+        /// What the index offers, escaped.
+        offered: String,
+    },
+    /// A registry said "not modified" though nothing is known.
+    #[error("the registry says that nothing has changed, but nothing was known")]
+    NotModified,
+    /// Not trusted.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Evidence.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kept part of a layer.
+    #[error("cannot keep the partial download {}", .0.display())]
+    Part(PathBuf, #[source] io::Error),
+    /// A layer could not be unpacked.
+    #[error("cannot unpack layer {digest} of {name}")]
+    Unpack {
+        /// The layer's blob.
+        digest: Digest,
+        /// The image.
+        name: String,
+        /// What the unpack worker says.
+        #[source]
+        source: Told,
+    },
+}
+
+impl FetchError {
+    /// The trust policy said no.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.hint()),
+            _ => None,
+        }
+    }
+}

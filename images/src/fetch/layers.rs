@@ -1,0 +1,354 @@
+//! Missing layers become trees: several at a time, each downloaded, hashed, decompressed and unpacked at once.
+//!
+//! The trees are locked in the order of their diff ids before the first byte is asked for, so two fetches that share layers
+//! cannot wait for each other; the second waits for the first, or takes over when it dies. All become part of the store
+//! together, after one wait for the disk.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::error::Told;
+use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob};
+use super::resolve::{LayerSource, Resolved};
+use super::source::{Answers, Source};
+use super::workers::Worker;
+use super::{Event, FetchError, Fetcher};
+use crate::reference::ImageName;
+use crate::store::{Begin, Owners, StoreError, TreeMeta, TreeWriter};
+use crate::unpack::{Expect, LayerReport};
+
+/// Blobs above this size are kept while they come, to continue with after a break.
+const KEEP_ABOVE: u64 = 1 << 20;
+
+/// How much of a layer may wait between the two workers.
+const PIPE_SIZE: usize = 1 << 20;
+
+const LONGEST_ETAG: u64 = 256;
+
+/// Unpacks every layer of the image that the store has not.
+pub(super) fn complete(
+    fetcher: &Fetcher<'_>,
+    source: &Source,
+    name: &ImageName,
+    resolved: &Resolved,
+) -> Result<(), FetchError> {
+    let missing = lock(fetcher, &resolved.layers)?;
+    let event = Event::Resolved(name, &resolved.manifest.digest, missing.len());
+    fetcher.progress.on(event);
+    for (layer, _) in &missing {
+        fetcher.progress.on(Event::Layer(&layer.digest, layer.size));
+    }
+    let kept: Vec<PathBuf> = missing
+        .iter()
+        .map(|(layer, _)| fetcher.part(&layer.digest))
+        .collect();
+    let done = in_parallel(fetcher, source, missing)?;
+    TreeWriter::commit_all(done)?;
+    for part in kept {
+        forget(&part);
+    }
+    Ok(())
+}
+
+/// The missing layers, largest first, with their trees locked.
+fn lock<'a>(
+    fetcher: &Fetcher<'_>,
+    layers: &'a [LayerSource],
+) -> Result<Vec<(&'a LayerSource, TreeWriter)>, StoreError> {
+    let mut in_order: Vec<&LayerSource> = layers.iter().collect();
+    in_order.sort_by_key(|layer| layer.diff_id);
+    let mut missing = Vec::new();
+    for layer in in_order {
+        if let Begin::Write(tree) = fetcher.store.begin_tree(&layer.diff_id)? {
+            missing.push((layer, tree));
+        }
+    }
+    missing.sort_by_key(|(layer, _)| layer.size);
+    Ok(missing)
+}
+
+type Work<'a> = (&'a LayerSource, TreeWriter);
+type Done = (TreeWriter, TreeMeta);
+
+/// One more thread than processors: one that waits for the network leaves room for one that unpacks. The first failure ends
+/// all transfers; what fails because of that is not told.
+fn in_parallel(
+    fetcher: &Fetcher<'_>,
+    source: &Source,
+    missing: Vec<Work<'_>>,
+) -> Result<Vec<Done>, FetchError> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = missing.len().min(processors + 1);
+    let queue = Mutex::new(missing);
+    let done = Mutex::new(Ok(Vec::new()));
+    let work = || {
+        loop {
+            let next = locked(&queue).pop();
+            let Some((layer, tree)) = next else { return };
+            let outcome = Layer {
+                fetcher,
+                source,
+                layer,
+            }
+            .complete(tree);
+            let mut done = locked(&done);
+            match (outcome, done.as_mut()) {
+                (Ok(tree), Ok(trees)) => trees.push(tree),
+                (Err(error), Ok(_)) => {
+                    *done = Err(error);
+                    locked(&queue).clear();
+                    source.stop();
+                }
+                (_, Err(_)) => {}
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Layer<'a> {
+    fetcher: &'a Fetcher<'a>,
+    source: &'a Source,
+    layer: &'a LayerSource,
+}
+
+/// How one try to unpack a layer failed.
+enum Failure {
+    /// The kept bytes, or those that came, were not the blob's.
+    Corrupt(FetchError),
+    Other(FetchError),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Layer<'_> {
+    /// Fills `tree`. Bytes kept from an earlier fetch that turn out to be wrong are given up once.
+    fn complete(&self, mut tree: TreeWriter) -> Result<Done, FetchError> {
+        let mut part = self.open_part()?;
+        let had_some = part.as_ref().is_some_and(|part| part.length > 0);
+        let report = match self.fill(&tree, part.as_mut()) {
+            Ok(report) => report,
+            Err(Failure::Corrupt(_)) if had_some => {
+                part.iter().try_for_each(Part::empty)?;
+                tree = tree.restart()?;
+                self.fill(&tree, part.as_mut())
+                    .map_err(|failure| self.give_up(failure, &part))?
+            }
+            Err(failure) => return Err(self.give_up(failure, &part)),
+        };
+        self.fetcher
+            .progress
+            .on(Event::Unpacked(&self.layer.digest));
+        let meta = TreeMeta {
+            diff_id: self.layer.diff_id,
+            blob: self.layer.digest,
+            blob_size: self.layer.size,
+            owners: self.fetcher.owners.clone(),
+            report,
+        };
+        Ok((tree, meta))
+    }
+
+    fn give_up(&self, failure: Failure, part: &Option<Part>) -> FetchError {
+        match failure {
+            Failure::Corrupt(error) => {
+                if let Some(part) = part {
+                    forget(&part.path);
+                }
+                error
+            }
+            Failure::Other(error) => error,
+        }
+    }
+
+    /// One try: a pipe, an unpack worker at its end, and the source worker at its beginning.
+    fn fill(&self, tree: &TreeWriter, part: Option<&mut Part>) -> Result<LayerReport, Failure> {
+        if let Owners::Range { base } = self.fetcher.owners {
+            tree.set_owner(base, base).map_err(FetchError::Store)?;
+        }
+        let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
+        // A smaller pipe is slower and nothing else.
+        let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_SIZE);
+        let unpacker = self
+            .fetcher
+            .workers
+            .unpack(tree.dir().as_fd())
+            .map_err(|error| FetchError::Spawn("unpack", error))?;
+        let lost = |error| FetchError::Worker("unpack", error);
+        unpacker
+            .channel
+            .send(&self.job(), &[read.as_fd()])
+            .map_err(lost)?;
+        drop(read);
+        let get = Get::Blob {
+            digest: self.layer.digest,
+            size: self.layer.size,
+            etag: part.as_ref().and_then(|part| part.etag.clone()),
+        };
+        let kept = part.as_ref().map(|part| part.file.as_fd());
+        let answers = self.source.start(&get, write.as_fd(), kept)?;
+        drop(write);
+        let transfer = self.watch(&answers, &unpacker, part);
+        let answer = unpacker.channel.receive::<UnpackAnswer>().map_err(lost);
+        self.conclude(transfer, answer.map(|(answer, _)| answer))
+    }
+
+    fn job(&self) -> UnpackJob {
+        UnpackJob {
+            expect: Expect {
+                media_type: self.layer.media_type.clone(),
+                size: self.layer.size,
+                digest: self.layer.digest,
+                diff_id: self.layer.diff_id,
+            },
+            squash: self.fetcher.owners == Owners::Squashed,
+            limits: self.fetcher.limits.clone(),
+        }
+    }
+
+    /// Follows a transfer to its end. `false`: the unpack worker has ended it.
+    fn watch(
+        &self,
+        answers: &Answers,
+        unpacker: &Worker,
+        mut part: Option<&mut Part>,
+    ) -> Result<bool, FetchError> {
+        let what = format!("layer {}", self.layer.digest);
+        loop {
+            // A source worker that waits for its registry does not notice that nobody wants the bytes any more.
+            if !answers.come_before(&unpacker.channel)? {
+                return Ok(false);
+            }
+            match answers.next()? {
+                Answer::Started { etag } => {
+                    if let Some(part) = &mut part {
+                        part.note(etag);
+                    }
+                }
+                Answer::Progress(at) => {
+                    self.fetcher.progress.on(Event::At(&self.layer.digest, at));
+                }
+                Answer::Done { .. } => return Ok(true),
+                Answer::ReceiverGone => return Ok(false),
+                Answer::NotFound(said) | Answer::Failed(said) => {
+                    return Err(self.source.failed(&what, &said));
+                }
+                Answer::NotModified => return Err(FetchError::NotModified),
+            }
+        }
+    }
+
+    /// Whose fault it was: of the transfer, unless the unpack worker stopped it.
+    fn conclude(
+        &self,
+        transfer: Result<bool, FetchError>,
+        answer: Result<UnpackAnswer, FetchError>,
+    ) -> Result<LayerReport, Failure> {
+        transfer?;
+        match answer? {
+            Ok(report) => Ok(report),
+            Err(failure) => {
+                let error = FetchError::Unpack {
+                    digest: self.layer.digest,
+                    name: self.source.name.clone(),
+                    source: Told::new(&failure.message),
+                };
+                Err(if failure.corrupt {
+                    Failure::Corrupt(error)
+                } else {
+                    Failure::Other(error)
+                })
+            }
+        }
+    }
+
+    fn open_part(&self) -> Result<Option<Part>, FetchError> {
+        if self.layer.size <= KEEP_ABOVE || !self.source.is_remote() {
+            return Ok(None);
+        }
+        let path = self.fetcher.part(&self.layer.digest);
+        Part::open(&path).map_err(|error| FetchError::Part(path, error))
+    }
+}
+
+/// `inbox/<hex>.part`: the first bytes of a blob; `<hex>.etag` beside it: what the registry called that version.
+struct Part {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    etag: Option<String>,
+}
+
+impl Part {
+    /// Opens and locks it; none when another process is writing it, which is then on its own.
+    fn open(path: &Path) -> io::Result<Option<Self>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+        let length = file.metadata()?.len();
+        let etag = read_etag(&Fetcher::part_etag(path)).filter(|_| length > 0);
+        Ok(Some(Self {
+            path: path.to_owned(),
+            file,
+            length,
+            etag,
+        }))
+    }
+
+    fn empty(&self) -> Result<(), FetchError> {
+        let emptied = self.file.set_len(0);
+        emptied.map_err(|error| FetchError::Part(self.path.clone(), error))
+    }
+
+    /// Remembers the version; without it the digest alone tells whether the parts fit together.
+    fn note(&mut self, etag: Option<String>) {
+        let path = Fetcher::part_etag(&self.path);
+        let _ = match &etag {
+            Some(text) => std::fs::write(path, text),
+            None => std::fs::remove_file(path),
+        };
+        self.etag = etag;
+    }
+}
+
+fn read_etag(path: &Path) -> Option<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(LONGEST_ETAG).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Removes kept bytes. What cannot be removed is aged out by gc.
+fn forget(part: &Path) {
+    let _ = std::fs::remove_file(part);
+    let _ = std::fs::remove_file(Fetcher::part_etag(part));
+}
