@@ -153,7 +153,7 @@ impl Command {
             Self::Version(args) => commands::version::run(args),
             Self::Completion(args) => commands::completion::run(args),
             Self::Man(args) => commands::man::run(args),
-            Self::Worker(args) => worker::run(args, context),
+            Self::Worker(args) => worker::run(args),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use images::store::Store;
 use pod::{DataDir, InsecureOption};
 
 use crate::cli::Global;
@@ -88,6 +89,13 @@ impl Context {
     /// Whether `--insecure-options` names `option`.
     pub(crate) fn allows(&self, option: InsecureOption) -> bool {
         self.insecure.contains(&option)
+    }
+
+    /// The image store. Trees of subordinate ids are removed from within the user namespace that has them.
+    pub(crate) fn store(&self) -> Result<Store, Error> {
+        let debug = self.debug;
+        let remove = move |path: &Path| crate::worker::remove(path, debug);
+        Ok(Store::with_remover(&self.data.store(), Box::new(remove))?)
     }
 
     /// The directories of a kind of configuration (`trust.d`, `net.d`), lowest precedence first.

@@ -178,17 +178,6 @@ pub(crate) enum Error {
     /// Signatures cannot be read or kept.
     #[error(transparent)]
     Evidence(#[from] images::evidence::EvidenceError),
-    /// Unneeded parts of the store cannot be removed.
-    #[error("cannot clear the image store")]
-    CollectImages(#[source] Box<images::gc::GcError<Error>>),
-    /// A layer is not what was unpacked.
-    #[error("image {image} was changed in the store: {}", .path.display())]
-    LayerChanged {
-        /// The image.
-        image: String,
-        /// What was changed, or had something added or removed in it.
-        path: PathBuf,
-    },
     /// An image is missing and must not be fetched.
     #[error("image {0} is not in the store")]
     NotInStore(String),
@@ -204,6 +193,12 @@ pub(crate) enum Error {
     /// The working directory is gone.
     #[error("cannot find the working directory")]
     WorkingDirectory(#[source] io::Error),
+    /// An image cannot be fetched.
+    #[error(transparent)]
+    Fetch(Box<images::fetch::FetchError>),
+    /// A worker's own failure.
+    #[error(transparent)]
+    Worker(Box<crate::worker::WorkerError>),
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -228,12 +223,11 @@ impl Error {
                 "environment"
             }
             Self::Reference(_) => "image-name",
-            Self::Store(_)
-            | Self::NotInStore(_)
-            | Self::Digest(_)
-            | Self::CollectImages(_)
-            | Self::LayerChanged { .. } => "store",
+            Self::Store(_) | Self::NotInStore(_) | Self::Digest(_) => "store",
             Self::Refusal(_) => "not-trusted",
+            Self::Fetch(error) if error.is_refusal() => "not-trusted",
+            Self::Fetch(_) => "fetch",
+            Self::Worker(_) => "worker",
             Self::Trust(_) | Self::Evidence(_) => "trust",
             Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
@@ -258,11 +252,9 @@ impl Error {
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
+            Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
-            Self::LayerChanged { image, .. } => {
-                Some(format!("skua image rm {image}, then skua fetch {image}"))
-            }
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
             Self::Running(id) => Some(format!("skua stop {id}")),
@@ -318,6 +310,18 @@ pub(crate) fn joined(error: &dyn std::error::Error) -> String {
 fn list(pods: &[PodId]) -> String {
     let ids: Vec<&str> = pods.iter().map(PodId::as_str).collect();
     ids.join(", ")
+}
+
+impl From<images::fetch::FetchError> for Error {
+    fn from(error: images::fetch::FetchError) -> Self {
+        Self::Fetch(Box::new(error))
+    }
+}
+
+impl From<crate::worker::WorkerError> for Error {
+    fn from(error: crate::worker::WorkerError) -> Self {
+        Self::Worker(Box::new(error))
+    }
 }
 
 /// clap's message in our form: its first paragraph is what is wrong, its tips are the hint.

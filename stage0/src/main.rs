@@ -12,16 +12,15 @@ mod find;
 mod handover;
 mod heal;
 mod id_map;
-mod in_use;
 mod manifest;
 mod network;
 mod output;
 mod prepare;
+mod progress;
 mod remove;
 mod report;
 mod run_line;
 mod settings;
-mod size;
 mod trusted;
 mod typed;
 mod worker;
@@ -36,6 +35,10 @@ fn main() -> ExitCode {
         Err(error) => return error.report(ErrorFormat::of_arguments()),
     };
     let format = global.error_format;
-    let done = context::Context::new(global).and_then(|context| command.run(&context));
+    let done = match command {
+        // It has neither a home nor a word to say about directories.
+        cli::Command::Worker(args) => worker::run(args),
+        command => context::Context::new(global).and_then(|context| command.run(&context)),
+    };
     done.unwrap_or_else(|error| error.report(format))
 }

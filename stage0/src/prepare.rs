@@ -32,7 +32,7 @@ pub(crate) fn pod(
     let settings = Settings::load(&context.config_directories)?;
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, &context.config("net.d"), &settings)?;
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let apps = images(lines, &flags.fetch, &store, context)?;
     let draft = Draft {
         id: new_id()?,

@@ -85,7 +85,7 @@ impl Subject<'_> {
 
 /// Judges the images of a pod that was made before: the policy may have changed since.
 pub(crate) fn again(manifest: &PodManifest, context: &Context) -> Result<(), Error> {
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let judge = Judge::new(&[], context)?;
     for app in &manifest.apps {
         let name = ImageName::parse(&app.image.reference)?;

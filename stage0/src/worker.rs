@@ -1,22 +1,86 @@
-//! The hidden subcommand `worker`: one confined step of a fetch.
+//! The hidden subcommand `worker`: one confined step of a fetch. Its standard input is a socket to the coordinator.
+//!
+//! | step | runs as | sees | may |
+//! |---|---|---|---|
+//! | `net` | root's: user `skua` or `nobody`; else the caller | certificates, resolver files | connect |
+//! | `layout` | the caller, without capabilities | the directory or file it is given | read it |
+//! | `unpack` | root of its own user namespace | one layer's directory, as `/` | make files there |
+//! | `empty` | the same | the directory to empty, as `/` | remove files there |
+//!
+//! All of them: no new privileges, Landlock, a seccomp allow-list, resource limits, no environment but proxies and
+//! certificates, no descriptors but the socket, and they die with the coordinator.
 
-use std::ffi::OsString;
+mod confine;
+mod empty;
+mod error;
+mod isolate;
+mod seccomp;
+mod spawn;
+
+use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use images::fetch::layout_worker::{self, Input};
+use images::fetch::unpack_worker;
+use images::wire::Channel;
 
-use crate::context::Context;
 use crate::error::Error;
+pub(crate) use empty::remove;
+pub(crate) use error::WorkerError;
+pub(crate) use spawn::Spawner;
 
 /// What `worker` takes.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// The step and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) job: Vec<OsString>,
+    /// The step
+    #[arg(value_enum)]
+    pub(crate) step: Step,
 }
 
-/// Runs the step.
-pub(crate) fn run(_args: WorkerArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("worker"))
+/// A step of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Talks to a registry
+    Net,
+    /// Reads an image layout or its archive
+    Layout,
+    /// Unpacks one layer
+    Unpack,
+    /// Removes everything in one directory
+    Empty,
+}
+
+/// Runs the step. It neither reads a file nor a variable of the user.
+pub(crate) fn run(args: WorkerArgs) -> Result<ExitCode, Error> {
+    work(args.step)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn work(step: Step) -> Result<(), WorkerError> {
+    let socket = io::stdin().as_fd().try_clone_to_owned();
+    let channel = Channel::from(socket.map_err(WorkerError::Socket)?);
+    match step {
+        Step::Net => {
+            confine::network()?;
+            images::registry::serve(&channel)?;
+        }
+        Step::Layout => {
+            let input = Input::receive(&channel)?;
+            confine::layout(input.directory())?;
+            layout_worker::serve(&channel, input)?;
+        }
+        Step::Unpack => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            unpack_worker::serve(&channel, root.as_fd())?;
+        }
+        Step::Empty => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            empty::serve(&channel)?;
+        }
+    }
+    Ok(())
 }

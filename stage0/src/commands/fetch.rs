@@ -1,11 +1,24 @@
 //! `skua fetch`: brings images into the store.
 
+use std::env;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use images::credentials;
+use images::digest::Digest;
+use images::fetch::Fetcher;
+use images::reference::{ImageName, Reference};
+use images::store::{Image, Owners, Store};
+use images::trust::Policy;
+use images::unpack::Limits;
+use pod::{IdMapChoice, InsecureOption};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::output;
+use crate::progress;
+use crate::worker::Spawner;
 
 /// What `fetch` takes.
 #[derive(Debug, Args)]
@@ -13,22 +26,70 @@ pub(crate) struct FetchArgs {
     /// References of the images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
-    /// A detached signature of the image's manifest (minisign, OpenSSH, Sigstore bundle, or bare)
+    /// A detached signature of the image's manifest (minisign, OpenSSH, or bare)
     #[arg(long, value_name = "FILE")]
-    pub(crate) signature: Vec<std::path::PathBuf>,
+    pub(crate) signature: Vec<PathBuf>,
 }
 
-/// Runs the command.
-pub(crate) fn run(_args: FetchArgs, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("fetch"))
+/// Fetches one image after the other and prints what each name stands for.
+pub(crate) fn run(args: FetchArgs, context: &Context) -> Result<ExitCode, Error> {
+    let names = args.images.iter().map(|given| ImageName::parse(given));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let store = context.store()?;
+    for name in &names {
+        let image = image(name, &args.signature, &store, context)?;
+        output::print(&format!("{}\n", resolved(name, &image.manifest_digest)))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Brings one image into the store.
 pub(crate) fn image(
-    _name: &images::reference::ImageName,
-    _signatures: &[std::path::PathBuf],
-    _store: &images::store::Store,
-    _context: &Context,
-) -> Result<images::store::Image, Error> {
-    Err(Error::NotAvailable("fetch"))
+    name: &ImageName,
+    signatures: &[PathBuf],
+    store: &Store,
+    context: &Context,
+) -> Result<Image, Error> {
+    let map = crate::id_map::choose();
+    let owners = match &map {
+        IdMapChoice::Range { store_base, .. } => Owners::Range { base: *store_base },
+        IdMapChoice::Subordinate { .. } => Owners::Subordinate,
+        IdMapChoice::Single { .. } => Owners::Squashed,
+    };
+    let insecure = context.allows(InsecureOption::Image);
+    let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
+    let policy = policy.transpose()?;
+    let workers = Spawner::new(map, context.debug);
+    let progress = progress::choose(context.quiet);
+    let fetcher = Fetcher {
+        store,
+        policy: policy.as_ref(),
+        workers: &workers,
+        progress: progress.as_ref(),
+        owners,
+        limits: Limits::default(),
+        plain_http: context.allows(InsecureOption::Http),
+        any_certificate: context.allows(InsecureOption::Tls),
+        credentials: credentials::files(|name| env::var_os(name)),
+        certificates: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+        signatures: signatures.to_vec(),
+    };
+    fetcher.fetch(name)?;
+    store
+        .image(name)?
+        .ok_or_else(|| Error::NotInStore(name.to_string()))
+}
+
+/// The name with the digest of the manifest that it stands for.
+fn resolved(name: &ImageName, manifest: &Digest) -> String {
+    match name {
+        ImageName::Registry(reference) => {
+            let unpinned = Reference {
+                digest: None,
+                ..reference.clone()
+            };
+            format!("{unpinned}@{manifest}")
+        }
+        local => format!("{local}@{manifest}"),
+    }
 }

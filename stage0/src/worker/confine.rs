@@ -1,0 +1,166 @@
+//! What each worker gives up, in order, before it reads the first byte from outside.
+//!
+//! **Runs as** the worker, alone in its process (no thread yet). **Needs** no privilege. **Leaves** a process that can do its
+//! step and nothing else. **Undone by** nothing: that is the point.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope,
+};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::{WorkerError, seccomp};
+
+/// The newest rules that this program knows; an older kernel enforces those that it knows.
+const LANDLOCK: ABI = ABI::V6;
+
+/// What a TLS client and a resolver read.
+const READABLE: &[&str] = &[
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+];
+
+/// The process that talks to a registry.
+pub(super) fn network() -> Result<(), WorkerError> {
+    process()?;
+    limits(256, 1 << 30, 1 << 40)?;
+    capabilities(CapabilitySet::empty())?;
+    let directory = std::env::var_os("SSL_CERT_DIR").map(PathBuf::from);
+    let readable = READABLE.iter().map(PathBuf::from).chain(directory);
+    landlock_readable(readable).map_err(WorkerError::Landlock)?;
+    seccomp::network()
+}
+
+/// The process that reads a local image: a directory, or a file that is open already.
+pub(super) fn layout(directory: Option<BorrowedFd<'_>>) -> Result<(), WorkerError> {
+    process()?;
+    limits(256, 1 << 30, 0)?;
+    capabilities(CapabilitySet::empty())?;
+    landlock_layout(directory).map_err(WorkerError::Landlock)?;
+    seccomp::layout()
+}
+
+/// The process that unpacks a layer into `root`, its root directory.
+pub(super) fn unpack(root: BorrowedFd<'_>) -> Result<(), WorkerError> {
+    process()?;
+    limits(128, 1 << 30, 1 << 40)?;
+    capabilities(
+        CapabilitySet::CHOWN
+            | CapabilitySet::DAC_OVERRIDE
+            | CapabilitySet::FOWNER
+            | CapabilitySet::FSETID
+            | CapabilitySet::MKNOD
+            | CapabilitySet::SETFCAP,
+    )?;
+    landlock_tree(root).map_err(WorkerError::Landlock)?;
+    seccomp::unpack()
+}
+
+/// No new privileges, not traceable by others of the same user, killed when the coordinator dies.
+fn process() -> Result<(), WorkerError> {
+    let failed = |what| move |error: Errno| WorkerError::Process(what, error.into());
+    prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
+    prctl::set_dumpable(false).map_err(failed("non-dumpable"))?;
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("the parent death signal"))
+}
+
+fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), WorkerError> {
+    for (resource, name, value) in [
+        (Resource::RLIMIT_CORE, "RLIMIT_CORE", 0),
+        (Resource::RLIMIT_NOFILE, "RLIMIT_NOFILE", files),
+        (Resource::RLIMIT_AS, "RLIMIT_AS", memory),
+        (Resource::RLIMIT_FSIZE, "RLIMIT_FSIZE", file_size),
+    ] {
+        setrlimit(resource, value, value).map_err(|error| WorkerError::Limit(name, error))?;
+    }
+    Ok(())
+}
+
+/// Keeps `kept` permitted and effective, and nothing in any other set.
+fn capabilities(kept: CapabilitySet) -> Result<(), WorkerError> {
+    let failed = |error: rustix::io::Errno| WorkerError::Capabilities(io::Error::from(error));
+    rustix::thread::clear_ambient_capability_set().map_err(failed)?;
+    let now = rustix::thread::capabilities(None).map_err(failed)?;
+    if now.effective.contains(CapabilitySet::SETPCAP) {
+        for bit in 0..64 {
+            let one = CapabilitySet::from_bits_retain(1 << bit);
+            match rustix::thread::remove_capability_from_bounding_set(one) {
+                Ok(()) => {}
+                // Beyond the last capability of this kernel.
+                Err(rustix::io::Errno::INVAL) => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(failed)
+}
+
+/// All files forbidden but for reading `paths`; no TCP port to listen on; no abstract sockets of and no signals to others.
+fn landlock_readable(
+    paths: impl IntoIterator<Item = PathBuf>,
+) -> Result<RestrictionStatus, RulesetError> {
+    let mut rules = ruleset()?;
+    for path in paths {
+        if let Ok(opened) = PathFd::new(&path) {
+            rules = rules.add_rule(PathBeneath::new(opened, readable(&path)))?;
+        }
+    }
+    rules.restrict_self()
+}
+
+fn readable(path: &Path) -> landlock::BitFlags<AccessFs> {
+    if path.is_dir() {
+        AccessFs::ReadFile | AccessFs::ReadDir
+    } else {
+        AccessFs::ReadFile.into()
+    }
+}
+
+/// All files forbidden but for reading those below `directory`.
+fn landlock_layout(directory: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = ruleset()?;
+    if let Some(directory) = directory {
+        rules = rules.add_rule(PathBeneath::new(directory, read))?;
+    }
+    rules.restrict_self()
+}
+
+/// All files forbidden but those of one tree, and nothing there can be executed or is a device.
+fn landlock_tree(root: BorrowedFd<'_>) -> Result<RestrictionStatus, RulesetError> {
+    let everything = AccessFs::from_all(LANDLOCK);
+    let never = AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
+    ruleset()?
+        .add_rule(PathBeneath::new(root, everything & !never))?
+        .restrict_self()
+}
+
+fn ruleset() -> Result<landlock::RulesetCreated, RulesetError> {
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::BindTcp)?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()
+}

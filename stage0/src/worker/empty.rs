@@ -1,0 +1,60 @@
+//! Removing trees whose files belong to subordinate ids: only a user namespace that has these ids can.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use images::store::remove_tree;
+use images::wire::{Channel, error_line};
+use nix::fcntl::OFlag;
+use pod::IdMapChoice;
+
+use super::{Spawner, WorkerError};
+use crate::id_map;
+
+/// Removes `path` with everything in it, through a worker when the files may be of other ids than the caller's.
+pub(crate) fn remove(path: &Path, debug: bool) -> io::Result<()> {
+    let map = id_map::choose();
+    if matches!(map, IdMapChoice::Subordinate { .. }) && needs_worker(path)? {
+        empty(path, map, debug).map_err(io::Error::other)?;
+    }
+    remove_tree(path)
+}
+
+/// A directory with something in it. What is no directory, or not there, is nothing for a worker.
+fn needs_worker(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    Ok(fs::read_dir(path)?.next().is_some())
+}
+
+/// The caller's side.
+fn empty(path: &Path, map: IdMapChoice, debug: bool) -> Result<(), WorkerError> {
+    let directory = File::options()
+        .read(true)
+        .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits())
+        .open(path)
+        .map_err(WorkerError::Directory)?;
+    let worker = Spawner::new(map, debug).empty(directory.as_fd())?;
+    let (outcome, _): (Result<(), String>, _) = worker.channel.receive()?;
+    outcome.map_err(WorkerError::Empty)
+}
+
+/// The worker's side: everything below its root.
+pub(super) fn serve(channel: &Channel) -> Result<(), WorkerError> {
+    let outcome = clear().map_err(|error| error_line(&error));
+    Ok(channel.send(&outcome, &[])?)
+}
+
+fn clear() -> io::Result<()> {
+    for entry in fs::read_dir("/")? {
+        remove_tree(&entry?.path())?;
+    }
+    Ok(())
+}
