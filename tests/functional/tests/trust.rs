@@ -1,8 +1,10 @@
 //! Which images run: signatures, scopes, revocation; what the user is told about each.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use functional::{Built, Cosign, Env, Image, Key, Registry, User, sha256};
+use functional::{Built, Cosign, Env, Image, Key, Layer, Registry, User, sha256};
 
 fn image() -> Built {
     Image::inspect().build()
@@ -375,7 +377,7 @@ fn a_digest_in_the_name_satisfies_a_scope_that_wants_one() {
         "[[scope]]\nprefix = \"{}\"\nrule = \"digest-pinned\"\n",
         registry.host()
     );
-    env.policy("pinned.toml", &scope);
+    write_policy(&env, "pinned.toml", &scope);
     refused(
         &env,
         &registry,
@@ -389,4 +391,270 @@ fn a_digest_in_the_name_satisfies_a_scope_that_wants_one() {
         manifest["apps"][0]["image"]["trust"]["kind"],
         "digest-pinned"
     );
+}
+
+#[test]
+fn a_policy_that_others_can_write_stops_every_run() {
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    env.skua(&["fetch", &name]).success();
+    let directory = env.config().join("trust.d");
+    let file = fs::read_dir(&directory)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    for path in [&directory, &file] {
+        let good = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(good.mode() | 0o020)).unwrap();
+        env.skua(&["run", &name, "--", "exit", "7"]).fails(&[
+            "refusing",
+            path.to_str().unwrap(),
+            "lets others write it",
+        ]);
+        fs::set_permissions(path, good).unwrap();
+    }
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+#[test]
+fn privileged_a_policy_of_another_user_is_refused() {
+    let Some(root) = User::root("privileged_a_policy_of_another_user_is_refused") else {
+        return;
+    };
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(root);
+    env.trust(&registry.name("demo"), &key);
+    let (uid, gid) = User::Subordinate.ids();
+    let directory = env.config().join("trust.d");
+    std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).unwrap();
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["belongs to user", "trust.d"]);
+}
+
+#[test]
+fn trust_test_prints_each_rule_and_each_signature() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push("demo/image", "1", &image);
+    let identity = registry.name("demo/image");
+    let signatures = Cosign::new()
+        .sign(&Key::new(9), &identity, image.digest())
+        .sign(&Key::new(1), &identity, image.digest())
+        .sign(&Key::new(2), &identity, image.digest())
+        .sign(&Key::new(1), &registry.name("demo/other"), image.digest());
+    registry.push_signatures("demo/image", image.digest(), &signatures);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &Key::new(1));
+    env.trust(&registry.name("demo/im"), &Key::new(1));
+    let scope = "[[scope]]\nprefix = \"*\"\nrule = \"reject\"\n";
+    write_policy(&env, "all.toml", scope);
+    env.skua(&["trust", "test", &name])
+        .fails(&["not in the store"]);
+    env.skua(&["fetch", &name]).success();
+    drop(registry);
+    let shown = env.skua(&["trust", "test", &name]).success();
+    for part in [
+        image.digest(),
+        "decides",
+        "ends in the middle of a component",
+        "covers it, but a longer prefix decides",
+        "signed by 1 of 1",
+        "holds: key",
+        "does not count: made with a key that is not the scope's",
+        "does not count: signed for repository",
+        "trusted: signed for",
+    ] {
+        assert!(
+            shown.stdout.contains(part),
+            "expected {part:?}\n{}",
+            shown.report()
+        );
+    }
+    assert_eq!(
+        shown.stdout.matches("does not count").count(),
+        3,
+        "{}",
+        shown.report()
+    );
+    env.skua(&[
+        "trust",
+        "rm",
+        "--prefix",
+        identity.strip_suffix("/image").unwrap(),
+    ])
+    .success();
+    let refused = env.skua(&["trust", "test", &name]);
+    assert!(refused.stdout.contains("reject"), "{}", refused.report());
+    refused.fails(&["rejects it"]);
+}
+
+#[test]
+fn keys_are_added_merged_listed_and_removed() {
+    let env = Env::new(User::ordinary());
+    let add = |name: &str, text: String| {
+        let file = env.write(name, text);
+        env.skua(&[
+            "trust",
+            "add",
+            "--prefix",
+            "a.example/team/",
+            file.to_str().unwrap(),
+        ])
+    };
+    add("1.pem", Key::new(1).public_pem())
+        .success()
+        .says("trusted ed25519 key sha256:");
+    add("2.pub", Key::new(2).minisign_public())
+        .success()
+        .says("trusted minisign key sha256:");
+    add("1.pem", Key::new(1).public_pem()).success();
+    let file = env.config().join("trust.d/a.example+team.toml");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o644);
+    let listed = env
+        .skua(&["trust", "list", "--format=json"])
+        .success()
+        .json();
+    let scope = &listed["scopes"][0];
+    assert_eq!(listed["version"], 1);
+    assert_eq!(scope["prefix"], "a.example/team");
+    let keys = scope["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    let first = keys[0]["fingerprint"].as_str().unwrap();
+    let short = &first["sha256:".len()..][..16];
+    env.skua(&["trust", "list"]).success().says(short);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", short])
+        .success()
+        .says(first);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", first])
+        .fails(&["has no key"]);
+    let second = keys[1]["fingerprint"].as_str().unwrap();
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", second])
+        .success()
+        .says("scope removed");
+    assert!(!file.exists());
+    env.skua(&["trust", "rm", "--prefix", "a.example/team"])
+        .fails(&["there is no scope"]);
+}
+
+#[test]
+fn what_is_no_key_is_not_added() {
+    let env = Env::new(User::ordinary());
+    let secret = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n";
+    let good = Key::new(1).public_pem();
+    let cases = [
+        ("a.example", secret, "this is a private key"),
+        ("a.example", "hello", "not a public key"),
+        ("a.example", "", "not a public key"),
+        ("library/nginx", good.as_str(), "no registry host"),
+        ("a.example/x:1", good.as_str(), "no tag"),
+        ("", good.as_str(), "empty"),
+    ];
+    for (prefix, text, expected) in cases {
+        let file = env.write("key", text);
+        env.skua(&["trust", "add", "--prefix", prefix, file.to_str().unwrap()])
+            .fails(&[expected]);
+    }
+    let file = env.write("key", &good);
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix=a.example",
+        "--threshold=2",
+        file.to_str().unwrap(),
+    ])
+    .fails(&["threshold of 2 with 1"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    env.skua(&["trust", "add", "--prefix=a.example", file.to_str().unwrap()])
+        .fails(&["lets others write it"]);
+    let left = fs::read_dir(env.config().join("trust.d")).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "something was written");
+}
+
+#[test]
+fn a_detached_signature_lets_a_local_image_run_and_is_kept() {
+    let image = Image::inspect()
+        .layer(Layer::new().file("local", 0o644, "x"))
+        .build();
+    let key = Key::new(1);
+    let (minisign, raw) = (
+        key.minisign(&image.manifest.bytes, "by hand"),
+        key.sign(&image.manifest.bytes),
+    );
+    let forms: [(&str, String, &[u8]); 2] = [
+        ("key.pub", key.minisign_public(), minisign.as_bytes()),
+        ("key.pem", key.public_pem(), &raw),
+    ];
+    for (file, public, signature) in forms {
+        let env = Env::new(User::ordinary());
+        let (layout, key) = (env.scratch("layout"), env.write(file, public));
+        image.write_layout(&layout, "1");
+        env.give(&layout);
+        let name = format!("oci:{}:1", layout.display());
+        let prefix = format!("oci:{}", layout.parent().unwrap().display());
+        env.skua(&["trust", "add", "--prefix", &prefix, key.to_str().unwrap()])
+            .success();
+        let run = |more: &[&str]| {
+            let tail = [name.as_str(), "--", "exit", "7"];
+            env.skua(&[&["run"], more, tail.as_slice()].concat())
+        };
+        run(&[]).fails(&[&name, "and it has none"]);
+        let wrong = env.write("wrong.sig", Key::new(2).sign(&image.manifest.bytes));
+        run(&["--signature", wrong.to_str().unwrap()])
+            .fails(&["bare signature", "not the scope's"]);
+        let good = env.write("good.sig", signature);
+        run(&["--signature", good.to_str().unwrap()]).exits(7);
+        run(&["--pull=never"]).exits(7);
+        let rubbish = env.write("rubbish", "not a signature");
+        run(&["--signature", rubbish.to_str().unwrap()])
+            .fails(&["is not a signature in a known form"]);
+    }
+}
+
+#[test]
+fn cosign_signatures_in_a_layout_are_found() {
+    let (image, key) = (image(), Key::new(1));
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("app");
+    image.write_layout(&layout, "1");
+    let signatures = Cosign::new().sign(&key, "registry.example.org/team/app", image.digest());
+    image.write_layout_signatures(&layout, &signatures);
+    env.give(&layout);
+    let name = format!("oci:{}:1", layout.display());
+    let prefix = format!("oci:{}", layout.parent().unwrap().display());
+    env.trust(&prefix, &key);
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["signed for repository registry.example.org/team/app"]);
+    let file = env.write("key.pem", key.public_pem());
+    let file = file.to_str().unwrap();
+    let origin = "registry.example.org/team";
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix",
+        &prefix,
+        "--signed-as",
+        origin,
+        file,
+    ])
+    .success();
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+fn write_policy(env: &Env, name: &str, text: &str) {
+    let directory = env.config().join("trust.d");
+    if !directory.exists() {
+        fs::create_dir(&directory).unwrap();
+    }
+    write(&directory.join(name), text);
+    env.give(&directory);
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
