@@ -6,6 +6,7 @@
 //!     <id>.payload    the simple-signing document that it signs
 //!     <id>.minisig    a minisign signature file over the manifest
 //!     <id>.sshsig     a signature file of `ssh-keygen -Y sign` over the manifest
+//!     <id>.bundle     a Sigstore bundle
 //!     <id>.sig        a bare signature over the manifest, binary or base64
 //! ```
 //!
@@ -41,6 +42,8 @@ pub enum Item {
     Minisign(Vec<u8>),
     /// A signature file of `ssh-keygen -Y sign` over the manifest.
     OpenSsh(Vec<u8>),
+    /// A Sigstore bundle.
+    Bundle(Vec<u8>),
     /// A signature over the manifest and nothing else: ed25519 of 64 bytes or ECDSA in DER, binary or base64.
     Bare(Vec<u8>),
 }
@@ -61,7 +64,7 @@ pub enum EvidenceError {
     #[error("a signature of {0} bytes, more than the {1} allowed")]
     TooLarge(usize, usize),
     /// A file given as a signature is none.
-    #[error("{} is not a signature in a known form (minisign, OpenSSH, or bare ed25519 or ECDSA)", .0.display())]
+    #[error("{} is not a signature in a known form (minisign, OpenSSH, a Sigstore bundle, or bare ed25519 or ECDSA)", .0.display())]
     UnknownForm(PathBuf),
 }
 
@@ -79,6 +82,9 @@ impl Item {
         if bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----") {
             return Ok(Self::OpenSsh(bytes));
         }
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            return Ok(Self::Bundle(bytes));
+        }
         match bare(&bytes) {
             Some(_) => Ok(Self::Bare(bytes)),
             None => Err(EvidenceError::UnknownForm(path.to_owned())),
@@ -88,7 +94,9 @@ impl Item {
     fn check_size(&self) -> Result<(), EvidenceError> {
         let longest = match self {
             Self::Cosign { payload, signature } => payload.len().max(signature.len()),
-            Self::Minisign(file) | Self::OpenSsh(file) | Self::Bare(file) => file.len(),
+            Self::Minisign(file) | Self::OpenSsh(file) | Self::Bundle(file) | Self::Bare(file) => {
+                file.len()
+            }
         };
         if longest > MAX_ITEM {
             return Err(EvidenceError::TooLarge(longest, MAX_ITEM));
@@ -112,6 +120,7 @@ impl Item {
             }
             Self::Minisign(file) => vec![(named(file, "minisig"), file)],
             Self::OpenSsh(file) => vec![(named(file, "sshsig"), file)],
+            Self::Bundle(file) => vec![(named(file, "bundle"), file)],
             Self::Bare(file) => vec![(named(file, "sig"), file)],
         }
     }
@@ -122,6 +131,7 @@ impl Item {
             Self::Cosign { .. } => "cosign signature",
             Self::Minisign(_) => "minisign signature",
             Self::OpenSsh(_) => "OpenSSH signature",
+            Self::Bundle(_) => "bundle",
             Self::Bare(_) => "bare signature",
         };
         let name = self.files().pop().map(|(name, _)| name).unwrap_or_default();
@@ -258,6 +268,7 @@ fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError
         }),
         "minisig" => Some(Item::Minisign(read(name)?)),
         "sshsig" => Some(Item::OpenSsh(read(name)?)),
+        "bundle" => Some(Item::Bundle(read(name)?)),
         "sig" => Some(Item::Bare(read(name)?)),
         _ => None,
     })

@@ -6,6 +6,7 @@ pub mod digest;
 pub mod escape;
 pub mod evidence;
 pub mod fetch;
+pub mod gc;
 pub mod layout;
 pub mod reference;
 pub mod registry;

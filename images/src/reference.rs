@@ -135,11 +135,26 @@ impl ImageName {
     /// # Errors
     /// [`ReferenceError`], with what to write instead where that is known.
     pub fn parse(given: &str) -> Result<Self, ReferenceError> {
+        Self::parse_with(given, absolute)
+    }
+
+    /// Parses a canonical name that was recorded. Nothing is resolved: what was there then may be gone.
+    ///
+    /// # Errors
+    /// [`ReferenceError`].
+    pub fn parse_recorded(given: &str) -> Result<Self, ReferenceError> {
+        Self::parse_with(given, |path| Ok(path.to_owned()))
+    }
+
+    fn parse_with(
+        given: &str,
+        resolve: impl Fn(&Path) -> std::io::Result<PathBuf>,
+    ) -> Result<Self, ReferenceError> {
         if let Some(rest) = given.strip_prefix("oci-archive:") {
-            let (file, tag) = path_and_tag(given, rest)?;
+            let (file, tag) = path_and_tag(given, rest, resolve)?;
             Ok(Self::Archive { file, tag })
         } else if let Some(rest) = given.strip_prefix("oci:") {
-            let (directory, tag) = path_and_tag(given, rest)?;
+            let (directory, tag) = path_and_tag(given, rest, resolve)?;
             Ok(Self::Layout { directory, tag })
         } else {
             Reference::parse(given).map(Self::Registry)
@@ -385,7 +400,11 @@ fn check_tag(given: &str, tag: &str) -> Result<(), ReferenceError> {
     })
 }
 
-fn path_and_tag(given: &str, rest: &str) -> Result<(PathBuf, Option<String>), ReferenceError> {
+fn path_and_tag(
+    given: &str,
+    rest: &str,
+    resolve: impl Fn(&Path) -> std::io::Result<PathBuf>,
+) -> Result<(PathBuf, Option<String>), ReferenceError> {
     let (path, tag) = match rest.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
         _ => (rest, None),
@@ -393,7 +412,7 @@ fn path_and_tag(given: &str, rest: &str) -> Result<(PathBuf, Option<String>), Re
     if let Some(tag) = tag {
         check_tag(given, tag)?;
     }
-    let path = absolute(Path::new(path)).map_err(|source| ReferenceError::Path {
+    let path = resolve(Path::new(path)).map_err(|source| ReferenceError::Path {
         given: escape::text(given.as_bytes()),
         source,
     })?;

@@ -25,6 +25,7 @@ mod image;
 mod names;
 mod remove;
 mod tree;
+mod verify;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -34,8 +35,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::StoreError;
-pub(crate) use image::OPAQUE;
 pub use image::{CONFIG_LIMIT, Image, LayerTree, MANIFEST_LIMIT};
+pub(crate) use image::{OPAQUE, content_digest, diff_ids, document};
 pub use names::RefRecord;
 pub(crate) use remove::remove_directory;
 pub use remove::remove_tree;
@@ -116,6 +117,14 @@ impl Store {
         self.path("evidence/sha256").join(manifest.hex())
     }
 
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.path("oci/blobs/sha256")
+    }
+
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.path("trees/sha256")
+    }
+
     /// Where partial downloads are kept.
     #[must_use]
     pub fn inbox(&self) -> PathBuf {
@@ -192,5 +201,7 @@ fn make(root: &Path) -> io::Result<()> {
     place("version", &format!("{VERSION}\n"))
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! out of the policy is gone at the next run.
 
 mod algorithm;
+mod bundle;
 mod cosign;
 mod decision;
 mod edit;
@@ -18,6 +19,7 @@ mod scope;
 mod ssh;
 mod subject;
 
+pub use bundle::BUNDLE_TYPE;
 pub use decision::{Accepted, Reason, Refusal, Unsigned};
 pub use edit::Editor;
 pub use error::{TomlError, TrustError};

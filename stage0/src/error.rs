@@ -178,6 +178,17 @@ pub(crate) enum Error {
     /// Signatures cannot be read or kept.
     #[error(transparent)]
     Evidence(#[from] images::evidence::EvidenceError),
+    /// Unneeded parts of the store cannot be removed.
+    #[error("cannot clear the image store")]
+    CollectImages(#[source] Box<images::gc::GcError<Error>>),
+    /// A layer is not what was unpacked.
+    #[error("image {image} was changed in the store: {}", .path.display())]
+    LayerChanged {
+        /// The image.
+        image: String,
+        /// What was changed, or had something added or removed in it.
+        path: PathBuf,
+    },
     /// An image is missing and must not be fetched.
     #[error("image {0} is not in the store")]
     NotInStore(String),
@@ -223,7 +234,11 @@ impl Error {
                 "environment"
             }
             Self::Reference(_) => "image-name",
-            Self::Store(_) | Self::NotInStore(_) | Self::Digest(_) => "store",
+            Self::Store(_)
+            | Self::NotInStore(_)
+            | Self::Digest(_)
+            | Self::CollectImages(_)
+            | Self::LayerChanged { .. } => "store",
             Self::Refusal(_) => "not-trusted",
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
             Self::Fetch(_) => "fetch",
@@ -255,6 +270,9 @@ impl Error {
             Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
+            Self::LayerChanged { image, .. } => {
+                Some(format!("skua image rm {image}, then skua fetch {image}"))
+            }
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
             Self::Running(id) => Some(format!("skua stop {id}")),

@@ -64,7 +64,7 @@ pub(crate) struct FetchFlags {
     /// Whether to fetch the images
     #[arg(long, value_name = "WHEN", value_enum, default_value = "missing")]
     pub(crate) pull: Pull,
-    /// A detached signature of the image's manifest (minisign, OpenSSH, or bare)
+    /// A detached signature of the image's manifest (minisign, OpenSSH, Sigstore bundle, or bare)
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Vec<PathBuf>,
 }

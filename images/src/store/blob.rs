@@ -14,7 +14,7 @@ impl Store {
     /// Where a blob is.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.path("oci/blobs/sha256").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// Keeps `bytes`. What is there already stays, unless it is corrupt. The blob is leased.
@@ -110,22 +110,25 @@ impl Store {
 
     /// A file in the inbox, locked, with `bytes` on disk.
     pub(super) fn write_temporary(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
-        let path = self.temporary();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        let written = file
-            .lock_shared()
-            .and_then(|()| file.write_all(bytes))
-            .and_then(|()| file.sync_all());
-        match written {
-            Ok(()) => Ok((path, file)),
-            Err(e) => {
-                // The first error counts; what is left is removed by gc.
-                let _ = fs::remove_file(&path);
-                Err(e)
+        loop {
+            let path = self.temporary();
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.lock_shared()?;
+            // A collector may have come between the making and the lock.
+            if file.metadata()?.nlink() == 0 {
+                continue;
+            }
+            match file.write_all(bytes).and_then(|()| file.sync_all()) {
+                Ok(()) => return Ok((path, file)),
+                Err(e) => {
+                    // The first error counts; what is left is removed by gc.
+                    let _ = fs::remove_file(&path);
+                    return Err(e);
+                }
             }
         }
     }

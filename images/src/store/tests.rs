@@ -4,74 +4,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::testing::{meta, name, put_image, record, store, write_tree};
 use super::*;
 use crate::reference::ImageName;
-use crate::unpack::LayerReport;
-
-fn store() -> (tempfile::TempDir, Store) {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
-    (directory, store)
-}
-
-fn meta(diff_id: Digest) -> TreeMeta {
-    TreeMeta {
-        diff_id,
-        blob: diff_id,
-        blob_size: 0,
-        owners: Owners::Squashed,
-        report: LayerReport::default(),
-    }
-}
-
-fn write_tree(store: &Store, diff_id: Digest) {
-    match store.begin_tree(&diff_id).unwrap() {
-        Begin::Exists => panic!("the tree is there already"),
-        Begin::Write(tree) => {
-            rustix::fs::mkdirat(tree.dir(), "etc", rustix::fs::Mode::RWXU).unwrap();
-            tree.commit(&meta(diff_id)).unwrap();
-        }
-    }
-}
-
-fn name(text: &str) -> ImageName {
-    ImageName::parse(text).unwrap()
-}
-
-fn record(name: &ImageName, manifest: Digest, index: Option<Digest>) -> RefRecord {
-    RefRecord {
-        name: name.to_string(),
-        manifest,
-        index,
-        resolved: "2026-11-24T00:00:00Z".to_owned(),
-        etag: None,
-    }
-}
-
-/// An image of the given layers; its manifest's digest.
-fn put_image(store: &Store, layers: &[Digest]) -> Digest {
-    let diff_ids: Vec<String> = layers.iter().map(Digest::to_string).collect();
-    let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/true"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids}
-    });
-    let config = config.to_string();
-    let config_digest = store.put_blob(config.as_bytes()).unwrap();
-    let descriptor = |digest: &Digest, kind: &str| {
-        serde_json::json!({
-            "mediaType": format!("application/vnd.oci.image.{kind}"),
-            "digest": digest.to_string(), "size": config.len()
-        })
-    };
-    let layers: Vec<_> = layers
-        .iter()
-        .map(|layer| descriptor(layer, "layer.v1.tar"))
-        .collect();
-    let manifest = serde_json::json!({
-        "schemaVersion": 2, "config": descriptor(&config_digest, "config.v1+json"), "layers": layers
-    });
-    store.put_blob(manifest.to_string().as_bytes()).unwrap()
-}
 
 #[test]
 fn a_newer_store_is_refused_with_a_sentence() {
@@ -320,4 +255,17 @@ fn what_a_dead_writer_left_is_removed_first_even_when_unwritable() {
         .unwrap()
         .count();
     assert_eq!(entries, 2, "only . and ..");
+}
+
+#[test]
+fn a_tree_that_was_changed_afterwards_is_found_out() {
+    let (_directory, store) = store();
+    let diff_id = Digest::of(b"layer");
+    write_tree(&store, diff_id);
+    assert_eq!(store.changed_in_tree(&diff_id).unwrap(), None);
+    std::thread::sleep(Duration::from_millis(20));
+    let etc = store.tree_path(&diff_id).join("fs/etc");
+    std::fs::write(etc.join("new"), "x").unwrap();
+    std::fs::remove_file(etc.join("new")).unwrap();
+    assert_eq!(store.changed_in_tree(&diff_id).unwrap(), Some(etc));
 }

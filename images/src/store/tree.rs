@@ -72,7 +72,7 @@ pub struct TreeWriter {
 
 impl Store {
     pub(crate) fn tree_path(&self, diff_id: &Digest) -> PathBuf {
-        self.path("trees/sha256").join(diff_id.hex())
+        self.trees().join(diff_id.hex())
     }
 
     /// Whether the tree of `diff_id` is there, complete. It is not leased.

@@ -70,7 +70,8 @@ pub(super) fn check(document: &[u8], subject: &Subject<'_>) -> Result<(), Failur
     check_identity(&identity.docker_reference, subject)
 }
 
-fn check_identity(signed: &str, subject: &Subject<'_>) -> Result<(), Failure> {
+/// Checks the name that a signer wrote against the image's.
+pub(super) fn check_identity(signed: &str, subject: &Subject<'_>) -> Result<(), Failure> {
     if signed == subject.repository() {
         return Ok(());
     }

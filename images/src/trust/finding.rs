@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::bundle;
 use super::cosign;
 use super::key::{Fingerprint, PublicKey};
 use super::minisign;
@@ -56,6 +57,12 @@ pub enum Failure {
     /// An OpenSSH signature for another purpose.
     #[error("made for namespace '{}', neither 'skua' nor 'file'", escape::text(.0))]
     Namespace(Vec<u8>),
+    /// A bundle that cannot be read.
+    #[error("unusable bundle: {}", joined(.0))]
+    Bundle(JsonError),
+    /// A bundle signed with a certificate.
+    #[error("signed with a certificate instead of a key")]
+    Keyless,
     /// It cannot be parsed.
     #[error("malformed")]
     Malformed,
@@ -63,7 +70,7 @@ pub enum Failure {
     #[error("unusable payload: {}", joined(.0))]
     Payload(JsonError),
     /// Its signed document is of another kind.
-    #[error("its payload is no image signature but '{}'", escape::text(.0.as_bytes()))]
+    #[error("no image signature but '{}'", escape::text(.0.as_bytes()))]
     Kind(String),
     /// It names something that is no digest.
     #[error("{0}")]
@@ -101,6 +108,7 @@ pub(super) fn judge(item: &Item, keys: &[PublicKey], subject: &Subject<'_>) -> O
     let judged = match item {
         Item::Cosign { payload, signature } => by_cosign(payload, signature, keys, subject),
         Item::Minisign(file) => by_minisign(file, keys, subject),
+        Item::Bundle(file) => bundle::verify(file, keys, subject).map(verified),
         Item::OpenSsh(file) => by_ssh(file, keys, subject).map(verified),
         Item::Bare(file) => by_bare(file, keys, subject).map(verified),
     };
@@ -128,7 +136,11 @@ fn by_cosign(
 }
 
 /// The key whose bare signature it is.
-fn plain<'k>(keys: &'k [PublicKey], message: &[u8], signature: &[u8]) -> Option<&'k PublicKey> {
+pub(super) fn plain<'k>(
+    keys: &'k [PublicKey],
+    message: &[u8],
+    signature: &[u8],
+) -> Option<&'k PublicKey> {
     let signed = |key: &&PublicKey| {
         key.plain()
             .is_some_and(|key| key.verifies(message, signature))

@@ -1,5 +1,6 @@
 //! Decisions on signatures made by real tools and by hand.
 
+mod bundles;
 mod keys;
 mod layers;
 mod signed;

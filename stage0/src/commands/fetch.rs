@@ -26,7 +26,7 @@ pub(crate) struct FetchArgs {
     /// References of the images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
-    /// A detached signature of the image's manifest (minisign, OpenSSH, or bare)
+    /// A detached signature of the image's manifest (minisign, OpenSSH, Sigstore bundle, or bare)
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Vec<PathBuf>,
 }

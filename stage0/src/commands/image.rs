@@ -1,5 +1,11 @@
 //! `skua image`: images in the store.
 
+mod cat_manifest;
+mod gc;
+mod list;
+mod rm;
+mod verify;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -43,6 +49,12 @@ pub(crate) enum ImageCommand {
 }
 
 /// Runs the command.
-pub(crate) fn run(_command: ImageCommand, _context: &Context) -> Result<ExitCode, Error> {
-    Err(Error::NotAvailable("image"))
+pub(crate) fn run(command: ImageCommand, context: &Context) -> Result<ExitCode, Error> {
+    match command {
+        ImageCommand::List { format } => list::run(format, context),
+        ImageCommand::Rm { images } => rm::run(&images, context),
+        ImageCommand::Gc { dry_run } => gc::run(dry_run, context),
+        ImageCommand::CatManifest { image } => cat_manifest::run(&image, context),
+        ImageCommand::Verify { images } => verify::run(&images, context),
+    }
 }

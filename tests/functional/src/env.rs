@@ -148,6 +148,21 @@ impl Env {
         Background::start(self.command(arguments))
     }
 
+    /// Writes a file of `trust.d`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn policy(&self, name: &str, text: &str) {
+        let directory = self.config().join("trust.d");
+        let file = directory.join(name);
+        fs::create_dir_all(&directory).expect("make trust.d");
+        fs::write(&file, text).expect("write a policy");
+        for (path, mode) in [(&directory, 0o755), (&file, 0o644)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        self.give(&directory);
+    }
+
     /// `skua trust add --prefix PREFIX KEY`.
     ///
     /// # Panics

@@ -333,7 +333,7 @@ fn evidence_survives_the_store_byte_for_byte() {
     let saved = evidence(every_form().into_iter().map(|(_, item)| item));
     saved.save(&path).unwrap();
     saved.save(&path).unwrap();
-    fs::write(path.join("0123.bundle"), "a later kind").unwrap();
+    fs::write(path.join("0123.later"), "a later kind").unwrap();
     let loaded = Evidence::load(&path).unwrap();
     assert_eq!(loaded.items().count(), saved.items().count());
     for item in saved.items() {

@@ -1,0 +1,200 @@
+//! What may be removed from the store, and its removal.
+//!
+//! An object goes when no name and no pod needs it *and* nobody holds its lease. Objects that look unneeded are locked
+//! exclusively first, then everything is looked at again, then they go; whoever came for one of them meanwhile waits at
+//! the lock and finds that it is gone. So a fetch, a launch and a collection may run at the same time:
+//!
+//! - a launch leases its image before it reads it, and until its pod's manifest, which names the trees, is written;
+//! - a fetch leases each document and tree it makes or finds, until the name is recorded.
+
+mod inbox;
+mod marks;
+
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::store::{Store, StoreError};
+use marks::Marks;
+
+/// A failure to find out what may be removed, or to remove it.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError<E: std::error::Error + 'static> {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An image that has a name is damaged, so what it needs is unknown.
+    #[error("image {name} is damaged: remove it by 'skua image rm' or fetch it again")]
+    Damaged {
+        /// Its name.
+        name: String,
+        /// How.
+        #[source]
+        source: StoreError,
+    },
+    /// It is unknown what pods need.
+    #[error("cannot tell which layers are in use, so nothing is removed")]
+    Pods(#[source] E),
+}
+
+/// Whether anything is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only look.
+    DryRun,
+    /// Remove.
+    Remove,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Manifests, configs and indexes.
+    pub blobs: Vec<Digest>,
+    /// Trees, by diff id.
+    pub trees: Vec<Digest>,
+    /// What crashes left in the inbox.
+    pub leftovers: Vec<PathBuf>,
+    /// Bytes in files of the trees.
+    pub bytes: u64,
+    /// Objects that nothing needs but somebody is using.
+    pub busy: usize,
+}
+
+/// An object that looks unneeded.
+struct Candidate {
+    digest: Digest,
+    path: PathBuf,
+    /// Held until the object is gone. None in a dry run.
+    lock: Option<File>,
+}
+
+/// Removes all that no name, no pod and no running command needs. `in_use` tells the diff ids that pods refer to; it is
+/// called when the objects to be removed are locked, and its failure keeps everything.
+///
+/// # Errors
+/// [`GcError`]. What was removed before a failure stays removed; nothing is left half removed.
+pub fn collect<E: std::error::Error + 'static>(
+    store: &Store,
+    in_use: impl Fn() -> Result<HashSet<Digest>, E>,
+    mode: Mode,
+) -> Result<Removed, GcError<E>> {
+    let mut removed = Removed::default();
+    let first = Marks::of_names(store)?;
+    let mut busy = Vec::new();
+    let mut lock =
+        |found: Vec<(Digest, PathBuf)>, needed: &HashSet<Digest>, lease: fn(&Path) -> PathBuf| {
+            let unneeded = found
+                .into_iter()
+                .filter(|(digest, _)| !needed.contains(digest));
+            let mut candidates = Vec::new();
+            for (digest, path) in unneeded {
+                match lock(&lease(&path), mode) {
+                    Ok(Lock::Taken(lock)) => candidates.push(Candidate { digest, path, lock }),
+                    Ok(Lock::Busy) => busy.push(digest),
+                    Ok(Lock::Gone) => {}
+                    Err(e) => return Err(StoreError::Lock(path, e)),
+                }
+            }
+            Ok(candidates)
+        };
+    let blobs = lock(objects(&store.blobs())?, &first.blobs, Path::to_owned)?;
+    let trees = lock(objects(&store.trees())?, &first.trees, |tree| {
+        tree.join("meta.json")
+    })?;
+    removed.busy = busy.len();
+
+    // Whatever was needed before the locks were taken is needed now, or its lease was among the busy ones.
+    let mut needed = Marks::of_names(store)?;
+    for digest in busy {
+        needed.add_busy(store, digest);
+    }
+    needed.trees.extend(in_use().map_err(GcError::Pods)?);
+
+    for blob in blobs
+        .into_iter()
+        .filter(|blob| !needed.blobs.contains(&blob.digest))
+    {
+        if mode == Mode::Remove {
+            remove_blob(store, &blob)?;
+        }
+        removed.blobs.push(blob.digest);
+    }
+    for tree in trees
+        .into_iter()
+        .filter(|tree| !needed.trees.contains(&tree.digest))
+    {
+        let report = store.tree_meta(&tree.digest).map(|meta| meta.report);
+        removed.bytes += report.map_or(0, |report| report.file_bytes);
+        removed.trees.push(tree.digest);
+        if mode == Mode::Remove {
+            remove_tree(store, tree)?;
+        }
+    }
+    removed.leftovers = inbox::sweep(store, mode)?;
+    Ok(removed)
+}
+
+/// All objects of a directory, by digest. What has another name is none of ours.
+fn objects(directory: &Path) -> Result<Vec<(Digest, PathBuf)>, StoreError> {
+    let unreadable = |e| StoreError::Read(directory.to_owned(), e);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if let Some(digest) = entry.file_name().to_str().and_then(Digest::from_hex) {
+            found.push((digest, entry.path()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+enum Lock {
+    Taken(Option<File>),
+    Busy,
+    Gone,
+}
+
+fn lock(path: &Path, mode: Mode) -> io::Result<Lock> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Lock::Gone),
+        Err(e) => return Err(e),
+    };
+    match file.try_lock() {
+        Ok(()) if mode == Mode::DryRun => Ok(Lock::Taken(None)),
+        Ok(()) => Ok(Lock::Taken(Some(file))),
+        Err(TryLockError::WouldBlock) => Ok(Lock::Busy),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Removes a document, and the signatures that were kept for it.
+fn remove_blob(store: &Store, blob: &Candidate) -> Result<(), StoreError> {
+    let evidence = store.evidence_dir(&blob.digest);
+    fs::remove_file(&blob.path).map_err(|e| StoreError::Remove(blob.path.clone(), e))?;
+    match fs::remove_dir_all(&evidence) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::Remove(evidence, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a tree out of the store by one rename. Who waits for its lease then finds `meta.json` without a name.
+fn remove_tree(store: &Store, tree: Candidate) -> Result<(), StoreError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |e| StoreError::Remove(path, e)
+    };
+    let gone = store
+        .inbox()
+        .join(format!("gone-{}-{}", std::process::id(), tree.digest.hex()));
+    fs::rename(&tree.path, &gone).map_err(failed(&tree.path))?;
+    fs::remove_file(gone.join("meta.json")).map_err(failed(&gone))?;
+    drop(tree.lock);
+    store.remove_dir(&gone).map_err(failed(&gone))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Collections, alone and against fetches and launches.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use super::*;
+use crate::reference::ImageName;
+use crate::store::Begin;
+use crate::store::testing::{meta, name, put_image, record, store, write_tree};
+
+fn nothing() -> Result<HashSet<Digest>, Infallible> {
+    Ok(HashSet::new())
+}
+
+/// What a command that ends would leave: an image with its name, its layers and no lease.
+fn image(root: &Path, name: &ImageName, layers: &[Digest]) -> Digest {
+    let store = Store::open(root).unwrap();
+    for layer in layers {
+        if !store.has_tree(layer) {
+            write_tree(&store, *layer);
+        }
+    }
+    let manifest = put_image(&store, layers);
+    store.set_ref(name, &record(name, manifest, None)).unwrap();
+    manifest
+}
+
+#[test]
+fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
+    let (_directory, store) = store();
+    let [a, b, shared, of_a_pod] = [b"a", b"b", b"s", b"p"].map(|byte| Digest::of(byte));
+    let (first, second) = (name("a.b/first:1"), name("a.b/second:1"));
+    let manifest = image(store.root(), &first, &[a, shared, of_a_pod]);
+    image(store.root(), &second, &[b, shared]);
+    fs::create_dir_all(store.evidence_dir(&manifest)).unwrap();
+    let pods = || Ok::<_, Infallible>(HashSet::from([of_a_pod]));
+    assert_eq!(
+        collect(&store, pods, Mode::Remove).unwrap(),
+        Removed::default()
+    );
+
+    store.remove_ref(&first).unwrap();
+    let would = collect(&store, pods, Mode::DryRun).unwrap();
+    assert_eq!(
+        (would.blobs.len(), would.trees.as_slice()),
+        (2, [a].as_slice())
+    );
+    assert!(store.has_tree(&a));
+    assert_eq!(collect(&store, pods, Mode::Remove).unwrap(), would);
+    assert!(!store.has_tree(&a) && store.has_tree(&of_a_pod) && store.has_tree(&shared));
+    assert!(!store.evidence_dir(&manifest).exists());
+    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(removed.trees, [of_a_pod]);
+    assert!(store.image(&second).unwrap().is_some());
+}
+
+#[test]
+fn pods_that_cannot_be_read_keep_everything() {
+    let (_directory, store) = store();
+    let first = name("a.b/first:1");
+    image(store.root(), &first, &[Digest::of(b"a")]);
+    store.remove_ref(&first).unwrap();
+    let unreadable = || Err::<HashSet<Digest>, _>(io::Error::other("pod"));
+    let error = collect(&store, unreadable, Mode::Remove).unwrap_err();
+    assert!(matches!(error, GcError::Pods(_)));
+    assert!(store.has_tree(&Digest::of(b"a")));
+}
+
+#[test]
+fn an_image_that_a_launch_has_read_stays_until_the_launch_is_done() {
+    let (_directory, store) = store();
+    let first = name("a.b/first:1");
+    let layer = Digest::of(b"a");
+    image(store.root(), &first, &[layer]);
+    let launch = Store::open(store.root()).unwrap();
+    let found = launch.image(&first).unwrap().unwrap();
+    store.remove_ref(&first).unwrap();
+    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(
+        (removed.trees.len(), removed.blobs.len(), removed.busy),
+        (0, 0, 1)
+    );
+    assert!(found.layers[0].path.exists());
+    drop(launch);
+    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(
+        (removed.trees.len(), removed.blobs.len(), removed.busy),
+        (1, 2, 0)
+    );
+}
+
+#[test]
+fn what_a_fetch_has_made_stays_before_it_has_a_name() {
+    let (_directory, store) = store();
+    let fetch = Store::open(store.root()).unwrap();
+    let (made, found) = (Digest::of(b"made"), Digest::of(b"found"));
+    image(store.root(), &name("a.b/first:1"), &[found]);
+    store.remove_ref(&name("a.b/first:1")).unwrap();
+    write_tree(&fetch, made);
+    assert!(matches!(fetch.begin_tree(&found).unwrap(), Begin::Exists));
+    let manifest = put_image(&fetch, &[made, found]);
+    collect(&store, nothing, Mode::Remove).unwrap();
+    let second = name("a.b/second:1");
+    fetch
+        .set_ref(&second, &record(&second, manifest, None))
+        .unwrap();
+    drop(fetch);
+    collect(&store, nothing, Mode::Remove).unwrap();
+    assert!(store.image(&second).unwrap().is_some());
+}
+
+#[test]
+fn a_damaged_image_is_named_and_can_be_removed() {
+    let (_directory, store) = store();
+    let first = name("a.b/first:1");
+    let manifest = image(store.root(), &first, &[]);
+    fs::write(store.blob_path(&manifest), "{}").unwrap();
+    let error = collect(&store, nothing, Mode::Remove)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("a.b/first:1"), "{error}");
+    store.remove_ref(&first).unwrap();
+    assert_eq!(
+        collect(&store, nothing, Mode::Remove).unwrap().blobs.len(),
+        2
+    );
+}
+
+#[test]
+fn leftovers_of_crashes_go_and_fresh_downloads_stay() {
+    let (_directory, store) = store();
+    let inbox = store.inbox();
+    fs::create_dir_all(inbox.join("tree-x/fs/etc")).unwrap();
+    fs::create_dir_all(inbox.join("gone-1-x/fs")).unwrap();
+    fs::write(inbox.join("new-1-1"), "x").unwrap();
+    fs::write(inbox.join("download"), "x").unwrap();
+    fs::write(inbox.join("old"), "x").unwrap();
+    let old = File::options().write(true).open(inbox.join("old")).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let busy = match store.begin_tree(&Digest::of(b"busy")).unwrap() {
+        Begin::Write(writer) => writer,
+        Begin::Exists => panic!("nobody made it"),
+    };
+    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(removed.leftovers.len(), 4);
+    assert!(inbox.join("download").exists());
+    busy.commit(&meta(Digest::of(b"busy"))).unwrap();
+}
+
+#[test]
+fn fetches_launches_removals_and_collections_at_once_lose_nothing() {
+    let (_directory, store) = store();
+    let layers = [b"1", b"2", b"3"].map(|byte| Digest::of(byte));
+    let names = [name("a.b/x:1"), name("a.b/y:1")];
+    let until = Instant::now() + std::time::Duration::from_millis(1500);
+    let root = store.root();
+    std::thread::scope(|scope| {
+        for at in 0..4 {
+            let (names, layers) = (&names, &layers);
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    let store = Store::open(root).unwrap();
+                    for layer in &layers[..2 + at % 2] {
+                        if let Begin::Write(writer) = store.begin_tree(layer).unwrap() {
+                            writer.commit(&meta(*layer)).unwrap();
+                        }
+                    }
+                    let manifest = put_image(&store, &layers[..2 + at % 2]);
+                    let name = &names[at % 2];
+                    store.set_ref(name, &record(name, manifest, None)).unwrap();
+                    // What was fetched can be launched at once, whoever removes names meanwhile.
+                    for layer in &layers[..2 + at % 2] {
+                        assert!(store.has_tree(layer), "a tree vanished under a fetch");
+                    }
+                }
+            });
+        }
+        for name in &names {
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    let launch = Store::open(root).unwrap();
+                    if let Some(image) = launch.image(name).unwrap() {
+                        std::thread::yield_now();
+                        for layer in &image.layers {
+                            assert!(layer.path.exists(), "a tree vanished under a launch");
+                        }
+                    }
+                }
+            });
+        }
+        for name in &names {
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    let store = Store::open(root).unwrap();
+                    store.remove_ref(name).unwrap();
+                    collect(&store, nothing, Mode::Remove).unwrap();
+                }
+            });
+        }
+    });
+    collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(fs::read_dir(store.inbox()).unwrap().count(), 0);
+}

@@ -1,0 +1,52 @@
+//! `skua image gc`: removes what no image and no pod uses.
+
+use std::process::ExitCode;
+
+use images::gc::{Mode, Removed};
+use images::store::Store;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::{in_use, output, size};
+
+pub(super) fn run(dry_run: bool, context: &Context) -> Result<ExitCode, Error> {
+    let store = Store::open(&context.data.store())?;
+    let mode = if dry_run { Mode::DryRun } else { Mode::Remove };
+    let removed = collect(&store, mode, context)?;
+    if dry_run || !context.quiet {
+        output::print(&text(&removed, mode))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what no image and no pod uses.
+pub(super) fn collect(store: &Store, mode: Mode, context: &Context) -> Result<Removed, Error> {
+    let in_use = || in_use::layers(&context.data);
+    images::gc::collect(store, in_use, mode).map_err(|e| Error::CollectImages(Box::new(e)))
+}
+
+fn text(removed: &Removed, mode: Mode) -> String {
+    let verb = match mode {
+        Mode::DryRun => "would remove",
+        Mode::Remove => "removed",
+    };
+    let mut text = String::new();
+    for tree in &removed.trees {
+        text.push_str(&format!("{verb} layer {tree}\n"));
+    }
+    for blob in &removed.blobs {
+        text.push_str(&format!("{verb} document {blob}\n"));
+    }
+    for path in &removed.leftovers {
+        text.push_str(&format!(
+            "{verb} {}\n",
+            output::escaped(&path.to_string_lossy())
+        ));
+    }
+    text.push_str(&format!(
+        "{verb} {} layers ({})\n",
+        removed.trees.len(),
+        size::text(removed.bytes)
+    ));
+    text
+}

@@ -1,0 +1,192 @@
+//! The policy itself: who may write it, how it is changed, what `trust test` tells about it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use functional::{Built, Cosign, Env, Image, Key, Registry, User};
+
+fn image() -> Built {
+    Image::inspect().build()
+}
+
+#[test]
+fn a_policy_that_others_can_write_stops_every_run() {
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &key);
+    env.skua(&["fetch", &name]).success();
+    let directory = env.config().join("trust.d");
+    let file = fs::read_dir(&directory)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    for path in [&directory, &file] {
+        let good = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(good.mode() | 0o020)).unwrap();
+        env.skua(&["run", &name, "--", "exit", "7"]).fails(&[
+            "refusing",
+            path.to_str().unwrap(),
+            "lets others write it",
+        ]);
+        fs::set_permissions(path, good).unwrap();
+    }
+    env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+}
+
+#[test]
+fn privileged_a_policy_of_another_user_is_refused() {
+    let Some(root) = User::root("privileged_a_policy_of_another_user_is_refused") else {
+        return;
+    };
+    let (registry, key) = (Registry::start(), Key::new(1));
+    let name = registry.push_signed("demo/image", "1", &image(), &key);
+    let env = Env::new(root);
+    env.trust(&registry.name("demo"), &key);
+    let (uid, gid) = User::Subordinate.ids();
+    let directory = env.config().join("trust.d");
+    std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).unwrap();
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["belongs to user", "trust.d"]);
+}
+
+#[test]
+fn trust_test_prints_each_rule_and_each_signature() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push("demo/image", "1", &image);
+    let identity = registry.name("demo/image");
+    let signatures = Cosign::new()
+        .sign(&Key::new(9), &identity, image.digest())
+        .sign(&Key::new(1), &identity, image.digest())
+        .sign(&Key::new(2), &identity, image.digest())
+        .sign(&Key::new(1), &registry.name("demo/other"), image.digest());
+    registry.push_signatures("demo/image", image.digest(), &signatures);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &Key::new(1));
+    env.trust(&registry.name("demo/im"), &Key::new(1));
+    let scope = "[[scope]]\nprefix = \"*\"\nrule = \"reject\"\n";
+    env.policy("all.toml", scope);
+    env.skua(&["trust", "test", &name])
+        .fails(&["not in the store"]);
+    env.skua(&["fetch", &name]).success();
+    drop(registry);
+    let shown = env.skua(&["trust", "test", &name]).success();
+    for part in [
+        image.digest(),
+        "decides",
+        "ends in the middle of a component",
+        "covers it, but a longer prefix decides",
+        "signed by 1 of 1",
+        "holds: key",
+        "does not count: made with a key that is not the scope's",
+        "does not count: signed for repository",
+        "trusted: signed for",
+    ] {
+        assert!(
+            shown.stdout.contains(part),
+            "expected {part:?}\n{}",
+            shown.report()
+        );
+    }
+    assert_eq!(
+        shown.stdout.matches("does not count").count(),
+        3,
+        "{}",
+        shown.report()
+    );
+    env.skua(&[
+        "trust",
+        "rm",
+        "--prefix",
+        identity.strip_suffix("/image").unwrap(),
+    ])
+    .success();
+    let refused = env.skua(&["trust", "test", &name]);
+    assert!(refused.stdout.contains("reject"), "{}", refused.report());
+    refused.fails(&["rejects it"]);
+}
+
+#[test]
+fn keys_are_added_merged_listed_and_removed() {
+    let env = Env::new(User::ordinary());
+    let add = |name: &str, text: String| {
+        let file = env.write(name, text);
+        env.skua(&[
+            "trust",
+            "add",
+            "--prefix",
+            "a.example/team/",
+            file.to_str().unwrap(),
+        ])
+    };
+    add("1.pem", Key::new(1).public_pem())
+        .success()
+        .says("trusted ed25519 key sha256:");
+    add("2.pub", Key::new(2).minisign_public())
+        .success()
+        .says("trusted minisign key sha256:");
+    add("1.pem", Key::new(1).public_pem()).success();
+    let file = env.config().join("trust.d/a.example+team.toml");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o644);
+    let listed = env
+        .skua(&["trust", "list", "--format=json"])
+        .success()
+        .json();
+    let scope = &listed["scopes"][0];
+    assert_eq!(listed["version"], 1);
+    assert_eq!(scope["prefix"], "a.example/team");
+    let keys = scope["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    let first = keys[0]["fingerprint"].as_str().unwrap();
+    let short = &first["sha256:".len()..][..16];
+    env.skua(&["trust", "list"]).success().says(short);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", short])
+        .success()
+        .says(first);
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", first])
+        .fails(&["has no key"]);
+    let second = keys[1]["fingerprint"].as_str().unwrap();
+    env.skua(&["trust", "rm", "--prefix", "a.example/team", second])
+        .success()
+        .says("scope removed");
+    assert!(!file.exists());
+    env.skua(&["trust", "rm", "--prefix", "a.example/team"])
+        .fails(&["there is no scope"]);
+}
+
+#[test]
+fn what_is_no_key_is_not_added() {
+    let env = Env::new(User::ordinary());
+    let secret = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n";
+    let good = Key::new(1).public_pem();
+    let cases = [
+        ("a.example", secret, "this is a private key"),
+        ("a.example", "hello", "not a public key"),
+        ("a.example", "", "not a public key"),
+        ("library/nginx", good.as_str(), "no registry host"),
+        ("a.example/x:1", good.as_str(), "no tag"),
+        ("", good.as_str(), "empty"),
+    ];
+    for (prefix, text, expected) in cases {
+        let file = env.write("key", text);
+        env.skua(&["trust", "add", "--prefix", prefix, file.to_str().unwrap()])
+            .fails(&[expected]);
+    }
+    let file = env.write("key", &good);
+    env.skua(&[
+        "trust",
+        "add",
+        "--prefix=a.example",
+        "--threshold=2",
+        file.to_str().unwrap(),
+    ])
+    .fails(&["threshold of 2 with 1"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    env.skua(&["trust", "add", "--prefix=a.example", file.to_str().unwrap()])
+        .fails(&["lets others write it"]);
+    let left = fs::read_dir(env.config().join("trust.d")).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "something was written");
+}
