@@ -186,11 +186,15 @@ fn ambient(operation: libc::c_int, number: u8) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Gives every signal its default action. What cannot be changed (SIGKILL, SIGSTOP, the C library's own) stays.
+/// Gives every signal its default action, also those that the C library keeps for itself and would not touch.
 pub(crate) fn reset_signals() {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is a valid action for every number; the kernel refuses the others.
-        let _ = unsafe { libc::signal(number, libc::SIG_DFL) };
+    // The kernel's struct sigaction: SIG_DFL, no flags, no restorer, an empty mask.
+    let default = [0_u64; 4];
+    let unused: *mut u64 = std::ptr::null_mut();
+    for number in 1..=64 {
+        // SAFETY: the action outlives the call; SIGKILL and SIGSTOP, which have no other action, are refused.
+        let _ =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), unused, 8) };
     }
 }
 
