@@ -107,7 +107,7 @@ fn live(
     channel.receive_mapped()?;
     become_root(&plan.id_map)?;
     let trees = trees.map_or_else(|| trees::open(plan, stage2), Ok)?;
-    let mut builder = Builder::new(trees.trees);
+    let mut builder = Builder::new(trees);
     for step in &plan.steps {
         builder
             .step(&step.op)
@@ -117,7 +117,7 @@ fn live(
         .fill(&channel.receive_files()?)
         .map_err(Error::HostFiles)?;
     let slave = hand_over_terminal(&mut builder, channel)?;
-    handover::to_stage2(plan, &trees.handed, &keeper, slave.as_ref())
+    handover::to_stage2(plan, &builder.handed, &keeper, slave.as_ref())
 }
 
 /// Root of the pod, without the caller's groups where the kernel lets them go, and killed as soon as the keeper is gone.

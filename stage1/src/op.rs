@@ -33,8 +33,10 @@ pub(crate) enum Op {
     LoopbackUp,
     /// Sets the host name.
     Hostname(String),
-    /// Mounts the pod's private root and the staging directory in it.
+    /// Mounts the staging directory over the pod directory, and the pod's private root in it.
     PrivateRoot,
+    /// Attaches what stage2 gets as descriptors to the staging directory.
+    StageHanded,
     /// Makes a directory for staging.
     StageDirectory(String),
     /// Makes an empty file for staging; it gets its content when the network is known.
@@ -86,9 +88,7 @@ pub(crate) enum Op {
     Terminal(App),
     /// Makes the root of an app read-only.
     ReadOnlyRoot(App),
-    /// Removes the staging directory and everything mounted in it, and makes the private root read-only.
-    Unstage,
-    /// Makes the private root the root, and detaches the host's.
+    /// Makes the private root read-only and the root; detaches the host's, and the staging directory with it.
     Pivot,
 }
 
@@ -226,7 +226,8 @@ impl fmt::Display for Op {
             Self::PrivateMounts => f.write_str("make all mounts private"),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::Hostname(name) => write!(f, "set the host name to {}", name.escape_debug()),
-            Self::PrivateRoot => f.write_str("mount the private root and its staging directory"),
+            Self::PrivateRoot => f.write_str("mount the staging directory and the private root"),
+            Self::StageHanded => f.write_str("attach the descriptors of stage2"),
             Self::StageDirectory(path) => write!(f, "make staging directory {path}"),
             Self::StageFile(file) => write!(f, "make staging file {}", file.name()),
             Self::StageTree { tree, at } => {
@@ -249,7 +250,6 @@ impl fmt::Display for Op {
             Self::ReadOnly(target) => write!(f, "make {target} read-only"),
             Self::Terminal(app) => write!(f, "open a terminal for app {}", app.name),
             Self::ReadOnlyRoot(app) => write!(f, "make the root of app {} read-only", app.name),
-            Self::Unstage => f.write_str("remove the staging directory"),
             Self::Pivot => f.write_str("make the private root the root and detach the host's"),
         }
     }

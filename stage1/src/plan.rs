@@ -106,7 +106,6 @@ impl Plan {
             };
             app::add(&mut plan, manifest, app, &place)?;
         }
-        plan.add(Origin::BuiltIn, Op::Unstage);
         plan.add(Origin::BuiltIn, Op::Pivot);
         Ok(plan)
     }
@@ -118,6 +117,7 @@ impl Plan {
         }
         self.add(Origin::CommandLine, Op::Hostname(manifest.hostname.clone()));
         self.add(Origin::BuiltIn, Op::PrivateRoot);
+        self.add(Origin::BuiltIn, Op::StageHanded);
         for file in host_files(&manifest.network) {
             self.add(Origin::BuiltIn, Op::StageFile(*file));
         }

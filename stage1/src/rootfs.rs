@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, major, minor, mkdirat};
-use nix::unistd::{UnlinkatFlags, fchdir, pivot_root, sethostname, symlinkat, unlinkat};
+use nix::unistd::{fchdir, pivot_root, sethostname, symlinkat};
 
 use pod::AppName;
 
@@ -23,10 +23,13 @@ use crate::inroot::{self, Kind};
 use crate::op::{App, FileSystem, Find, HostFile, NewMount, Op, Source, Target};
 use crate::plan;
 use crate::sys;
+use crate::trees::{Handed, Trees};
 
 /// What has been built so far.
 pub(crate) struct Builder {
     trees: Vec<Option<OwnedFd>>,
+    /// What stage2 gets.
+    pub(crate) handed: Handed,
     root: Option<OwnedFd>,
     staging: Option<OwnedFd>,
     apps: Vec<OwnedFd>,
@@ -53,9 +56,10 @@ pub(crate) struct HostFiles {
 
 impl Builder {
     /// Nothing built yet.
-    pub(crate) fn new(trees: Vec<OwnedFd>) -> Self {
+    pub(crate) fn new(trees: Trees) -> Self {
         Self {
-            trees: trees.into_iter().map(Some).collect(),
+            trees: trees.trees.into_iter().map(Some).collect(),
+            handed: trees.handed,
             root: None,
             staging: None,
             apps: Vec::new(),
@@ -72,6 +76,7 @@ impl Builder {
             Op::LoopbackUp => sys::loopback_up(),
             Op::Hostname(name) => Ok(sethostname(name)?),
             Op::PrivateRoot => self.private_root(),
+            Op::StageHanded => self.stage_handed(),
             Op::StageDirectory(path) => Ok(mkdirat(self.staging()?, path.as_str(), mode(0o755))?),
             Op::StageFile(file) => self.stage_file(*file),
             Op::StageTree { tree, at } => {
@@ -94,7 +99,6 @@ impl Builder {
             Op::ReadOnlyRoot(app) => {
                 sys::set_mount_attributes(self.app(app)?, false, MOUNT_ATTR_RDONLY, None)
             }
-            Op::Unstage => self.unstage(),
             Op::Pivot => self.pivot(),
         }
     }
@@ -109,23 +113,39 @@ impl Builder {
         Ok(())
     }
 
-    /// The private root takes the place of the working directory, which nothing in this namespace needs by name.
+    /// The staging directory takes the place of the working directory, which nothing in this namespace needs by name. The
+    /// private root is mounted in it, so that one detaching at the end takes everything but the private root away.
     fn private_root(&mut self) -> io::Result<()> {
-        let root = tmpfs(c"0755")?;
-        sys::attach(root.as_fd(), sys::here())?;
-        mkdirat(&root, "apps", mode(0o755))?;
-        mkdirat(&root, "staging", mode(0o700))?;
         let staging = tmpfs(c"0700")?;
+        sys::attach(staging.as_fd(), sys::here())?;
+        fchdir(&staging)?;
+        mkdirat(&staging, "root", mode(0o755))?;
+        let root = tmpfs(c"0755")?;
         sys::attach(
-            staging.as_fd(),
-            open_directory(root.as_fd(), "staging")?.as_fd(),
+            root.as_fd(),
+            open_directory(staging.as_fd(), "root")?.as_fd(),
         )?;
+        mkdirat(&root, "apps", mode(0o755))?;
         mkdirat(&staging, "empty", mode(0o555))?;
         create(staging.as_fd(), "nothing", 0o444)?;
-        fchdir(&staging)?;
         self.root = Some(root);
         self.staging = Some(staging);
         Ok(())
+    }
+
+    /// Attached here, they are detached with the rest and then live as long as their descriptors. A mount that was never
+    /// attached costs the kernel a wait for all processors when it goes.
+    fn stage_handed(&self) -> io::Result<()> {
+        let directories = [
+            (&self.handed.apps, "handed-apps"),
+            (&self.handed.status, "handed-status"),
+        ];
+        for (mount, at) in directories {
+            mkdirat(self.staging()?, at, mode(0o700))?;
+            sys::attach(mount.as_fd(), self.staged(at)?.as_fd())?;
+        }
+        let file = create(self.staging()?, "handed-stage2", 0o600)?;
+        sys::attach(self.handed.stage2.as_fd(), file.as_fd())
     }
 
     fn stage_file(&mut self, file: HostFile) -> io::Result<()> {
@@ -136,12 +156,11 @@ impl Builder {
 
     /// The names of the layers are short and relative, so that 128 of them fit in the page that mount options get.
     fn overlay(&mut self, app: &App, lower: &[String], upper: &str, work: &str) -> io::Result<()> {
-        let at = format!("../apps/{}", app.name);
         let root = self.root.as_ref().ok_or(Errno::EBADF)?;
         let (home, name) = (Path::new("apps").join(app.name.as_str()), "rootfs");
         mkdirat(root, &home, mode(0o755))?;
         mkdirat(root, &home.join(name), mode(0o755))?;
-        let at = format!("{at}/{name}");
+        let at = format!("root/apps/{}/{name}", app.name);
         let data = format!(
             "userxattr,lowerdir={},upperdir={upper},workdir={work}",
             lower.join(":")
@@ -232,19 +251,15 @@ impl Builder {
         Ok(())
     }
 
-    fn unstage(&mut self) -> io::Result<()> {
-        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
-        fchdir(root)?;
-        self.staging = None;
-        umount2("staging", MntFlags::MNT_DETACH)?;
-        unlinkat(root, "staging", UnlinkatFlags::RemoveDir)?;
-        sys::set_mount_attributes(root.as_fd(), false, MOUNT_ATTR_RDONLY, None)
-    }
-
-    /// `pivot_root(2)` with the new root also as the place of the old one, as its manual page says.
+    /// `pivot_root(2)` with the new root also as the place of the old one, as its manual page says. With the old root the
+    /// staging directory goes, and everything mounted in it.
     fn pivot(&mut self) -> io::Result<()> {
+        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
+        sys::set_mount_attributes(root.as_fd(), false, MOUNT_ATTR_RDONLY, None)?;
+        fchdir(root)?;
         pivot_root(".", ".")?;
         umount2(".", MntFlags::MNT_DETACH)?;
+        self.staging = None;
         Ok(nix::unistd::chdir("/")?)
     }
 
