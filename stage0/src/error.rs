@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 
 use clap::ValueEnum;
 use pod::{NetworkName, PodId, PodName};
@@ -152,13 +152,13 @@ pub(crate) enum Error {
     /// The descriptor of the lock cannot be handed on.
     #[error("cannot hand the lock of the pod on")]
     InheritLock(#[source] io::Error),
-    /// An errand of stage1 failed; it has said why.
-    #[error("stage1 {entrypoint} failed with {status}")]
+    /// An errand of stage1 failed.
+    #[error("stage1 {entrypoint} failed: {why}")]
     Stage1 {
         /// What it was to do.
         entrypoint: &'static str,
-        /// How it ended.
-        status: ExitStatus,
+        /// What it said, or how it ended.
+        why: String,
     },
     /// The name of an image is not one.
     #[error(transparent)]
@@ -192,6 +192,9 @@ pub(crate) enum Error {
     /// An image is missing and must not be fetched.
     #[error("image {0} is not in the store")]
     NotInStore(String),
+    /// A file of the host that the command line names is not there.
+    #[error("cannot find {}", .0.display())]
+    HostPath(PathBuf, #[source] io::Error),
     /// The data directory cannot be locked.
     #[error("cannot lock {}", .0.display())]
     LockData(PathBuf, #[source] io::Error),
@@ -244,7 +247,7 @@ impl Error {
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
             Self::Trust(_) | Self::Evidence(_) => "trust",
-            Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
+            Self::HostPath(..) | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) => "config",
             Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(_) => "network",

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use pod::{LOCK_FD_VARIABLE, Locked, PodDir};
@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorFormat};
 
 /// The program of stage1's entrypoints.
 const STAGE1: &str = "skua-stage1";
+
+/// How the stages print errors.
+const ERROR_FORMAT: &str = "SKUA_ERROR_FORMAT";
 
 /// One stage1.
 pub(crate) struct Stage1<'a> {
@@ -77,7 +80,7 @@ impl<'a> Stage1<'a> {
         let mut command = Command::new(&self.program);
         command.arg(entrypoint).current_dir(dir.path());
         if self.context.error_format == ErrorFormat::Json {
-            command.env("SKUA_ERROR_FORMAT", "json");
+            command.env(ERROR_FORMAT, "json");
         }
         if self.context.debug {
             command.env("SKUA_DEBUG", "1");
@@ -85,15 +88,24 @@ impl<'a> Stage1<'a> {
         command
     }
 
-    /// Runs a child to its end. It says itself what went wrong.
+    /// Runs a child to its end. What it says went wrong becomes the cause of our one error.
     fn errand(&self, entrypoint: &'static str, mut command: Command) -> Result<(), Error> {
-        let status = command.stdin(Stdio::null()).status();
-        let status: ExitStatus = status.map_err(|e| Error::Exec(self.program.clone(), e))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Error::Stage1 { entrypoint, status })
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .env_remove(ERROR_FORMAT);
+        let ended = command
+            .output()
+            .map_err(|e| Error::Exec(self.program.clone(), e))?;
+        if ended.status.success() {
+            return Ok(());
         }
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let cause = said
+            .lines()
+            .find_map(|line| line.strip_prefix("skua: stage1: "));
+        let why = cause.map_or_else(|| ended.status.to_string(), str::to_owned);
+        Err(Error::Stage1 { entrypoint, why })
     }
 }
 

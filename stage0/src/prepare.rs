@@ -9,7 +9,7 @@ use std::path::Path;
 use images::reference::ImageName;
 use images::store::{Image, Store};
 use jiff::Timestamp;
-use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, State};
+use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -45,6 +45,7 @@ pub(crate) fn pod(
         flags,
     };
     let manifest = manifest::new(draft, &caller()?)?;
+    paths_exist(&manifest)?;
     let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
     let _name_lock = name_lock.transpose()?;
     place(&manifest, flags.uuid_file_save.as_deref(), context)
@@ -116,6 +117,25 @@ fn stem(name: &ImageName) -> String {
         ImageName::Layout { directory, .. } => text(directory.file_name()),
         ImageName::Archive { file, .. } => text(file.file_stem()),
     }
+}
+
+/// Looks for the files of the host that the pod will need: stage1 opens them, but can only tell when the pod is there.
+fn paths_exist(manifest: &PodManifest) -> Result<(), Error> {
+    let volumes = manifest
+        .volumes
+        .iter()
+        .filter_map(|volume| match &volume.source {
+            VolumeSource::Host(host) => Some(&host.path),
+            VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => None,
+        });
+    let profiles = manifest.apps.iter().filter_map(|app| match &app.seccomp {
+        SeccompChoice::Profile { path } => Some(path),
+        SeccompChoice::Default | SeccompChoice::Unconfined => None,
+    });
+    for path in volumes.chain(profiles) {
+        fs::metadata(path).map_err(|e| Error::HostPath(path.into(), e))?;
+    }
+    Ok(())
 }
 
 fn caller() -> Result<Caller<'static>, Error> {

@@ -234,7 +234,7 @@ fn two_living_pods_cannot_have_one_name_and_a_dead_one_does_not_keep_it() {
 fn rm_after_the_run_leaves_nothing_as_every_user() {
     for user in User::all() {
         let lab = Lab::new(user);
-        let app = ["all", "mkdir", "/made"];
+        let app = ["mkdir", "/made"];
         lab.pod(&["run", "--rm"], &app).success();
         lab.nothing_left();
     }
