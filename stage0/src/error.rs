@@ -48,9 +48,6 @@ pub(crate) enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// This build lacks the subcommand.
-    #[error("'skua {0}' is not available in this build")]
-    NotAvailable(&'static str),
     /// Standard output does not take what we print.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -231,7 +228,6 @@ impl Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Usage { .. } => "usage",
-            Self::NotAvailable(_) => "not-available",
             Self::Output(_) | Self::ManPages(..) => "output",
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::WorkingDirectory(_) => {
                 "environment"

@@ -68,22 +68,11 @@ impl<'a> Stage1<'a> {
         self.errand("gc", command)
     }
 
-    /// Removes a pod in state `garbage` as its own root: an ordinary user may not remove the files of the pod's other ids.
-    pub(crate) fn rm(&self, pod: &Locked) -> Result<(), Error> {
-        inherit(pod.lock.as_fd())?;
-        let mut command = self.command("rm", &pod.pod.dir());
-        command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
-        self.errand("rm", command)
-    }
-
     fn command(&self, entrypoint: &str, dir: &PodDir) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(entrypoint).current_dir(dir.path());
         if self.context.error_format == ErrorFormat::Json {
             command.env(ERROR_FORMAT, "json");
-        }
-        if self.context.debug {
-            command.env("SKUA_DEBUG", "1");
         }
         command
     }

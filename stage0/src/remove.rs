@@ -1,40 +1,19 @@
 //! Removing pods: out of sight by one rename, then file by file.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use pod::{Locked, Pod, State};
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::handover::Stage1;
+use crate::worker;
 
-/// Removes a pod whose lock we hold and that is not running.
+/// Removes a pod whose lock we hold and that is not running. What apps wrote may belong to ids that are not ours: a worker
+/// with the pod's ids removes it, whatever the manifest says or whether there is one.
 pub(crate) fn pod(mut locked: Locked, context: &Context) -> Result<(), Error> {
     if locked.pod.state != State::Garbage {
         locked.move_to(State::Garbage)?;
     }
     let path = locked.pod.path();
-    // What apps wrote goes first: as long as any of it is left, the manifest that stage1 needs is there.
-    let written = ["rootfs", "volumes"]
-        .iter()
-        .try_for_each(|part| absent(&path.join(part)));
-    match written {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return Stage1::new(None, context)?.rm(&locked);
-        }
-        other => other.and_then(|()| fs::remove_dir_all(&path)),
-    }
-    .map_err(|e| Error::Remove(path, e))
-}
-
-/// Removes a directory that may be absent.
-fn absent(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    worker::remove(&path, context.debug).map_err(|e| Error::Remove(path, e))
 }
 
 /// Takes the lock of a pod for its removal. A running pod is an error.

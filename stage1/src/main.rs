@@ -51,7 +51,6 @@ fn dispatch() -> Result<u8, Error> {
         ["stop", "--force"] => stop::stop(stop::How::Forced),
         ["enter", ref order @ ..] => enter::enter(&enter::Enter::parse(order)?),
         ["gc"] => gc::gc(),
-        ["rm"] => remove::rm(),
         _ => Err(Error::Usage),
     }
 }

@@ -8,23 +8,14 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use pod::{IdMapChoice, PodManifest, State};
+use pod::{IdMapChoice, PodManifest};
 
 use crate::channel;
 use crate::error::{self, Error};
-use crate::host::Host;
 use crate::idmap;
 use crate::inside;
-use crate::opened::Opened;
 use crate::sys::{self, Cloned};
 use crate::wait::{self, Ended};
-
-/// Removes the pod of the working directory, which is in state `garbage`.
-pub(crate) fn rm() -> Result<u8, Error> {
-    let host = Host::probe()?;
-    let opened = Opened::take(&host, State::Garbage)?;
-    pod(&opened.locked.pod.path(), &opened.manifest).map(|()| 0)
-}
 
 /// Removes the pod directory at `path`. What apps wrote goes first: whoever has to go on after a crash needs the manifest.
 pub(crate) fn pod(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
