@@ -2,11 +2,23 @@
 
 /// Longest text that is printed whole, in bytes of the original.
 const LONGEST: usize = 256;
+/// Longest message of another process.
+const LONGEST_MESSAGE: usize = 4096;
 
 /// `bytes` as one line of printable text. What is not UTF-8 or not printable is escaped, what is too long is cut.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(LONGEST)];
+    up_to(LONGEST, bytes)
+}
+
+/// As [`text`], for a whole message: it may be longer.
+#[must_use]
+pub fn message(bytes: &[u8]) -> String {
+    up_to(LONGEST_MESSAGE, bytes)
+}
+
+fn up_to(longest: usize, bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(longest)];
     let mut line = String::with_capacity(shown.len());
     for chunk in shown.utf8_chunks() {
         for character in chunk.valid().chars() {

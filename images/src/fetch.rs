@@ -92,16 +92,13 @@ impl Fetcher<'_> {
     pub fn fetch(&self, name: &ImageName) -> Result<Fetched, FetchError> {
         let known = self.known(name)?;
         if let Some(known) = known.as_ref().filter(|_| name.pinned().is_some()) {
-            return Ok(known.fetched());
+            return self.touch(name, known);
         }
         let source = Source::open(self, name)?;
-        let etag = known
-            .as_ref()
-            .and_then(|known| known.record.etag.as_deref());
+        let etag = known.as_ref().and_then(|known| known.etag.as_deref());
         let Some(resolved) = resolve::resolve(&source, name, etag)? else {
             let known = known.ok_or(FetchError::NotModified)?;
-            self.touch(name, &known)?;
-            return Ok(known.fetched());
+            return self.touch(name, &known);
         };
         let evidence = self.evidence(&source, &resolved)?;
         self.judge(name, &resolved, &evidence)?;
@@ -126,10 +123,8 @@ impl Fetcher<'_> {
             let decision = policy.decide(name, &image.manifest_digest, &image.manifest, &evidence);
             decision.is_ok()
         });
-        let record = self.store.ref_record(name).ok().flatten();
-        Ok(record
-            .filter(|_| trusted)
-            .map(|record| Known { image, record }))
+        let etag = self.store.ref_record(name)?.and_then(|record| record.etag);
+        Ok(trusted.then_some(Known { image, etag }))
     }
 
     /// All evidence about the image: what the store has, what the source has, what the user gives.
@@ -176,14 +171,8 @@ impl Fetcher<'_> {
             self.store.put_blob(&index.bytes)?;
         }
         evidence.save(&self.store.evidence_dir(&manifest))?;
-        let record = RefRecord {
-            name: name.to_string(),
-            manifest,
-            index: resolved.index.as_ref().map(|index| index.digest),
-            resolved: jiff::Timestamp::now().to_string(),
-            etag: resolved.etag.clone(),
-        };
-        self.store.set_ref(name, &record)?;
+        let index = resolved.index.as_ref().map(|index| index.digest);
+        self.set_ref(name, manifest, index, resolved.etag.clone())?;
         Ok(Fetched {
             manifest,
             unchanged: false,
@@ -191,10 +180,28 @@ impl Fetcher<'_> {
     }
 
     /// Records that the name has been resolved again, to the same.
-    fn touch(&self, name: &ImageName, known: &Known) -> Result<(), FetchError> {
+    fn touch(&self, name: &ImageName, known: &Known) -> Result<Fetched, FetchError> {
+        let manifest = known.image.manifest_digest;
+        self.set_ref(name, manifest, known.image.index_digest, known.etag.clone())?;
+        Ok(Fetched {
+            manifest,
+            unchanged: true,
+        })
+    }
+
+    fn set_ref(
+        &self,
+        name: &ImageName,
+        manifest: Digest,
+        index: Option<Digest>,
+        etag: Option<String>,
+    ) -> Result<(), FetchError> {
         let record = RefRecord {
+            name: name.to_string(),
+            manifest,
+            index,
             resolved: jiff::Timestamp::now().to_string(),
-            ..known.record.clone()
+            etag,
         };
         Ok(self.store.set_ref(name, &record)?)
     }
@@ -209,17 +216,8 @@ impl Fetcher<'_> {
     }
 }
 
-/// A complete image of the store and the record of its name.
+/// A complete image of the store, and what the registry called the version of its name.
 struct Known {
     image: Image,
-    record: RefRecord,
-}
-
-impl Known {
-    fn fetched(&self) -> Fetched {
-        Fetched {
-            manifest: self.image.manifest_digest,
-            unchanged: true,
-        }
-    }
+    etag: Option<String>,
 }

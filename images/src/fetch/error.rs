@@ -23,7 +23,7 @@ pub struct Told(String);
 impl Told {
     /// Foreign text, made printable.
     pub(super) fn new(text: &str) -> Self {
-        Self(escape::text(text.as_bytes()))
+        Self(escape::message(text.as_bytes()))
     }
 }
 
