@@ -84,3 +84,6 @@ fn work(step: Step) -> Result<(), WorkerError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
