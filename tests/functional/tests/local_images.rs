@@ -64,13 +64,10 @@ fn signatures_of_a_layout_and_detached_ones_count() {
         .success();
     let name = format!("{identity}:plain");
     env.skua(&["fetch", &name]).fails(&["is not trusted"]);
-    let wrong = env.write(
-        "wrong.minisig",
-        Key::new(2).minisign(&plain.manifest.bytes, "x"),
-    );
+    let wrong = env.write("wrong.sig", Key::new(2).sign(&plain.manifest.bytes));
     env.skua(&["fetch", "--signature", wrong.to_str().unwrap(), &name])
         .fails(&["is not trusted"]);
-    let right = env.write("right.minisig", key.minisign(&plain.manifest.bytes, "x"));
+    let right = env.write("right.sig", key.sign(&plain.manifest.bytes));
     env.skua(&["fetch", "--signature", right.to_str().unwrap(), &name])
         .success();
     env.skua(&["fetch", &name]).success();
@@ -117,7 +114,7 @@ fn what_is_no_layout_is_said() {
     fs::create_dir(&empty).unwrap();
     env.give(&empty);
     env.skua(&[INSECURE, "fetch", &format!("oci:{}", empty.display())])
-        .fails(&["oci-layout"]);
+        .fails(&["not an OCI image layout"]);
     env.skua(&[
         INSECURE,
         "fetch",
