@@ -163,6 +163,9 @@ pub(crate) enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] images::store::StoreError),
+    /// A `policy.json` of containers.
+    #[error("cannot import {}", .0.display())]
+    Import(PathBuf, #[source] images::trust::ImportError),
     /// The policy cannot be loaded.
     #[error(transparent)]
     Trust(#[from] images::trust::TrustError),
@@ -242,8 +245,8 @@ impl Error {
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
-            Self::Trust(_) | Self::Evidence(_) => "trust",
             Self::HostPath(..) | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
+            Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) => "config",
             Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(_) => "network",

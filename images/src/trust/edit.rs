@@ -3,19 +3,16 @@
 //! The file has the keys themselves in it, not their paths: what was checked when it was added is what is trusted.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File as OsFile, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FlockOperation;
 
 use super::file::{self, Found};
 use super::key::{Fingerprint, PublicKey};
 use super::policy::{self, MAX_FILE, Policy};
 use super::scope::{Entry, File, RuleName, Scope, read_key, written_key};
-use super::{Prefix, Rule, TrustError};
+use super::written::Layer;
+use super::{Prefix, TrustError};
 
 const HEADER: &str =
     "# Written by 'skua trust add'. What is changed here counts from the next run on.\n";
@@ -28,7 +25,7 @@ pub struct Editor {
     index: usize,
     /// Scopes of the same prefix in a lower layer, hidden by ours.
     hides: Option<PathBuf>,
-    _lock: OsFile,
+    layer: Layer,
 }
 
 impl Editor {
@@ -37,28 +34,22 @@ impl Editor {
     /// # Errors
     /// [`TrustError::Elsewhere`] when another file of the layer has it; the errors of reading policies.
     pub fn open(layers: &[PathBuf], prefix: Prefix) -> Result<Self, TrustError> {
-        let directory = layers.last().ok_or(TrustError::NoLayer)?;
-        let failed = |e| TrustError::Write(directory.clone(), e);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(failed)?;
-        let lock = OsFile::open(directory).map_err(failed)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
-
-        let path = directory.join(file_name(&prefix));
+        let layer = Layer::lock(layers)?;
+        let path = layer.directory.join(file_name(&prefix));
+        let same = |scope: &&Scope| scope.prefix == prefix && scope.file != path;
         let policy = Policy::load(layers)?;
-        let other = policy
+        if let Some(scope) = policy
             .scopes()
-            .find(|scope| scope.prefix == prefix && scope.file != path);
-        if let Some(scope) = other.filter(|scope| scope.file.parent() == Some(directory)) {
+            .filter(same)
+            .find(|scope| layer.has(&scope.file))
+        {
             return Err(TrustError::Elsewhere(
                 prefix.to_string(),
                 scope.file.clone(),
             ));
         }
-        let hides = other.map(|scope| scope.file.clone());
+        let lower = Policy::load(&layers[..layers.len() - 1])?;
+        let hides = lower.scopes().find(same).map(|scope| scope.file.clone());
         let file = match file::read(&path, MAX_FILE) {
             Ok(Found::Text(text)) => policy::parse(&text, &path)?,
             Ok(Found::Mask) => File::default(),
@@ -73,7 +64,7 @@ impl Editor {
             file,
             index,
             hides,
-            _lock: lock,
+            layer,
         })
     }
 
@@ -209,62 +200,8 @@ impl Editor {
         })
     }
 
-    /// Writes the file, after it was read back and found to say a policy: a bad file would stop every run.
     fn save(&self) -> Result<(), TrustError> {
-        let text = self.text();
-        for entry in policy::parse(&text, &self.path)?.scope {
-            if let Rule::Signed(signed) = Scope::new(entry, &self.path)?.rule {
-                signed.keys(&self.path)?;
-            }
-        }
-        replace(&self.path, text.as_bytes()).map_err(|e| TrustError::Write(self.path.clone(), e))
-    }
-
-    fn text(&self) -> String {
-        let mut text = HEADER.to_owned();
-        for entry in &self.file.scope {
-            // Writing to a String cannot fail.
-            let _ = self.write_entry(&mut text, entry);
-        }
-        text
-    }
-
-    fn write_entry(&self, text: &mut String, entry: &Entry) -> std::fmt::Result {
-        let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
-        let rule = entry.rule.as_str();
-        write!(
-            text,
-            "\n[[scope]]\nprefix = {}\nrule = \"{rule}\"\n",
-            quoted(&entry.prefix)
-        )?;
-        if let Some(signed_as) = &entry.signed_as {
-            writeln!(text, "signed-as = {}", quoted(signed_as))?;
-        }
-        if let Some(threshold) = entry.threshold {
-            writeln!(text, "threshold = {threshold}")?;
-        }
-        if entry.keys.is_empty() {
-            return Ok(());
-        }
-        text.push_str("keys = [\n");
-        for given in &entry.keys {
-            match written_key(given, &self.path) {
-                Ok(key) if !given.starts_with('/') => {
-                    let inline = key.to_text();
-                    let fence = if inline.contains('\n') {
-                        "\"\"\"\n"
-                    } else {
-                        "\""
-                    };
-                    let end = fence.trim_end();
-                    writeln!(text, "    # {} {}", key.kind(), key.fingerprint())?;
-                    writeln!(text, "    {fence}{inline}{end},")?;
-                }
-                _ => writeln!(text, "    {},", quoted(given))?,
-            }
-        }
-        text.push_str("]\n");
-        Ok(())
+        self.layer.write(&self.path, HEADER, &self.file)
     }
 }
 
@@ -293,20 +230,4 @@ fn is_fingerprint(text: &str) -> bool {
         && digits
             .bytes()
             .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("toml-new");
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

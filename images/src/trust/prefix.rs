@@ -17,7 +17,7 @@ pub struct PrefixError {
 }
 
 /// The kinds of local images: what stands before an absolute path in their names.
-const LOCAL: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
+pub(super) const LOCAL: [&str; 3] = ["oci:", "oci-archive:", "docker-archive:"];
 
 impl Prefix {
     /// Reads `host[:port][/path]`, `oci:/directory`, `oci-archive:/file` or `*`. A `/` at the end means nothing.

@@ -1,6 +1,7 @@
 //! Decisions on signatures made by real tools and by hand.
 
 mod bundles;
+mod import;
 mod keys;
 mod layers;
 mod signed;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use images::trust::{Editor, Prefix, PublicKey, TrustError, read_key};
+use images::trust::{Editor, Prefix, PublicKey, TrustError, policy_json, read_key};
 
 use crate::context::{Context, absolute};
 use crate::error::Error;
@@ -32,6 +32,11 @@ pub(crate) enum TrustCommand {
         /// Fingerprints of keys, or files with them
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
+    },
+    /// Take over the scopes of containers' policy.json, or fail with what has no counterpart
+    Import {
+        /// The file, such as /etc/containers/policy.json
+        file: PathBuf,
     },
     /// Print each rule tried for an image in the store, and why it did or did not hold
     Test {
@@ -63,6 +68,7 @@ pub(crate) fn run(command: TrustCommand, context: &Context) -> Result<ExitCode, 
         TrustCommand::Add(args) => add(&args, context),
         TrustCommand::List { format } => list::run(format, context),
         TrustCommand::Rm { prefix, keys } => rm(&prefix, &keys, context),
+        TrustCommand::Import { file } => import(&file, context),
         TrustCommand::Test { image } => test::run(&image, context),
     }
 }
@@ -115,6 +121,23 @@ fn rm(typed: &str, keys: &[String], context: &Context) -> Result<ExitCode, Error
         }
     }
     print(&said)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
+    let bytes = std::fs::read(file).map_err(|e| TrustError::Read(file.to_owned(), e))?;
+    let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), e))?;
+    let mut said = String::new();
+    for prefix in imported.prefixes() {
+        said.push_str(&format!("{}\n", escaped(prefix)));
+    }
+    for transport in &imported.left_out {
+        said.push_str(&format!(
+            "left out: transport {transport}, which has no images here\n"
+        ));
+    }
+    let path = imported.save(&context.config("trust.d"))?;
+    print(&format!("{said}written to {}\n", shown(&path)))?;
     Ok(ExitCode::SUCCESS)
 }
 
