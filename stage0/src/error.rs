@@ -165,7 +165,7 @@ pub(crate) enum Error {
     Store(#[from] images::store::StoreError),
     /// A `policy.json` of containers.
     #[error("cannot import {}", .0.display())]
-    Import(PathBuf, #[source] images::trust::ImportError),
+    Import(PathBuf, #[source] Box<images::trust::ImportError>),
     /// The policy cannot be loaded.
     #[error(transparent)]
     Trust(#[from] images::trust::TrustError),

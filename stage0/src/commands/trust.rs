@@ -126,7 +126,7 @@ fn rm(typed: &str, keys: &[String], context: &Context) -> Result<ExitCode, Error
 
 fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
     let bytes = std::fs::read(file).map_err(|e| TrustError::Read(file.to_owned(), e))?;
-    let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), e))?;
+    let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), Box::new(e)))?;
     let mut said = String::new();
     for prefix in imported.prefixes() {
         said.push_str(&format!("{}\n", escaped(prefix)));

@@ -102,6 +102,7 @@ fn several_requirements_are_a_threshold_of_all_their_keys() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn what_has_no_counterpart_is_an_error_that_names_it() {
     let identity = |identity: Value| json!([sigstore(1, &json!({"signedIdentity": identity}))]);
     let cases = [
