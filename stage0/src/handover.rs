@@ -42,6 +42,11 @@ impl<'a> Stage1<'a> {
         }
         let mut command = self.command("run", &pod.pod.dir());
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
+        log::debug!(
+            "pod {} is handed over to {}",
+            pod.pod.id,
+            self.program.display()
+        );
         Error::Exec(self.program.clone(), command.exec())
     }
 

@@ -3,15 +3,14 @@
 use pod::{Pod, State};
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, joined};
 use crate::handover::Stage1;
-use crate::output;
 
 /// Brings every pod into a state that its lock agrees with. A pod that cannot be healed stays as it is, with a note.
 pub(crate) fn pods(context: &Context) -> Result<(), Error> {
     for pod in Pod::list(&context.data)? {
         if let Err(error) = heal(pod, context) {
-            output::note(context, &error);
+            log::warn!("{}", joined(&error));
         }
     }
     Ok(())
@@ -24,6 +23,7 @@ fn heal(pod: Pod, context: &Context) -> Result<(), Error> {
             let Some(mut locked) = pod.try_lock()? else {
                 return Ok(());
             };
+            log::debug!("the keeper of pod {} is gone", pod.id);
             Stage1::new(None, context)?
                 .gc(&locked)
                 .map_err(|e| Error::Heal(pod.id.clone(), Box::new(e)))?;

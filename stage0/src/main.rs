@@ -13,6 +13,7 @@ mod handover;
 mod heal;
 mod id_map;
 mod in_use;
+mod logger;
 mod manifest;
 mod network;
 mod output;
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
     let done = match command {
         // It has neither a home nor a word to say about directories.
         cli::Command::Worker(args) => worker::run(args),
-        command => context::Context::new(global).and_then(|context| command.run(&context)),
+        command => context::Context::new(global).and_then(|context| {
+            logger::start(&context);
+            command.run(&context)
+        }),
     };
     done.unwrap_or_else(|error| error.report(format))
 }

@@ -7,8 +7,7 @@ use std::io::{self, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::context::Context;
-use crate::error::{Error, joined};
+use crate::error::Error;
 
 /// How a command prints what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,15 +36,6 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::Output(e.into()))?;
     print(&format!("{text}\n"))
-}
-
-/// Tells what went wrong on the side, without failing; `--quiet` silences it.
-pub(crate) fn note(context: &Context, error: &Error) {
-    if !context.quiet {
-        let text = joined(error);
-        // Nobody is left to tell when standard error fails too.
-        let _ = writeln!(io::stderr().lock(), "skua: note: {}", escaped(&text));
-    }
 }
 
 /// `text` with everything that could move the cursor, colour or reorder a line written as `\u{…}`.

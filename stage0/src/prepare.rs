@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource};
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, joined};
 use crate::manifest::{self, Caller, Draft, Wanted};
 use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
@@ -63,6 +63,7 @@ fn images(
         let name = ImageName::parse(&line.image)?;
         let image = image(&name, flags, store, context)?;
         let trust = judge.decide(&Subject::from(&image), store)?;
+        log::debug!("{name} is {}: {trust:?}", image.manifest_digest);
         Ok(wanted(line, image, trust))
     });
     found.collect()
@@ -205,7 +206,7 @@ fn create(id: &PodId, context: &Context) -> Result<Locked, Error> {
 /// Removes a pod that is not handed over, and gives the reason back.
 pub(crate) fn abandon(locked: Locked, context: &Context, reason: Error) -> Error {
     if let Err(error) = remove::pod(locked, context) {
-        crate::output::note(context, &error);
+        log::warn!("{}", joined(&error));
     }
     reason
 }

@@ -221,3 +221,25 @@ fn completion_knows_commands_and_the_flags_of_pods_and_apps() {
         }
     }
 }
+
+#[test]
+fn debug_tells_what_is_done_and_quiet_tells_nothing() {
+    let registry = functional::Registry::start();
+    let image = registry.push("demo/inspect", "1", &functional::Image::inspect().build());
+    let env = env();
+    let run = |flag: &str| {
+        let words = [
+            flag,
+            "--insecure-options=image",
+            "run",
+            &image,
+            "--",
+            "exit",
+            "0",
+        ];
+        env.skua(&words).success().stderr
+    };
+    run("--quiet");
+    assert!(run("--debug").contains("skua: debug: "), "nothing is said");
+    assert_eq!(run("--quiet"), "");
+}
