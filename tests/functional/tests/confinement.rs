@@ -1,0 +1,232 @@
+//! What an app holds, sees and can do to what is outside of it: asked and tried from inside, for every kind of caller.
+
+use functional::{Entry, Env, Image, Kind, Layer, Run, User};
+use serde_json::json;
+
+fn image(env: &Env, tag: &str, image: &Image) -> String {
+    let layout = env.scratch("layout");
+    image.build().write_layout(&layout, tag);
+    env.give(&layout);
+    format!("oci:{}:{tag}", layout.display())
+}
+
+fn run(env: &Env, name: &str, flags: &[&str], question: &[&str]) -> Run {
+    let start = ["--insecure-options=image", "run", "--net=none", name];
+    env.skua(&[&start, flags, &["--"], question].concat())
+}
+
+/// The conventional set without `CAP_MKNOD` and `CAP_NET_RAW`.
+const DEFAULT_SET: &str = "00000000800405eb";
+const NONE: &str = "0000000000000000";
+
+#[test]
+fn user_0_holds_the_default_set_and_nothing_inheritable_or_ambient() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let status = run(&env, &name, &[], &["status"]).success().json();
+        for (set, expected) in [
+            ("CapBnd", DEFAULT_SET),
+            ("CapPrm", DEFAULT_SET),
+            ("CapEff", DEFAULT_SET),
+            ("CapInh", NONE),
+            ("CapAmb", NONE),
+        ] {
+            assert_eq!(status[set], expected, "{user:?} {set}");
+        }
+        assert_eq!(status["NoNewPrivs"], "1", "{user:?}");
+        assert_eq!(status["Umask"], "0022", "{user:?}");
+    }
+}
+
+#[test]
+fn another_user_holds_nothing_unless_ambient_is_asked_for() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    let status = run(&env, &name, &["--user=app"], &["status"])
+        .success()
+        .json();
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        assert_eq!(status[set], NONE, "{set}");
+    }
+    let flags = [
+        "--user=app",
+        "--ambient",
+        "--cap-retain=CAP_NET_BIND_SERVICE",
+    ];
+    let status = run(&env, &name, &flags, &["status"]).success().json();
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"] {
+        assert_eq!(status[set], "0000000000000400", "{set}");
+    }
+}
+
+#[test]
+fn capabilities_can_be_dropped_to_none() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    let status = run(&env, &name, &["--cap-retain=none"], &["status"])
+        .success()
+        .json();
+    for set in ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        assert_eq!(status[set], NONE, "{set}");
+    }
+}
+
+#[test]
+fn an_app_has_three_descriptors_and_a_session_of_its_own() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let answers = run(&env, &name, &[], &["all", "fds", "session", "tty"])
+            .success()
+            .json();
+        let fds = answers["fds"].as_object().expect("descriptors");
+        let numbers: Vec<&String> = fds.keys().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{user:?}: {fds:?}");
+        assert_eq!(fds["0"], "/dev/null");
+        assert_eq!(
+            answers["session"]["session"], answers["session"]["pid"],
+            "{user:?}"
+        );
+        assert_eq!(answers["tty"]["controlling"], false);
+    }
+}
+
+#[test]
+fn pid_1_cannot_be_traced_read_or_ended_from_inside() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    for question in [
+        vec!["read", "/proc/1/environ"],
+        vec!["read", "/proc/1/mem"],
+        vec!["read", "/proc/1/maps"],
+        vec!["list", "/proc/1/fd"],
+        vec!["list", "/proc/1/root"],
+        vec!["read", "/proc/1/exe"],
+    ] {
+        let answer = run(&env, &name, &[], &question);
+        assert!(
+            answer.stdout.contains("EACCES")
+                || answer.stdout.contains("EPERM")
+                || answer.code() == Some(99),
+            "{}",
+            answer.report()
+        );
+    }
+    // PTRACE_SEIZE
+    let ptrace = libc::SYS_ptrace.to_string();
+    run(&env, &name, &[], &["syscall", &ptrace, "0x4206", "1"])
+        .success()
+        .says("EPERM");
+    for signal in ["9", "15", "19"] {
+        run(&env, &name, &[], &["kill", "1", signal]).success();
+    }
+}
+
+#[test]
+fn a_working_directory_never_leads_out_of_the_root() {
+    let env = Env::new(User::ordinary());
+    let layer = Layer::new().entry(Entry::new("out", Kind::Symlink("/proc/1/root".to_owned())));
+    let name = image(&env, "1", &Image::inspect().layer(layer));
+    for directory in [
+        "/proc/self/fd/3",
+        "/proc/self/fd/0",
+        "/proc/1/root",
+        "/proc/1/cwd",
+        "/out",
+        "/inspect",
+    ] {
+        let flag = format!("--working-dir={directory}");
+        run(&env, &name, &[&flag], &["cwd"]).fails(&["working directory", directory]);
+    }
+    for (directory, expected) in [
+        ("/made/for/us", "/made/for/us"),
+        ("/../../etc", "/etc"),
+        ("/proc/self/cwd/..", "/"),
+    ] {
+        let flag = format!("--working-dir={directory}");
+        let answer = run(&env, &name, &[&flag], &["cwd"]);
+        if directory.contains("self/cwd") {
+            answer.fails(&["working directory"]);
+        } else {
+            assert_eq!(answer.success().json(), json!(expected));
+        }
+    }
+}
+
+#[test]
+fn programs_are_found_in_the_image_s_path_and_not_through_proc() {
+    let env = Env::new(User::ordinary());
+    let layer =
+        Layer::new()
+            .directory("tools")
+            .file("tools/deep", 0o755, functional::inspect_bytes());
+    let plain = Image::inspect().layer(layer);
+    let with_path = |path: &str| plain.clone().set("Env", json!([format!("PATH={path}")]));
+    let name = image(&env, "good", &with_path("/nowhere:/tools"));
+    run(&env, &name, &["--exec=deep"], &["exit", "4"]).exits(4);
+    for (tag, path, program) in [
+        ("relative", ".:tools", "deep"),
+        ("empty", "", "deep"),
+        ("proc", "/proc/self", "exe"),
+        ("descriptor", "/proc/self/fd", "3"),
+    ] {
+        let name = image(&env, tag, &with_path(path));
+        let flag = format!("--exec={program}");
+        run(&env, &name, &[&flag, "--working-dir=/"], &["exit", "0"]).fails(&[program]);
+    }
+}
+
+#[test]
+fn a_limit_that_cannot_be_had_is_an_error_before_any_app_runs() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    let limits = run(&env, &name, &["--rlimit=nofile=100:200"], &["limits"])
+        .success()
+        .json();
+    assert_eq!(limits["RLIMIT_NOFILE"], json!([100, 200]));
+    let start = [
+        "--insecure-options=image",
+        "run",
+        "--net=none",
+        name.as_str(),
+        "--name=first",
+        "--",
+        "print",
+        "executed",
+    ];
+    let second = [
+        "---",
+        name.as_str(),
+        "--name=second",
+        "--rlimit=nofile=unlimited",
+    ];
+    let failed = env
+        .skua(&[&start[..], &second].concat())
+        .fails(&["second", "RLIMIT_NOFILE"]);
+    assert!(!failed.stdout.contains("executed"), "{}", failed.report());
+}
+
+#[test]
+fn the_keys_of_the_caller_are_out_of_reach() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    let start = [
+        "--insecure-options=image,seccomp",
+        "run",
+        "--net=none",
+        name.as_str(),
+        "--seccomp=unconfined",
+        "--",
+    ];
+    let keyctl = libc::SYS_keyctl.to_string();
+    // KEYCTL_GET_KEYRING_ID of the session keyring, not made for the purpose.
+    let question = ["syscall", keyctl.as_str(), "0", "-3", "0"];
+    let first = env.skua(&[&start[..], &question].concat()).success().json();
+    let second = env.skua(&[&start[..], &question].concat()).success().json();
+    assert_eq!(first["ok"], true);
+    assert_ne!(
+        first["result"], second["result"],
+        "each app has a keyring of its own"
+    );
+}
