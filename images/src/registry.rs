@@ -70,7 +70,7 @@ impl Registry {
             None => Certificates::System,
         };
         Ok(Self {
-            http: Http::new(certificates),
+            http: Http::new(certificates, job.transport == Transport::Loopback),
             home: Mutex::new(home),
             repository: job.repository,
             credential: job.credential,

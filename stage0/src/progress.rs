@@ -65,6 +65,13 @@ struct Bars {
     bars: Mutex<HashMap<Digest, ProgressBar>>,
 }
 
+/// What failed leaves no half bar behind.
+impl Drop for Bars {
+    fn drop(&mut self) {
+        let _ = self.all.clear();
+    }
+}
+
 impl Progress for Bars {
     fn on(&self, event: Event<'_>) {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);

@@ -176,6 +176,11 @@ impl FetchError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Spawn("unpack", _) => Some(
+                "layers are unpacked in a user namespace; if this host forbids them, see sysctl user.max_user_namespaces, \
+                 kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

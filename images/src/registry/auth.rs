@@ -166,7 +166,7 @@ mod tests {
         credential: Option<&Credential>,
     ) -> Result<Url, RegistryError> {
         Asker {
-            http: &Http::new(Certificates::System),
+            http: &Http::new(Certificates::System, false),
             home: &Url::parse(home).unwrap(),
             repository: "r",
             credential,

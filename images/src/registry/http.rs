@@ -32,16 +32,19 @@ pub(super) enum Certificates {
 /// Clients for plain HTTP and for TLS, each made when it is first needed: loading certificates takes longer than many a request.
 pub(super) struct Http {
     certificates: Certificates,
+    /// No proxy reaches this machine's loopback interface.
+    direct: bool,
     plain: Mutex<Option<Client>>,
     tls: Mutex<Option<Client>>,
 }
 
 impl Http {
-    pub(super) fn new(certificates: Certificates) -> Self {
+    pub(super) fn new(certificates: Certificates, direct: bool) -> Self {
         // The first call wins; whoever was first chose the same provider, there is no other in the binary.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             certificates,
+            direct,
             plain: Mutex::new(None),
             tls: Mutex::new(None),
         }
@@ -58,7 +61,7 @@ impl Http {
         let client = if is_tls {
             self.tls_client(url)?
         } else {
-            let no_roots = builder().tls_certs_only([]);
+            let no_roots = self.builder().tls_certs_only([]);
             no_roots.build().map_err(RegistryError::Client)?
         };
         Ok(slot.insert(client).clone())
@@ -66,7 +69,8 @@ impl Http {
 
     fn tls_client(&self, url: &Url) -> Result<Client, RegistryError> {
         match &self.certificates {
-            Certificates::Any => builder()
+            Certificates::Any => self
+                .builder()
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true)
                 .build()
@@ -77,18 +81,34 @@ impl Http {
                 if roots.is_empty() {
                     return Err(RegistryError::NoCertificates(host_of(url)));
                 }
-                builder()
+                self.builder()
                     .tls_certs_only(roots)
                     .build()
                     .map_err(RegistryError::Certificates)
             }
-            Certificates::System => builder().build().map_err(|error| {
+            Certificates::System => self.builder().build().map_err(|error| {
                 if error.is_builder() {
                     RegistryError::NoCertificates(host_of(url))
                 } else {
                     RegistryError::Client(error)
                 }
             }),
+        }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let builder = Client::builder()
+            .user_agent(concat!("skua/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(IDLE_TIMEOUT);
+        if self.direct {
+            builder.no_proxy()
+        } else {
+            builder
         }
     }
 
@@ -120,17 +140,6 @@ impl Http {
             tries += 1;
         }
     }
-}
-
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("skua/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .http1_only()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(IDLE_TIMEOUT)
 }
 
 /// How long to wait after the given try: 0.2 s, doubled each time.

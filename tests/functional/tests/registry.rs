@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use functional::registry::{Action, Auth, Fault};
-use functional::{Built, Env, Image, Layer, Registry, User};
+use functional::{
+    Built, DockerRegistry, Env, Image, Key, Layer, Registry, Run, User, missing_program, skip,
+};
 
 const INSECURE: &str = "--insecure-options=image";
 
@@ -245,4 +247,43 @@ fn a_size_that_lies_is_noticed() {
     registry.fault(Fault::times(1, "/blobs/", Action::Append(b" ".to_vec())));
     env.skua(&[INSECURE, "fetch", &name]).fails(&["config"]);
     env.skua(&[INSECURE, "fetch", &name]).success();
+}
+
+#[test]
+fn a_certificate_is_checked_unless_the_user_says_otherwise() {
+    if let Some(program) = missing_program(&DockerRegistry::PROGRAMS) {
+        return skip(
+            "a_certificate_is_checked",
+            &format!("{program} is not installed"),
+        );
+    }
+    let registry = DockerRegistry::start();
+    let name = registry.push_signed("i", "1", &image(), &Key::new(1));
+    for user in User::all() {
+        let env = Env::new(user);
+        registry.log_in(&env);
+        let empty = env.write("empty.pem", "");
+        let fetch = |options: &str, authority: Option<&std::path::Path>| {
+            let mut command = env.command(&[options, "fetch", &name]);
+            command.envs(authority.map(|path| ("SSL_CERT_FILE", path)));
+            Run::of(command)
+        };
+        fetch(INSECURE, None).fails(&["certificate"]);
+        fetch(INSECURE, Some(&empty)).fails(&["no CA certificates"]);
+        fetch(INSECURE, Some(&registry.authority())).success();
+        fetch("--insecure-options=image,tls", None).success();
+    }
+}
+
+#[test]
+fn a_registry_on_this_machine_is_reached_by_name_and_past_a_proxy() {
+    let registry = Registry::start();
+    registry.push("i", "1", &image());
+    let name = registry.name("i:1").replace("127.0.0.1", "localhost");
+    for user in User::all() {
+        let env = Env::new(user);
+        let mut command = env.command(&[INSECURE, "fetch", &name]);
+        command.env("http_proxy", "http://127.0.0.1:1");
+        Run::of(command).success();
+    }
 }
