@@ -30,9 +30,13 @@ mod worker;
 
 use std::process::ExitCode;
 
+use nix::sys::stat::{Mode, umask};
+
 use error::ErrorFormat;
 
 fn main() -> ExitCode {
+    // The caller's may be odd; no file of ours depends on it.
+    umask(Mode::from_bits_truncate(0o022));
     let (global, command) = match cli::parse() {
         Ok(parsed) => parsed,
         Err(error) => return error.report(ErrorFormat::of_arguments()),

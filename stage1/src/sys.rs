@@ -1,6 +1,8 @@
 //! Every unsafe call of stage1: one thin function each, owned descriptors in and out.
 #![allow(unsafe_code, reason = "the only module of stage1 that may")]
 
+mod patience;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -13,6 +15,8 @@ use libc::{c_char, c_int, c_long, c_uint};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
+
+pub(crate) use patience::poll_without_code;
 
 /// The empty path of calls that work on the descriptor itself.
 const EMPTY: &CStr = c"";

@@ -22,6 +22,9 @@ const FORWARDED: [Signal; 4] = [
     Signal::SIGQUIT,
 ];
 
+/// When nothing has happened for so many milliseconds, the keeper waits on in as little memory as possible.
+const SHORT: u8 = 200;
+
 /// The signals that the keeper listens to, blocked so that none is lost and none kills it.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -104,9 +107,13 @@ fn until_ready(
     let always = [child.pidfd.as_fd(), signals.descriptor.as_fd()];
     let mut all: Vec<_> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();
     all.extend(relay.into_iter().flat_map(Relay::events));
-    match poll(&mut all, PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(e) => return Err(Error::Wait(e.into())),
+    let waited = match poll(&mut all, PollTimeout::from(SHORT)) {
+        Ok(0) => sys::poll_without_code(&mut all),
+        other => other.map(drop).map_err(io::Error::from),
+    };
+    match waited {
+        Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Wait(e)),
+        _ => {}
     }
     let ready = all.iter().filter(|fd| fd.any().unwrap_or(false));
     Ok(ready.map(|fd| fd.as_fd().as_raw_fd()).collect())

@@ -4,6 +4,8 @@
     reason = "the only file of this program with system calls by hand"
 )]
 
+mod patience;
+
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -207,29 +209,31 @@ pub(crate) struct Received {
     pub(crate) sender: i32,
 }
 
+/// When no signal has come for so long, the next one is waited for in as little memory as possible.
+const SHORT: Duration = Duration::from_millis(200);
+
 /// Waits for one of `set`, which must be blocked; `None` when `timeout` has passed.
 pub(crate) fn wait_for_signal(
     set: &SigSet,
     timeout: Option<Duration>,
 ) -> Result<Option<Received>, Errno> {
-    let limit = timeout.map(|t| libc::timespec {
-        tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: t.subsec_nanos().into(),
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let time = timeout.unwrap_or(SHORT);
+    let limit = libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
     // SAFETY: siginfo_t is plain old data for which zero is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set, the information and the limit outlive the call.
-    let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, limit) };
-    match Errno::result(number) {
-        Err(Errno::EAGAIN) => Ok(None),
-        Err(error) => Err(error),
-        Ok(number) => {
-            // SAFETY: a signal that was sent has a sender here; for the kernel's own the field is 0 or not used by us.
-            let sender = unsafe { info.si_pid() };
-            Ok(Some(Received { number, sender }))
-        }
-    }
+    let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, &raw const limit) };
+    let number = match Errno::result(number) {
+        Err(Errno::EAGAIN) if timeout.is_some() => return Ok(None),
+        Err(Errno::EAGAIN) => patience::signal_without_code(set, &mut info)?,
+        other => other?,
+    };
+    // SAFETY: a signal that was sent has a sender here; for the kernel's own the field is 0 or not used by us.
+    let sender = unsafe { info.si_pid() };
+    Ok(Some(Received { number, sender }))
 }
 
 /// A child that has ended.
