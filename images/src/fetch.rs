@@ -10,6 +10,7 @@ mod layers;
 pub mod layout_worker;
 mod platform;
 pub mod protocol;
+mod referrers;
 mod resolve;
 mod signatures;
 mod source;
@@ -100,7 +101,7 @@ impl Fetcher<'_> {
             let known = known.ok_or(FetchError::NotModified)?;
             return self.touch(name, &known);
         };
-        let evidence = self.evidence(&source, &resolved)?;
+        let evidence = self.evidence(&source, name, &resolved)?;
         self.judge(name, &resolved, &evidence)?;
         layers::complete(self, &source, name, &resolved)?;
         self.record(name, &resolved, &evidence)
@@ -128,7 +129,12 @@ impl Fetcher<'_> {
     }
 
     /// All evidence about the image: what the store has, what the source has, what the user gives.
-    fn evidence(&self, source: &Source, resolved: &Resolved) -> Result<Evidence, FetchError> {
+    fn evidence(
+        &self,
+        source: &Source,
+        name: &ImageName,
+        resolved: &Resolved,
+    ) -> Result<Evidence, FetchError> {
         let directory = self.store.evidence_dir(&resolved.manifest.digest);
         let mut evidence = Evidence::load(&directory)?;
         for path in &self.signatures {
@@ -137,6 +143,10 @@ impl Fetcher<'_> {
         signatures::gather(source, resolved, &mut evidence)?;
         if let Some(index) = &resolved.index {
             evidence.add_index(index.digest);
+        }
+        // Two requests more, so only where what there is does not suffice.
+        if self.judge(name, resolved, &evidence).is_err() {
+            referrers::gather(source, resolved, &mut evidence)?;
         }
         Ok(evidence)
     }

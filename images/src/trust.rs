@@ -21,7 +21,7 @@ mod ssh;
 mod subject;
 mod written;
 
-pub use bundle::BUNDLE_TYPE;
+pub use bundle::{BUNDLE_TYPE, SIGN_PREDICATE};
 pub use decision::{Accepted, Reason, Refusal, Unsigned};
 pub use edit::Editor;
 pub use error::{TomlError, TrustError};

@@ -115,6 +115,11 @@ fn take(
             written.map_err(|_| Failure::ReceiverGone)?;
             document.media_type
         }
+        Get::Referrers { .. } => {
+            return Ok(Answer::NotFound(
+                "a layout has no list of referrers".to_owned(),
+            ));
+        }
         Get::Blob { digest, size, .. } => {
             copy(layout, digest, *size, &mut sink, report)?;
             None

@@ -65,6 +65,13 @@ pub enum Get {
         /// At most so many bytes.
         limit: u64,
     },
+    /// The index of manifests that have this digest as their subject.
+    Referrers {
+        /// The digest.
+        digest: Digest,
+        /// At most so many bytes.
+        limit: u64,
+    },
     /// A config, layer or signature payload.
     Blob {
         /// Its digest.

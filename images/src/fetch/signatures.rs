@@ -1,4 +1,6 @@
 //! Signatures beside an image: cosign's simple signing, under tag `sha256-<hex>.sig` of the same repository.
+//!
+//! Those attached as referrers are in `referrers.rs`.
 
 use oci_spec::image::{Descriptor, ImageManifest};
 
@@ -9,6 +11,7 @@ use crate::digest::Digest;
 use crate::evidence::{Evidence, Item, MAX_ITEM, MAX_ITEMS};
 use crate::store::MANIFEST_LIMIT;
 
+const WHAT: &str = "signature manifest";
 const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
@@ -29,13 +32,19 @@ pub(super) fn gather(
 
 fn signatures_of(source: &Source, subject: &Digest) -> Result<Vec<Item>, FetchError> {
     let tag = format!("sha256-{}.sig", subject.hex());
-    let what = "signature manifest";
-    let document = match source.manifest(what, Some(tag), None, MANIFEST_LIMIT)? {
+    let document = match source.manifest(WHAT, Some(tag), None, MANIFEST_LIMIT)? {
         Reply::Document(document) => document,
         Reply::NotFound(_) => return Ok(Vec::new()),
         Reply::NotModified => return Err(FetchError::NotModified),
     };
-    let manifest: ImageManifest = document::json(source, what, &document.bytes)?;
+    in_manifest(source, &document::json(source, WHAT, &document.bytes)?)
+}
+
+/// The signatures in a manifest of cosign's: its layers are what was signed.
+pub(super) fn in_manifest(
+    source: &Source,
+    manifest: &ImageManifest,
+) -> Result<Vec<Item>, FetchError> {
     let signed: Vec<&Descriptor> = manifest
         .layers()
         .iter()
@@ -46,7 +55,7 @@ fn signatures_of(source: &Source, subject: &Digest) -> Result<Vec<Item>, FetchEr
             "it has {} signatures, more than the {MAX_ITEMS} allowed",
             signed.len()
         );
-        return Err(unusable(source, what, reason));
+        return Err(unusable(source, WHAT, reason));
     }
     let mut items = Vec::new();
     for layer in signed {
@@ -54,7 +63,7 @@ fn signatures_of(source: &Source, subject: &Digest) -> Result<Vec<Item>, FetchEr
         let Some(signature) = annotations.and_then(|all| all.get(SIGNATURE)) else {
             continue;
         };
-        let digest = digest_of(source, what, layer)?;
+        let digest = digest_of(source, WHAT, layer)?;
         let payload = source.blob("signature", digest, layer.size(), MAX_ITEM as u64)?;
         items.push(Item::Cosign {
             payload,

@@ -78,6 +78,16 @@ impl Source {
         self.document(what, &get, limit)
     }
 
+    /// The index of manifests that refer to `digest`.
+    pub(super) fn referrers(
+        &self,
+        what: &str,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Reply, FetchError> {
+        self.document(what, &Get::Referrers { digest, limit }, limit)
+    }
+
     /// A whole blob, of exactly this digest and size.
     pub(super) fn blob(
         &self,

@@ -1,4 +1,4 @@
-//! Manifests and indexes: `GET /v2/<repository>/manifests/<tag or digest>`.
+//! Manifests and indexes: `GET /v2/<repository>/manifests/<tag or digest>` and `…/referrers/<digest>`.
 
 use std::io::Write;
 
@@ -12,10 +12,13 @@ use super::Registry;
 use super::blob::Paced;
 use super::error::RegistryError;
 use super::http::{host_of, refusal};
+use crate::digest::Digest;
 use crate::fetch::protocol::Answer;
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 const MAX_HEADER: usize = 256;
 
@@ -39,20 +42,45 @@ impl Registry {
             StatusCode::NOT_FOUND => return Ok(Answer::NotFound(refusal(response).to_string())),
             _ => return Err(refusal(response)),
         }
-        let answer = Answer::Done {
-            media_type: text(&response, &CONTENT_TYPE),
-            etag: text(&response, &ETAG),
-        };
-        let host = host_of(response.url());
-        let mut body = Paced::new(response, host.clone());
-        if body.copy(limit, |bytes| {
-            sink.write_all(bytes).map_err(RegistryError::Sink)
-        })? > limit
-        {
-            return Err(RegistryError::TooLong(host, limit));
-        }
-        Ok(answer)
+        write(response, limit, sink)
     }
+
+    /// Writes the first page of the index of manifests that refer to `digest` to `sink`. Many registries know nothing of
+    /// that, and say so in many ways.
+    pub(super) fn referrers(
+        &self,
+        digest: &Digest,
+        limit: u64,
+        sink: &mut impl Write,
+    ) -> Result<Answer, RegistryError> {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(INDEX))]);
+        let response = self.get(&format!("referrers/{digest}"), &headers)?;
+        if response.status().is_server_error() {
+            return Err(refusal(response));
+        }
+        let kind = text(&response, &CONTENT_TYPE).unwrap_or_default();
+        if response.status() != StatusCode::OK || !kind.starts_with(INDEX) {
+            return Ok(Answer::NotFound(refusal(response).to_string()));
+        }
+        write(response, limit, sink)
+    }
+}
+
+/// Writes a document of at most `limit` bytes.
+fn write(response: Response, limit: u64, sink: &mut impl Write) -> Result<Answer, RegistryError> {
+    let answer = Answer::Done {
+        media_type: text(&response, &CONTENT_TYPE),
+        etag: text(&response, &ETAG),
+    };
+    let host = host_of(response.url());
+    let mut body = Paced::new(response, host.clone());
+    let written = body.copy(limit, |bytes| {
+        sink.write_all(bytes).map_err(RegistryError::Sink)
+    })?;
+    if written > limit {
+        return Err(RegistryError::TooLong(host, limit));
+    }
+    Ok(answer)
 }
 
 /// A header of visible ASCII, if it is short.

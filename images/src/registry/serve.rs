@@ -79,6 +79,7 @@ fn take(
             let name = name.as_deref().unwrap_or("latest");
             registry.manifest(name, etag.as_deref(), limit, &mut sink)
         }
+        Get::Referrers { digest, limit } => registry.referrers(&digest, limit, &mut sink),
         Get::Blob { digest, size, etag } => {
             let transfer = Transfer {
                 digest,

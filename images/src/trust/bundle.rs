@@ -24,7 +24,8 @@ pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 const STATEMENT_PAYLOAD: &str = "application/vnd.in-toto+json";
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+/// The predicate of a statement that signs an image.
+pub const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -143,7 +144,7 @@ fn check(statement: &[u8], subject: &Subject<'_>) -> Result<(), Failure> {
     if statement.kind != STATEMENT {
         return Err(Failure::Kind(statement.kind));
     }
-    if statement.predicate_type != SIGN {
+    if statement.predicate_type != SIGN_PREDICATE {
         return Err(Failure::Kind(statement.predicate_type));
     }
     let mut other = None;

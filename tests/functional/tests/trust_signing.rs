@@ -298,3 +298,58 @@ fn payload(reference: &str, digest: &str) -> String {
     })
     .to_string()
 }
+
+const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+
+#[test]
+fn a_bundle_attached_as_a_referrer_is_found_with_and_without_a_list_of_referrers() {
+    let (key, image) = (Key::new(1), image());
+    for attach in [Registry::attach, Registry::attach_by_tag] {
+        let registry = Registry::start();
+        let name = registry.push("team/app", "1", &image);
+        let env = Env::new(User::ordinary());
+        env.trust(&registry.host(), &key);
+        let other = key.bundle(&functional::sha256(b"other"), SIGN);
+        attach(&registry, "team/app", image.digest(), &other);
+        env.skua(&["run", &name, "--", "exit", "7"])
+            .fails(&["bundle", "signs another image"]);
+        attach(
+            &registry,
+            "team/app",
+            image.digest(),
+            &key.bundle(image.digest(), SIGN),
+        );
+        env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+        drop(registry);
+        env.skua(&["run", "--pull=never", &name, "--", "exit", "7"])
+            .exits(7);
+    }
+}
+
+#[test]
+fn provenance_by_a_trusted_key_is_no_signature() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push("team/app", "1", &image);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.host(), &key);
+    let provenance = key.bundle(image.digest(), "https://slsa.dev/provenance/v1");
+    registry.attach("team/app", image.digest(), &provenance);
+    env.skua(&["run", &name, "--", "exit", "7"])
+        .fails(&["no image signature but 'https://slsa.dev/provenance/v1'"]);
+}
+
+#[test]
+fn an_image_whose_signature_is_found_is_not_asked_for_referrers() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), image());
+    let name = registry.push_signed("team/app", "1", &image, &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.host(), &key);
+    env.skua(&["fetch", &name]).success();
+    let asked = registry.requests();
+    assert!(
+        !asked
+            .iter()
+            .any(|request| request.path.contains("/referrers/")),
+        "{asked:?}"
+    );
+}

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
+use serde_json::{Value, json};
+
 pub use auth::Auth;
 pub use fault::{Action, Fault};
 
@@ -45,6 +47,8 @@ struct Content {
     blobs: HashMap<String, Vec<u8>>,
     /// By repository and tag or digest: media type and bytes.
     manifests: HashMap<(String, String), (String, Vec<u8>)>,
+    /// Descriptors of what refers to a digest.
+    referrers: HashMap<String, Vec<Value>>,
     auth: Auth,
     tokens: Vec<auth::Token>,
     faults: Vec<Fault>,
@@ -182,6 +186,41 @@ impl Registry {
         }
     }
 
+    /// Attaches a Sigstore bundle to `subject` as OCI 1.1 has it: a manifest that refers to it, in the list of referrers.
+    pub fn attach(&self, repository: &str, subject: &str, bundle: &[u8]) {
+        let descriptor = self.put_referrer(repository, subject, bundle);
+        let mut content = self.shared.content();
+        let list = content.referrers.entry(subject.to_owned()).or_default();
+        list.push(descriptor);
+    }
+
+    /// Attaches a Sigstore bundle to `subject` as registries without a list of referrers have it: in an index under a tag.
+    pub fn attach_by_tag(&self, repository: &str, subject: &str, bundle: &[u8]) {
+        let list = index_of(&[self.put_referrer(repository, subject, bundle)]);
+        self.put_manifest(repository, &subject.replace(':', "-"), INDEX, &list);
+    }
+
+    fn put_referrer(&self, repository: &str, subject: &str, bundle: &[u8]) -> Value {
+        let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "artifactType": kind,
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json",
+                "digest": self.put_blob(b"{}"),
+                "size": 2,
+            },
+            "layers": [{"mediaType": kind, "digest": self.put_blob(bundle), "size": bundle.len()}],
+            "subject": {"mediaType": media_type, "digest": subject, "size": 1},
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let digest = sha256(&manifest);
+        self.put_manifest(repository, &digest, media_type, &manifest);
+        json!({"mediaType": media_type, "digest": digest, "size": manifest.len(), "artifactType": kind})
+    }
+
     /// Stores an image and a signature of it by `key`; its full name.
     pub fn push_signed(&self, repository: &str, tag: &str, image: &Built, key: &Key) -> String {
         let identity = self.name(repository);
@@ -189,6 +228,14 @@ impl Registry {
         self.push_signatures(repository, image.digest(), &signatures);
         self.push(repository, tag, image)
     }
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+fn index_of(manifests: &[Value]) -> Vec<u8> {
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+        .to_string()
+        .into_bytes()
 }
 
 impl Drop for Registry {

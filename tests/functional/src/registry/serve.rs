@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::http::{Incoming, Response};
-use super::{Action, Content, Request, Shared, auth, fault};
+use super::{Action, Content, INDEX, Request, Shared, auth, fault, index_of};
 use crate::sha256;
 
 /// One connection, to its end.
@@ -92,6 +92,12 @@ fn route(
         Some(("/manifests/", repository, reference)) => {
             manifest(content, request, repository, reference)
         }
+        Some(("/referrers/", _, subject)) => match content.referrers.get(subject) {
+            Some(list) => Response::new(200)
+                .with("Content-Type", INDEX)
+                .body(index_of(list)),
+            None => Response::error(404, "NAME_UNKNOWN"),
+        },
         Some(("/blobs/", _, digest)) => blob(content, request, digest, action),
         _ => Response::error(404, "NAME_UNKNOWN"),
     }
