@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::report;
 use crate::sys;
 use crate::trees::Handed;
 
@@ -45,7 +46,21 @@ pub(crate) fn execute(
 ) -> Result<Infallible, Error> {
     sys::default_action(libc::SIGPIPE);
     let program = place(stage2, placed, terminal).map_err(Error::Handover)?;
-    Err(Error::ExecStage2(sys::execute(program.as_fd(), argv, &[])))
+    Err(Error::ExecStage2(sys::execute(
+        program.as_fd(),
+        argv,
+        &environment(),
+    )))
+}
+
+/// All that stage2 has of the caller's environment: how errors are to be printed.
+fn environment() -> Vec<CString> {
+    let format = std::env::var(report::FORMAT_VARIABLE).ok();
+    let variable = format.map(|value| format!("{}={value}", report::FORMAT_VARIABLE));
+    variable
+        .into_iter()
+        .filter_map(|text| CString::new(text).ok())
+        .collect()
 }
 
 /// The sources are first lifted above the numbers they must go to, so that none is closed before it is placed.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::error::{Error, joined};
 
 /// Set by stage0 to `json` for `--error-format=json`.
-const FORMAT_VARIABLE: &str = "SKUA_ERROR_FORMAT";
+pub(crate) const FORMAT_VARIABLE: &str = "SKUA_ERROR_FORMAT";
 
 /// Prints an error. Nobody is left to be told when standard error is gone.
 pub(crate) fn print(error: &Error) {

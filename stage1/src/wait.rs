@@ -15,12 +15,14 @@ use crate::sys::{self, Child};
 use crate::terminal::Relay;
 
 /// Signals that ask the pod to end; they are for stage2.
-const FORWARDED: [Signal; 4] = [
+const ASKING: [Signal; 4] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
     Signal::SIGQUIT,
 ];
+/// Signals that the apps may have a use for; stage2 passes them on.
+const FOR_APPS: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// When nothing has happened for so many milliseconds, the keeper waits on in as little memory as possible.
 const SHORT: u8 = 200;
@@ -56,7 +58,7 @@ impl Signals {
     /// Blocks them. A caller may have ignored `SIGCHLD`, which would let the kernel forget how the pod ended.
     pub(crate) fn block() -> Result<Self, Error> {
         sys::default_action(libc::SIGCHLD);
-        let mut set: SigSet = FORWARDED.into_iter().collect();
+        let mut set: SigSet = ASKING.into_iter().chain(FOR_APPS).collect();
         set.add(Signal::SIGWINCH);
         set.thread_block().map_err(|e| Error::Signals(e.into()))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -67,7 +69,7 @@ impl Signals {
     /// A descriptor that is readable while a signal waits that asks the pod to end. Reading it is left to
     /// [`to_end`], through the other one.
     pub(crate) fn asking_to_end() -> Result<SignalFd, Error> {
-        let set: SigSet = FORWARDED.into_iter().collect();
+        let set: SigSet = ASKING.into_iter().collect();
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(|e| Error::Signals(e.into()))
     }
 }

@@ -236,6 +236,20 @@ impl Error {
         }
     }
 
+    /// The kind of failure, for programs: it does not change when the words do.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Arguments(_) | Self::Descriptor(..) => "arguments",
+            Self::Contract(_) | Self::WrongName(..) | Self::Empty(..) => "app-file",
+            Self::Filter(..) | Self::OpenApp(..) => "app-file",
+            Self::KeeperGone => "keeper-gone",
+            Self::Reported(..) => "start-app",
+            Self::Enter(..) => "enter-app",
+            Self::Status(..) => "write-status",
+            _ => "run-pod",
+        }
+    }
+
     /// What the user can do about it, where the cause is known.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
@@ -300,14 +314,14 @@ pub(crate) fn print(error: &Error) {
     let line = if json {
         let record = serde_json::json!({
             "stage": "stage2",
-            "code": crate::FAILED,
+            "code": error.code(),
             "cause": cause,
             "hint": error.hint(),
         });
         format!("{record}\n")
     } else {
         match error.hint() {
-            Some(hint) => format!("skua: stage2: {cause} ({hint})\n"),
+            Some(hint) => format!("skua: stage2: {cause}\nhint: {hint}\n"),
             None => format!("skua: stage2: {cause}\n"),
         }
     };

@@ -276,3 +276,22 @@ pub(crate) fn kill(pid: Pid, number: i32) -> Result<(), Errno> {
     let result = unsafe { libc::kill(pid.as_raw(), number) };
     Errno::result(result).map(drop)
 }
+
+/// Gives the pages of our own program back: what is needed again is mapped again from the page cache.
+pub(crate) fn forget_program_text() -> Result<(), Errno> {
+    const PAGE: usize = 4096;
+    unsafe extern "C" {
+        /// The linker's: the first byte of this program in memory.
+        #[link_name = "__executable_start"]
+        safe static START: u8;
+        /// The linker's: the first byte after its code.
+        #[link_name = "etext"]
+        safe static END: u8;
+    }
+    let start = (&raw const START).addr().next_multiple_of(PAGE);
+    let end = (&raw const END).addr() / PAGE * PAGE;
+    let address = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: whole pages of our own read-only segments, whose contents are those of the file: nothing is lost.
+    let result = unsafe { libc::madvise(address, end.saturating_sub(start), libc::MADV_DONTNEED) };
+    Errno::result(result).map(drop)
+}

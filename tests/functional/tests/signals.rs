@@ -1,0 +1,116 @@
+//! Signals from the caller's side to the apps of a pod, and what a stop is.
+
+use std::time::Duration;
+
+use functional::{Env, Image, User};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+/// An image in a layout directory, and an environment.
+fn image(image: &Image) -> (Env, String) {
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("layout");
+    image.build().write_layout(&layout, "1");
+    env.give(&layout);
+    let name = format!("oci:{}:1", layout.display());
+    (env, name)
+}
+
+const RUN: [&str; 3] = ["--insecure-options=image", "run", "--net=none"];
+
+#[test]
+fn signals_that_mean_nothing_to_skua_reach_the_app() {
+    let (env, name) = image(&Image::inspect());
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP] {
+        let words = ["--", "trap", signal.as_str(), "9"];
+        let mut pod = env.spawn(&[&RUN[..], &[&name], &words].concat());
+        pod.prints("ready");
+        pod.signal(signal);
+        pod.wait().exits(9).says(signal.as_str());
+    }
+}
+
+#[test]
+fn a_stop_is_the_image_s_stop_signal_whichever_way_it_was_asked_for() {
+    let (env, name) = image(&Image::inspect().set("StopSignal", json!("SIGWINCH")));
+    for asked in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let words = ["--", "trap", "SIGWINCH", "6"];
+        let mut pod = env.spawn(&[&RUN[..], &[&name], &words].concat());
+        pod.prints("ready");
+        pod.signal(asked);
+        pod.wait().exits(6);
+    }
+}
+
+#[test]
+fn what_ignores_its_stop_signal_is_killed_after_the_stop_timeout() {
+    let (env, name) = image(&Image::inspect());
+    let words = [
+        "--stop-timeout=1",
+        "--name=stubborn",
+        &name,
+        "--",
+        "ignore",
+        "SIGTERM",
+    ];
+    let mut pod = env.spawn(&[&RUN[..], &words].concat());
+    pod.prints("ready");
+    pod.signal(Signal::SIGTERM);
+    let run = pod.wait().exits(137);
+    assert!(run.elapsed < Duration::from_secs(10), "{}", run.report());
+    let status = env.skua(&["status", "--format=json", "stubborn"]).success();
+    assert!(
+        status.stdout.contains("\"timed_out\":true")
+            || status.stdout.contains("\"timed_out\": true"),
+        "{}",
+        status.report()
+    );
+}
+
+#[test]
+fn an_app_that_fails_ends_its_pod_and_gives_the_exit_status() {
+    let (env, name) = image(&Image::inspect());
+    let words = [
+        &name,
+        "--name=one",
+        "--",
+        "sleep",
+        "1000",
+        "---",
+        &name,
+        "--name=two",
+        "--",
+        "exit",
+        "3",
+    ];
+    env.skua(&[&RUN[..], &words].concat()).exits(3);
+}
+
+#[test]
+fn an_app_cannot_end_its_neighbours_through_pid_1() {
+    let (env, name) = image(&Image::inspect());
+    let words = [
+        &name,
+        "--name=one",
+        "--",
+        "sleep",
+        "1",
+        "---",
+        &name,
+        "--name=two",
+        "--",
+        "kill",
+        "1",
+        "15",
+    ];
+    env.skua(&[&RUN[..], &words].concat()).success();
+}
+
+#[test]
+fn orphans_do_not_keep_a_pod_and_do_not_outlive_it() {
+    let (env, name) = image(&Image::inspect());
+    let run = env
+        .skua(&[&RUN[..], &[&name, "--", "orphan", "60"]].concat())
+        .success();
+    assert!(run.elapsed < Duration::from_secs(30), "{}", run.report());
+}
