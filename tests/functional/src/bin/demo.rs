@@ -102,7 +102,8 @@ impl Demo {
 
     fn tampering_is_refused(&self) {
         println!("\n# demo/unsigned has no signature");
-        let unsigned = self.registry.push("demo/unsigned", "1", &self.image);
+        let image = Image::inspect().cmd(&["print", "unsigned"]).build();
+        let unsigned = self.registry.push("demo/unsigned", "1", &image);
         self.skua(&["fetch", &unsigned]).fails(&[&unsigned]);
 
         println!("\n# demo/moved carries the signature that was made for demo/hello");
