@@ -107,16 +107,18 @@ impl Tree<'_> {
             };
         }
         let (directory, name) = path.split();
-        let parent = self
-            .parents
-            .open(directory)
-            .map_err(|e| unusable_parent(&path, e))?;
+        let whiteout = name.starts_with(super::whiteout::PREFIX);
+        let parent = match self.parents.open(directory) {
+            // A file or a link took the directory's place, which hides all that was in it. umoci writes such whiteouts.
+            Err(Errno::NOTDIR) if whiteout => return Ok(()),
+            opened => opened.map_err(|e| unusable_parent(&path, e))?,
+        };
         let place = Place {
             parent: parent.as_fd(),
             name,
             path: &path,
         };
-        if name.starts_with(super::whiteout::PREFIX) {
+        if whiteout {
             return self.white_out(&place);
         }
         match kind {
