@@ -1,0 +1,131 @@
+//! `skua enter`: one further program in a pod, with the confinement of the app it enters and nothing less.
+
+use functional::{Background, Env, Image, Run, User};
+use serde_json::{Value, json};
+
+/// A pod named `p` that runs until it is told to end.
+struct Lab {
+    env: Env,
+    pod: Option<Background>,
+}
+
+impl Lab {
+    fn new(user: User, flags: &[&str]) -> Self {
+        let env = Env::new(user);
+        let layout = env.scratch("layout");
+        Image::inspect().build().write_layout(&layout, "1");
+        env.give(&layout);
+        let name = format!("oci:{}:1", layout.display());
+        let start = [
+            "--insecure-options=image",
+            "run",
+            "--net=none",
+            "--name=p",
+            name.as_str(),
+        ];
+        let words = ["--", "trap", "SIGTERM", "0"];
+        let mut pod = env.spawn(&[&start[..], flags, &words].concat());
+        pod.prints("ready");
+        Self {
+            env,
+            pod: Some(pod),
+        }
+    }
+
+    fn enter(&self, words: &[&str]) -> Run {
+        self.env
+            .skua(&[&["enter", "p", "--", "/inspect"], words].concat())
+    }
+
+    fn ask(&self, question: &str) -> Value {
+        self.enter(&[question]).success().json()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(pod) = self.pod.take() {
+            pod.signal(nix::sys::signal::Signal::SIGTERM);
+            if !std::thread::panicking() {
+                pod.wait().success();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_enters_is_confined_like_the_app_for_every_caller() {
+    for user in User::all() {
+        for flags in [&[][..], &["--user=app"], &["--cap-retain=none"]] {
+            let lab = Lab::new(user, flags);
+            let own = lab.ask("status");
+            // Pids 1 and 2 are stage2 and the app.
+            let app = lab.enter(&["read", "/proc/2/status"]).success().json();
+            let app = app["text"].as_str().expect("the app's status");
+            for field in [
+                "CapInh",
+                "CapPrm",
+                "CapEff",
+                "CapBnd",
+                "CapAmb",
+                "NoNewPrivs",
+                "Seccomp",
+                "Uid",
+                "Gid",
+                "Groups",
+            ] {
+                let line = app
+                    .lines()
+                    .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+                let line = line.map(str::trim).map(|l| json!(l));
+                assert_eq!(line.as_ref(), own.get(field), "{user:?} {flags:?} {field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_enters_shares_the_namespaces_that_apps_share() {
+    for user in User::all() {
+        let lab = Lab::new(user, &[]);
+        let own = lab.ask("namespaces");
+        // The links of another process may not be read, so the numbers are compared with a second visit.
+        let again = lab.ask("namespaces");
+        for namespace in ["user", "pid", "net", "ipc", "uts", "cgroup"] {
+            assert_eq!(own[namespace], again[namespace], "{user:?}");
+            let ours = std::fs::read_link(format!("/proc/self/ns/{namespace}")).expect("a link");
+            assert_ne!(
+                own[namespace],
+                json!(ours.display().to_string()),
+                "{user:?} {namespace}"
+            );
+        }
+        let processes = lab.ask("processes");
+        assert_eq!(processes["1"], "skua-stage2", "{user:?}: {processes}");
+        assert_eq!(processes["2"], "inspect", "{user:?}: {processes}");
+    }
+}
+
+#[test]
+fn its_exit_status_is_passed_on() {
+    let lab = Lab::new(User::ordinary(), &[]);
+    lab.enter(&["exit", "7"]).exits(7);
+    lab.enter(&["raise", "SIGKILL"]).exits(137);
+    lab.env
+        .skua(&["enter", "p", "--", "/missing"])
+        .fails(&["enter app", "/missing"]);
+}
+
+#[test]
+fn nothing_of_the_caller_comes_along() {
+    let lab = Lab::new(User::ordinary(), &[]);
+    let fds = lab.ask("fds");
+    let numbers: Vec<&String> = fds.as_object().expect("descriptors").keys().collect();
+    assert_eq!(numbers, ["0", "1", "2"]);
+    let variables = lab.ask("env").to_string();
+    for name in ["XDG_RUNTIME_DIR", "SKUA_", "RUST_"] {
+        assert!(!variables.contains(name), "{variables}");
+    }
+    let syscall = libc::SYS_mount.to_string();
+    lab.enter(&["syscall", &syscall]).success().says("EPERM");
+}
