@@ -204,9 +204,6 @@ pub(crate) enum Error {
     /// `--uuid-file-save` cannot be done.
     #[error("cannot write the UUID of the pod into {}", .0.display())]
     UuidFileSave(PathBuf, #[source] io::Error),
-    /// The working directory is gone.
-    #[error("cannot find the working directory")]
-    WorkingDirectory(#[source] io::Error),
     /// An image cannot be fetched.
     #[error(transparent)]
     Fetch(Box<images::fetch::FetchError>),
@@ -232,9 +229,7 @@ impl Error {
         match self {
             Self::Usage { .. } => "usage",
             Self::Output(_) | Self::ManPages(..) => "output",
-            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::WorkingDirectory(_) => {
-                "environment"
-            }
+            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
             Self::Reference(_) => "image-name",
             Self::Store(_)
             | Self::NotInStore(_)

@@ -141,7 +141,8 @@ fn paths_exist(manifest: &PodManifest) -> Result<(), Error> {
 
 fn caller() -> Result<Caller<'static>, Error> {
     Ok(Caller {
-        directory: env::current_dir().map_err(Error::WorkingDirectory)?,
+        // One that was deleted is missed only by who types a relative path.
+        directory: env::current_dir().unwrap_or_default(),
         variable: &|name| env::var(name).ok(),
         terminal: io::stdin().is_terminal(),
     })

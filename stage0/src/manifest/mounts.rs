@@ -163,7 +163,11 @@ impl Volumes {
 pub(super) fn host_path(typed: &str, directory: &Path) -> Result<String, Error> {
     let absolute = directory.join(typed);
     match absolute.to_str() {
-        Some(path) if !typed.is_empty() => Ok(path.to_owned()),
+        Some(path) if !typed.is_empty() && absolute.is_absolute() => Ok(path.to_owned()),
+        Some(path) if !typed.is_empty() => Err(Error::usage(
+            format!("'{path}' is relative to a working directory that is gone"),
+            None,
+        )),
         Some(_) => Err(Error::usage("a path of the host is empty", None)),
         None => Err(Error::usage(
             format!("'{}' is not UTF-8", absolute.display()),

@@ -1,0 +1,229 @@
+//! Volumes: what the host gives, where it lands, and how a hostile image cannot redirect it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use functional::{Env, Image, Layer, Run, User};
+use serde_json::Value;
+
+/// An image layout for one user.
+struct Lab {
+    env: Env,
+    image: String,
+}
+
+impl Lab {
+    fn new(user: User, image: &Image) -> Self {
+        let env = Env::new(user);
+        let layout = env.scratch("layout");
+        image.build().write_layout(&layout, "1");
+        env.give(&layout);
+        let image = format!("oci:{}:1", layout.display());
+        Self { env, image }
+    }
+
+    /// A directory of the host with one file.
+    fn shared(&self) -> PathBuf {
+        let directory = self.env.scratch("shared");
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("file"), "from the host").unwrap();
+        self.env.give(&directory);
+        directory
+    }
+
+    fn run(&self, pod: &[&str], app: &[&str], words: &[&str]) -> Run {
+        let start = ["--insecure-options=image", "run"];
+        let image = [self.image.as_str()];
+        let all = [&start[..], pod, &image, app, &["--"], words];
+        self.env.skua(&all.concat())
+    }
+
+    fn bind(&self, bind: &str, words: &[&str]) -> Value {
+        self.run(&[], &["--volume", bind], words).success().json()
+    }
+}
+
+fn every_user(image: &Image, test: impl Fn(&Lab)) {
+    for user in User::all() {
+        test(&Lab::new(user, image));
+    }
+}
+
+#[test]
+fn a_directory_of_the_host_is_read_and_written_with_the_caller_s_ids() {
+    every_user(&Image::inspect(), |lab| {
+        let shared = lab.shared();
+        let bind = format!("{}:/data", shared.display());
+        assert_eq!(
+            lab.bind(&bind, &["read", "/data/file"])["text"],
+            "from the host"
+        );
+        assert_eq!(lab.bind(&bind, &["stat", "/data/file"])["uid"], 0);
+        assert_eq!(
+            lab.bind(&bind, &["write", "/data/new", "from the pod"])["ok"],
+            true
+        );
+        let new = shared.join("new");
+        assert_eq!(fs::read_to_string(&new).unwrap(), "from the pod");
+        assert_eq!(fs::metadata(&new).unwrap().uid(), lab.env.user().ids().0);
+    });
+}
+
+#[test]
+fn a_read_only_volume_is_read_only() {
+    every_user(&Image::inspect(), |lab| {
+        let bind = format!("{}:/data:ro", lab.shared().display());
+        assert_eq!(
+            lab.bind(&bind, &["read", "/data/file"])["text"],
+            "from the host"
+        );
+        for words in [
+            &["write", "/data/file", "x"][..],
+            &["unlink", "/data/file"],
+            &["mkdir", "/data/d"],
+        ] {
+            assert_eq!(lab.bind(&bind, words)["errno"], "EROFS", "{words:?}");
+        }
+    });
+}
+
+#[test]
+fn a_file_is_a_volume_too() {
+    every_user(&Image::inspect(), |lab| {
+        let file = lab.shared().join("file");
+        for target in ["/new/place", "/etc/passwd"] {
+            let bind = format!("{}:{target}:ro", file.display());
+            assert_eq!(
+                lab.bind(&bind, &["read", target])["text"],
+                "from the host",
+                "{target}"
+            );
+        }
+    });
+}
+
+#[test]
+fn links_in_the_image_are_resolved_inside_its_root() {
+    let up = "../../../../../../../../../..";
+    let layer = Layer::new()
+        .directory("real")
+        .symlink("absolute", "/real")
+        .symlink("up", &format!("{up}/real"))
+        .symlink("dangling", &format!("{up}/var/tmp/skua-test-nowhere"));
+    every_user(&Image::inspect().layer(layer), |lab| {
+        let shared = lab.shared();
+        for (target, real) in [
+            ("/absolute", "/real"),
+            ("/up", "/real"),
+            ("/dangling", "/dangling"),
+        ] {
+            let bind = format!("{}:{target}", shared.display());
+            let read = lab.bind(&bind, &["read", &format!("{real}/file")]);
+            assert_eq!(read["text"], "from the host", "{target}: {read}");
+        }
+        assert!(!PathBuf::from("/var/tmp/skua-test-nowhere").exists());
+    });
+}
+
+#[test]
+fn no_volume_comes_to_lie_over_proc_sys_or_dev() {
+    let layer = Layer::new()
+        .symlink("to-proc", "/proc")
+        .symlink("to-sys", "sys/kernel")
+        .symlink("to-dev", "/dev/shm")
+        .symlink("to-fd", "/proc/self/fd/0")
+        .symlink("to-null", "/dev/null");
+    every_user(&Image::inspect().layer(layer), |lab| {
+        let shared = lab.shared();
+        for target in [
+            "/proc",
+            "/sys/fs/cgroup",
+            "/dev",
+            "/dev/shm",
+            "/to-proc",
+            "/to-sys",
+            "/to-dev",
+            "/to-fd",
+            "/to-null",
+        ] {
+            let bind = format!("{}:{target}", shared.display());
+            lab.run(&[], &["--volume", &bind], &["exit", "0"])
+                .fails(&[target]);
+        }
+    });
+}
+
+#[test]
+fn mount_points_are_made_for_the_pod_and_not_in_the_store() {
+    every_user(&Image::inspect(), |lab| {
+        let shared = lab.shared();
+        let bind = format!("{}:/made/for/this/pod", shared.display());
+        assert_eq!(
+            lab.bind(&bind, &["read", "/made/for/this/pod/file"])["ok"],
+            true
+        );
+        let again = lab.run(&[], &[], &["stat", "/made"]).success().json();
+        assert_eq!(again["errno"], "ENOENT", "{again}");
+    });
+}
+
+#[test]
+fn an_empty_volume_is_shared_by_the_apps_and_gone_with_the_pod() {
+    every_user(&Image::inspect(), |lab| {
+        for kind in ["empty", "tmpfs,size=1048576"] {
+            let volume = format!("--volume=shared,kind={kind}");
+            let mount = "--mount=volume=shared,target=/shared";
+            let words = [
+                "--insecure-options=image",
+                "run",
+                "--rm",
+                &volume,
+                &lab.image,
+                "--name=writer",
+                mount,
+                "--",
+                "write",
+                "/shared/file",
+                "from the writer",
+                "---",
+                &lab.image,
+                "--name=reader",
+                mount,
+                "--",
+                "sleep",
+                "0.1",
+            ];
+            lab.env.skua(&words).success().says("\"ok\":true");
+            let found = lab
+                .run(&[&volume], &[mount], &["list", "/shared"])
+                .success()
+                .json();
+            assert_eq!(found, Value::Array(Vec::new()), "{kind}");
+        }
+    });
+}
+
+#[test]
+fn a_tmpfs_volume_is_no_larger_than_asked_for() {
+    every_user(&Image::inspect(), |lab| {
+        let volume = "--volume=small,kind=tmpfs,size=65536";
+        let mount = "--mount=volume=small,target=/small";
+        let mounts = lab.run(&[volume], &[mount], &["mounts"]).success().json();
+        let small = mounts
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|m| m["target"] == "/small")
+            .unwrap();
+        assert!(small["super"].to_string().contains("size=64k"), "{small}");
+    });
+}
+
+#[test]
+fn a_volume_that_is_not_there_is_named() {
+    let lab = Lab::new(User::ordinary(), &Image::inspect());
+    let bind = "/nowhere/at/all:/data";
+    lab.run(&[], &["--volume", bind], &["exit", "0"])
+        .fails(&["/nowhere/at/all"]);
+}
