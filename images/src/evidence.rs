@@ -276,7 +276,8 @@ fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError
 
 /// Reads up to one byte more than an item may have, so that what is too long is seen to be.
 fn bounded(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let size = file.metadata()?.len().min(MAX_ITEM as u64);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(MAX_ITEM as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) enum Found {
 
 /// A directory of policy files, and the names in it that count.
 pub(super) struct Directory {
-    fd: OwnedFd,
+    directory: Dir,
     pub(super) names: Vec<OsString>,
 }
 
@@ -37,19 +37,22 @@ impl Directory {
         };
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
         only_ours(&stat, path, None)?;
+        let mut directory = Dir::new(fd).map_err(failed)?;
         let mut names = Vec::new();
-        for entry in Dir::read_from(&fd).map_err(failed)? {
+        while let Some(entry) = directory.read() {
             let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
             if name.as_bytes().ends_with(b".toml") && !name.as_bytes().starts_with(b".") {
                 names.push(name);
             }
         }
-        Ok(Some(Self { fd, names }))
+        Ok(Some(Self { directory, names }))
     }
 
     /// Reads a file of this directory; `path` is its whole name, for messages.
     pub(super) fn read(&self, name: &OsStr, path: &Path, limit: u64) -> Result<Found, TrustError> {
-        read_at(self.fd.as_fd(), Path::new(name), path, limit, None)
+        let directory = self.directory.fd();
+        let directory = directory.map_err(|e| TrustError::Directory(path.to_owned(), e.into()))?;
+        read_at(directory, Path::new(name), path, limit, None)
     }
 }
 
@@ -83,7 +86,9 @@ fn read_at(
         return Err(TrustError::NotAFile(path.to_owned()));
     }
     only_ours(&stat, path, invoker)?;
-    let mut bytes = Vec::new();
+    // One byte more than the file has, so that its end is seen without reading again.
+    let size = usize::try_from(stat.st_size.clamp(0, limit.cast_signed())).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size + 1);
     File::from(fd)
         .take(limit + 1)
         .read_to_end(&mut bytes)

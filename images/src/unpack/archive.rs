@@ -58,8 +58,10 @@ pub(crate) struct TarReader<'a, R> {
     limits: &'a Limits,
     /// Members so far, extension headers not counted.
     number: u64,
-    /// Bytes up to the next header.
+    /// Bytes of data up to the padding.
     pending: u64,
+    /// Bytes from the data to the next header.
+    padding: u64,
 }
 
 /// What comes before a member and is about it.
@@ -78,6 +80,7 @@ impl<'a, R: Skip> TarReader<'a, R> {
             limits,
             number: 0,
             pending: 0,
+            padding: 0,
         }
     }
 
@@ -125,11 +128,14 @@ impl<'a, R: Skip> TarReader<'a, R> {
         self.input.position()
     }
 
+    /// Passes over the rest of a member. The last one of an archive may lack its padding, as in what `umoci insert`
+    /// writes: all its data are there.
     fn skip(&mut self) -> Result<(), UnpackError> {
-        match self.input.skip(self.pending).map_err(UnpackError::Read)? {
-            true => self.pending = 0,
-            false => return Err(UnpackError::Truncated(self.number)),
+        if !self.input.skip(self.pending).map_err(UnpackError::Read)? {
+            return Err(UnpackError::Truncated(self.number));
         }
+        self.input.skip(self.padding).map_err(UnpackError::Read)?;
+        (self.pending, self.padding) = (0, 0);
         Ok(())
     }
 
@@ -314,10 +320,9 @@ impl<'a, R: Skip> TarReader<'a, R> {
 
     /// Notes that `size` bytes of data and their padding follow.
     fn expect_data(&mut self, size: u64) -> Result<(), UnpackError> {
-        let unit = BLOCK as u64;
-        self.pending = size
-            .checked_next_multiple_of(unit)
-            .ok_or_else(|| self.bad("its size is out of range"))?;
+        let padded = size.checked_next_multiple_of(BLOCK as u64);
+        let padded = padded.ok_or_else(|| self.bad("its size is out of range"))?;
+        (self.pending, self.padding) = (size, padded - size);
         Ok(())
     }
 
