@@ -32,7 +32,7 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 /// # Errors
 /// As [`load`].
 pub fn load_from<T: DeserializeOwned>(source: impl Read, path: &Path) -> Result<T, Error> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
     source
         .take(MAX_FILE + 1)
         .read_to_end(&mut bytes)

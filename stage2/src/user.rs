@@ -157,7 +157,7 @@ fn read(root: &Root, path: &'static str) -> Result<String, Error> {
     if !found.is_file() {
         return Err(Error::UsersFile(path, "is not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
     file.take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;

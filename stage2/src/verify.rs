@@ -16,6 +16,9 @@ use crate::error::{self, Error};
 use crate::root::Root;
 use crate::user::{self, Identity};
 
+/// The most bytes of a file of `/proc` that are read; a longer one will not agree with the plan.
+const MAX_TEXT: u64 = 1 << 20;
+
 /// The app's `/proc`, which is one.
 pub(crate) fn open_proc(root: &Root) -> Result<OwnedFd, Error> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
@@ -43,9 +46,11 @@ fn open(proc: &OwnedFd, file: &'static str) -> Result<File, Error> {
         .map_err(|e| Error::Proc(file, e))
 }
 
-fn text(mut file: File, name: &'static str) -> Result<String, Error> {
-    let mut text = String::new();
-    file.read_to_string(&mut text)
+/// The whole text, by few system calls: such a file has no size to ask for.
+fn text(file: File, name: &'static str) -> Result<String, Error> {
+    let mut text = String::with_capacity(8192);
+    file.take(MAX_TEXT)
+        .read_to_string(&mut text)
         .map_err(|e| Error::Proc(name, error::errno(&e)))?;
     Ok(text)
 }
