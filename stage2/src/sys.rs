@@ -278,7 +278,8 @@ pub(crate) fn kill(pid: Pid, number: i32) -> Result<(), Errno> {
 }
 
 /// Gives the pages of our own program back: what is needed again is mapped again from the page cache.
-pub(crate) fn forget_program_text() -> Result<(), Errno> {
+/// Nothing depends on it; where the linker has left a gap between segments, the kernel says ENOMEM and does the rest.
+pub(crate) fn forget_program_text() {
     const PAGE: usize = 4096;
     unsafe extern "C" {
         /// The linker's: the first byte of this program in memory.
@@ -292,6 +293,5 @@ pub(crate) fn forget_program_text() -> Result<(), Errno> {
     let end = (&raw const END).addr() / PAGE * PAGE;
     let address = std::ptr::with_exposed_provenance_mut(start);
     // SAFETY: whole pages of our own read-only segments, whose contents are those of the file: nothing is lost.
-    let result = unsafe { libc::madvise(address, end.saturating_sub(start), libc::MADV_DONTNEED) };
-    Errno::result(result).map(drop)
+    let _ = unsafe { libc::madvise(address, end.saturating_sub(start), libc::MADV_DONTNEED) };
 }

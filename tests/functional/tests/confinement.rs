@@ -230,3 +230,29 @@ fn the_keys_of_the_caller_are_out_of_reach() {
         "each app has a keyring of its own"
     );
 }
+
+#[test]
+fn abstract_sockets_of_the_host_are_out_of_reach_even_on_its_network() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let socket = format!("skua-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&socket).expect("a name");
+    let _listener = UnixListener::bind_addr(&address).expect("a socket");
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let ask = |network: &str, flags: &[&str]| {
+            let start = ["--insecure-options=image", "run", network, &name];
+            let question = ["--", "abstract", "connect", &socket];
+            env.skua(&[&start[..], flags, &question].concat())
+                .success()
+                .json()["errno"]
+                .clone()
+        };
+        assert_eq!(ask("--net=none", &[]), "ECONNREFUSED", "{user:?}");
+        assert_eq!(ask("--net=host", &[]), "EPERM", "{user:?}");
+        // Also when the app may gain privileges: then it is CAP_SYS_ADMIN that lets stage2 scope it.
+        let flags = ["--no-new-privileges=false"];
+        assert_eq!(ask("--net=host", &flags), "EPERM", "{user:?}");
+    }
+}
