@@ -13,7 +13,7 @@ use std::process::Command;
 
 use libc::{c_char, c_int, c_long, c_uint};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
 pub(crate) use patience::poll_without_code;
@@ -357,10 +357,14 @@ pub(crate) fn here() -> BorrowedFd<'static> {
     nix::fcntl::AT_FDCWD
 }
 
-/// Lets the kernel kill what `command` starts when this process dies.
-pub(crate) fn dies_with_parent(command: &mut Command) {
+/// Gives what `command` starts the signals of a fresh process, none blocked and none ignored, and lets the kernel kill it
+/// when this process dies.
+pub(crate) fn starts_afresh(command: &mut Command) {
     let parent = Pid::this();
     let hook = move || {
+        // SIGKILL and SIGSTOP cannot be changed and stay as they are.
+        (1..=31).for_each(default_action);
+        SigSet::empty().thread_set_mask()?;
         set_pdeathsig(Signal::SIGKILL)?;
         // It may have died before that call.
         match getppid() == parent {
@@ -368,6 +372,6 @@ pub(crate) fn dies_with_parent(command: &mut Command) {
             false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     };
-    // SAFETY: between fork and exec the hook makes two system calls and nothing else.
+    // SAFETY: between fork and exec the hook makes system calls and nothing else.
     unsafe { command.pre_exec(hook) };
 }

@@ -81,8 +81,9 @@ impl Call<'_> {
             .stdin(Stdio::from(input(self.input)?))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // A keeper that is killed must not leave a plugin that still adds what `gc` is about to remove.
-        sys::dies_with_parent(&mut command);
+        // The keeper blocks signals that would end a plugin, and what that leaves running. And a keeper that is killed
+        // must not leave a plugin that still adds what `gc` is about to remove.
+        sys::starts_afresh(&mut command);
         command.spawn()
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use nix::sys::signal::SigSet;
+
 use super::*;
 
 /// A directory for one test, gone with it.
@@ -75,6 +77,22 @@ fn a_plugin_gets_its_input_its_environment_and_nothing_else() {
     assert_eq!(
         (answer.success, answer.stderr.as_slice()),
         (false, &b"oops\n"[..])
+    );
+}
+
+#[test]
+fn a_plugin_has_no_signal_blocked_or_ignored() {
+    let scratch = Scratch::new("signals");
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGTERM);
+    blocked.thread_block().unwrap();
+    let plugin = scratch.plugin("grep -E 'Sig(Blk|Ign)' /proc/self/status");
+    let answer = run(&plugin, b"", LONG).unwrap();
+    blocked.thread_unblock().unwrap();
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(
+        text,
+        "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
     );
 }
 
