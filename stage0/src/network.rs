@@ -12,14 +12,17 @@ use std::path::{Path, PathBuf};
 use pod::{Network, NetworkName, NetworkRequest};
 use serde::Deserialize;
 
+use crate::context::Context;
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::typed::NetworkArg;
 
 /// The most bytes that a conflist may have.
 const MAX_CONFLIST: u64 = 1 << 20;
-/// The network that needs no file.
-const BUILT_IN: &str = "default";
+/// The networks that need no file: for root, and for ordinary users.
+const BUILT_IN: [&str; 2] = ["default", PASTA];
+/// The network of ordinary users.
+const PASTA: &str = "pasta";
 
 /// A conflist that is in force.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(crate) struct Conflist {
 /// What `--net` means on this host.
 pub(crate) fn resolve(
     typed: &NetworkArg,
-    directories: &[PathBuf],
+    context: &Context,
     settings: &Settings,
 ) -> Result<Network, Error> {
     let requests = match typed {
@@ -41,13 +44,8 @@ pub(crate) fn resolve(
         NetworkArg::Host => return Ok(Network::Host),
         NetworkArg::Named(requests) => requests,
     };
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::usage(
-            "only root can connect a pod to a CNI network",
-            Some("an ordinary user has --net=none and --net=host"),
-        ));
-    }
-    let conflists = in_force(directories)?;
+    check_caller(requests)?;
+    let conflists = in_force(&context.config("net.d"))?;
     let request = |(name, arguments): &(NetworkName, Vec<(String, String)>)| {
         Ok(NetworkRequest {
             conflist: find(name, &conflists)?,
@@ -55,11 +53,32 @@ pub(crate) fn resolve(
             arguments: arguments.clone(),
         })
     };
-    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let own = context.libexec("skua-cni-pasta")?;
+    let own = own.parent().map(Path::to_owned);
+    let own = own.filter(|_| requests.iter().any(|(name, _)| name.as_str() == PASTA));
+    let path = own.iter().chain(&settings.cni_path.value);
     Ok(Network::Cni {
         networks: requests.iter().map(request).collect::<Result<_, Error>>()?,
-        plugin_path: settings.cni_path.value.iter().map(text).collect(),
+        plugin_path: path
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect(),
     })
+}
+
+/// Plugins of host networks need root; pasta is for those who are not.
+fn check_caller(requests: &[(NetworkName, Vec<(String, String)>)]) -> Result<(), Error> {
+    let pasta = |(name, _): &(NetworkName, _)| name.as_str() == PASTA;
+    match (nix::unistd::geteuid().is_root(), requests) {
+        (true, requests) if requests.iter().any(pasta) => Err(Error::usage(
+            "--net=pasta is for ordinary users",
+            Some("root has --net=default"),
+        )),
+        (false, requests) if !requests.iter().all(pasta) => Err(Error::usage(
+            "only root can connect a pod to a CNI network",
+            Some("an ordinary user has --net=none, --net=host and --net=pasta"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The path of the conflist `name`; `None` is the built-in one.
@@ -79,7 +98,7 @@ fn find(name: &NetworkName, conflists: &[Conflist]) -> Result<Option<String>, Er
                 why: "its path is not UTF-8".to_owned(),
             }),
         },
-        (None, _) if name.as_str() == BUILT_IN => Ok(None),
+        (None, _) if BUILT_IN.contains(&name.as_str()) => Ok(None),
         (None, _) => match conflists
             .iter()
             .find_map(|c| Some((c, c.name.as_ref().err()?)))

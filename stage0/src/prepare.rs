@@ -31,7 +31,7 @@ pub(crate) fn pod(
 ) -> Result<Locked, Error> {
     let settings = Settings::load(&context.config_directories)?;
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
-    let network = network::resolve(typed, &context.config("net.d"), &settings)?;
+    let network = network::resolve(typed, context, &settings)?;
     let store = context.store()?;
     let apps = images(lines, &flags.fetch, &store, context)?;
     let draft = Draft {

@@ -229,6 +229,11 @@ fn built_in(name: &str) -> Option<Value> {
                 { "type": "firewall" },
             ],
         })),
+        "pasta" => Some(json!({
+            "cniVersion": "1.0.0",
+            "name": "pasta",
+            "plugins": [{ "type": "skua-cni-pasta", "capabilities": { "portMappings": true } }],
+        })),
         _ => None,
     }
 }

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-const PROGRAMS: [&str; 3] = ["skua", "skua-stage1", "skua-stage2"];
+const PROGRAMS: [&str; 4] = ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"];
 
-/// The directory with `skua`, `skua-stage1` and `skua-stage2`, reachable for every user. `SKUA_TEST_BINARIES` names
+/// The directory with skua and its other programs, reachable for every user. `SKUA_TEST_BINARIES` names
 /// another one, such as the `bin` directory of an installation.
 ///
 /// # Panics

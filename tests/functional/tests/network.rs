@@ -171,10 +171,10 @@ fn privileged_a_pod_knows_its_name_and_addresses() {
     };
     let local = Local::new(root);
     let dns = json!({"nameservers": ["192.0.2.53"], "search": ["pods.example"]});
-    let ipam = json!({"type": "static", "addresses": [{"address": "10.98.0.5/24"}], "dns": dns});
+    let ipam = json!({"type": "static", "addresses": [{"address": "10.98.0.5/24"}]});
     local.conflist(
         "fixed",
-        &json!([{"type": "bridge", "bridge": "fixed0", "ipam": ipam}]),
+        &json!([{"type": "bridge", "bridge": "fixed0", "ipam": ipam, "dns": dns}]),
     );
     let words = ["all", "interfaces", "hostname"];
     let answers = local

@@ -13,7 +13,7 @@ const PT_GNU_STACK: u32 = 0x6474_e551;
 
 #[test]
 fn no_program_has_an_interpreter_or_an_executable_stack() {
-    for program in ["skua", "skua-stage1", "skua-stage2"] {
+    for program in ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"] {
         let headers = program_headers(&binaries().join(program));
         assert!(
             headers.iter().all(|(kind, _)| *kind != PT_INTERP),
@@ -30,7 +30,7 @@ fn no_program_has_an_interpreter_or_an_executable_stack() {
 #[test]
 fn no_program_is_setuid_or_has_file_capabilities() {
     use std::os::unix::fs::PermissionsExt;
-    for program in ["skua", "skua-stage1", "skua-stage2"] {
+    for program in ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"] {
         let path = binaries().join(program);
         let mode = fs::metadata(&path).expect("a binary").permissions().mode();
         assert_eq!(mode & 0o6000, 0, "{program} has mode {mode:o}");

@@ -1,0 +1,160 @@
+//! The pasta process of a pod: started with the pod's namespaces as descriptors, found again by its pid file.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use cni_plugin::config::PortProtocol;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::error::Error;
+use crate::inputs::{Inputs, Port};
+use crate::{state, sys};
+
+/// The pod's address; every pod has the same one, for each is alone with its pasta.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+/// Its prefix length.
+pub(crate) const PREFIX: u8 = 24;
+/// Its default gateway.
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Questions to this name server are passed on to the host's.
+pub(crate) const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// Milliseconds that pasta has to end after SIGTERM.
+const PATIENCE: u16 = 5000;
+
+/// Starts pasta; when this returns, the pod has its interface and its ports are open.
+pub(crate) fn start(inputs: &Inputs) -> Result<(), Error> {
+    let path = inputs
+        .netns
+        .as_deref()
+        .ok_or(Error::Environment("CNI_NETNS"))?;
+    let failed = |e| Error::Netns(path.to_owned(), e);
+    let netns = OwnedFd::from(File::open(path).map_err(failed)?);
+    let owner = sys::owner_of(netns.as_fd()).map_err(Error::Owner)?;
+    for descriptor in [&netns, &owner] {
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|e| failed(e.into()))?;
+    }
+    let pid_file = state::pid_file(inputs)?;
+    let mut messages = File::from(
+        memfd_create(c"messages", MFdFlags::MFD_CLOEXEC).map_err(|e| Error::Start(e.into()))?,
+    );
+    let status = Command::new("pasta")
+        .args(["--quiet", "--config-net", "--ipv4-only", "--no-map-gw"])
+        // By descriptor: once in the user namespace, pasta could not open the keeper's.
+        .args(["--netns", &format!("/proc/self/fd/{}", netns.as_raw_fd())])
+        .args(["--userns", &format!("/proc/self/fd/{}", owner.as_raw_fd())])
+        .args(["--ns-ifname", &inputs.interface])
+        .args([
+            "--address",
+            &ADDRESS.to_string(),
+            "--netmask",
+            &PREFIX.to_string(),
+        ])
+        .args([
+            "--gateway",
+            &GATEWAY.to_string(),
+            "--dns-forward",
+            &DNS.to_string(),
+        ])
+        .args(ports(&inputs.ports))
+        // Nothing of the host's loopback interface is for the pod.
+        .args(["--tcp-ns", "none", "--udp-ns", "none"])
+        .arg("--pid")
+        .arg(&pid_file)
+        // Not in the plugin's process group: that ends with the plugin.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(messages.try_clone().map_err(Error::Start)?)
+        .status()
+        .map_err(Error::Start)?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    let _ = messages
+        .rewind()
+        .and_then(|()| (&mut messages).take(4096).read_to_string(&mut said));
+    Err(Error::Failed(said))
+}
+
+/// Options for the published ports: `--tcp-ports ADDRESS/HOST:POD`.
+fn ports(ports: &[Port]) -> Vec<String> {
+    let mut options = Vec::new();
+    for (option, wanted) in [("--tcp-ports", "tcp"), ("--udp-ports", "udp")] {
+        let before = options.len();
+        for port in ports.iter().filter(|port| protocol(port) == wanted) {
+            let address = port.address.map(|address| format!("{address}/"));
+            let address = address.unwrap_or_default();
+            options.push(option.to_owned());
+            options.push(format!("{address}{}:{}", port.host, port.pod));
+        }
+        if options.len() == before {
+            options.extend([option.to_owned(), "none".to_owned()]);
+        }
+    }
+    options
+}
+
+fn protocol(port: &Port) -> &'static str {
+    match port.protocol {
+        PortProtocol::Udp => "udp",
+        _ => "tcp",
+    }
+}
+
+/// Whether the pod's pasta runs.
+pub(crate) fn check(inputs: &Inputs) -> Result<(), Error> {
+    find(&state::pid_file(inputs)?)?
+        .map(|_| ())
+        .ok_or(Error::Gone)
+}
+
+/// Ends the pod's pasta, if it runs, and waits for that: its ports are free then.
+pub(crate) fn stop(inputs: &Inputs) -> Result<(), Error> {
+    let pid_file = state::pid_file(inputs)?;
+    if let Some(process) = find(&pid_file)? {
+        sys::send_signal(process.as_fd(), libc::SIGTERM).map_err(Error::Stop)?;
+        if !ended(&process).map_err(Error::Stop)? {
+            sys::send_signal(process.as_fd(), libc::SIGKILL).map_err(Error::Stop)?;
+            ended(&process).map_err(Error::Stop)?;
+        }
+    }
+    match fs::remove_file(&pid_file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::PidFile(pid_file, e)),
+        _ => Ok(()),
+    }
+}
+
+/// The process that a pid file names, if it is the one that was started with this very file.
+fn find(pid_file: &Path) -> Result<Option<OwnedFd>, Error> {
+    let text = match fs::read_to_string(pid_file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::PidFile(pid_file.to_owned(), e)),
+    };
+    let Ok(pid) = text.trim().parse::<u32>() else {
+        return Ok(None);
+    };
+    // The descriptor first: afterwards the number cannot become another process's unnoticed.
+    let Ok(process) = sys::pidfd_open(pid) else {
+        return Ok(None);
+    };
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let ours = words
+        .split(|byte| *byte == 0)
+        .any(|word| word == pid_file.as_os_str().as_encoded_bytes());
+    Ok(ours.then_some(process))
+}
+
+fn ended(process: &OwnedFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut polled, PollTimeout::from(PATIENCE))? > 0)
+}

@@ -1,0 +1,44 @@
+//! Every unsafe call of skua-cni-pasta.
+#![allow(unsafe_code, reason = "the only module of this program that may")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::c_long;
+
+/// `NS_GET_USERNS` of `ioctl_nsfs(2)`: the user namespace that owns a namespace.
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
+
+fn owned(result: c_long) -> io::Result<OwnedFd> {
+    let number = RawFd::try_from(result).map_err(io::Error::other)?;
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this number as a new descriptor of ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The user namespace that owns `namespace`.
+pub(crate) fn owner_of(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) }.into())
+}
+
+/// `pidfd_open(2)`.
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// `pidfd_send_signal(2)`.
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
+    let information = std::ptr::null::<libc::siginfo_t>();
+    let number = process.as_raw_fd();
+    // SAFETY: a null siginfo is allowed.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, information, 0) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

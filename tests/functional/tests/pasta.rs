@@ -1,0 +1,147 @@
+//! `--net=pasta`: the network of ordinary users. Root only plays the host here; the pods are an ordinary user's.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use functional::{Env, Image, User, eventually, missing_program, private_host, sh, skip};
+use nix::sys::signal::Signal;
+
+/// An ordinary user's surroundings on a private host with a default route and a tun device for everybody.
+fn ordinary(test: &str) -> Option<(Env, String)> {
+    if let Some(program) = missing_program(&["pasta", "mknod"]) {
+        skip(test, &format!("{program} is not installed"));
+        return None;
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        skip(test, "there is no /dev/net/tun");
+        return None;
+    }
+    private_host(test)?;
+    sh("ip route add default via 192.0.2.254");
+    sh("mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun");
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("image");
+    Image::inspect().build().write_layout(&layout, "1");
+    env.give(&layout);
+    Some((env, format!("oci:{}:1", layout.display())))
+}
+
+fn words<'a>(image: &'a str, flags: &[&'a str], words: &[&'a str]) -> Vec<&'a str> {
+    let run = ["--insecure-options=image", "run", "--net=pasta"];
+    [&run[..], flags, &[image, "--"], words].concat()
+}
+
+/// Processes of pasta that carry the pods of this test's user.
+fn pastas(env: &Env) -> usize {
+    let (uid, _) = env.user().ids();
+    let directory = format!("/tmp/skua-cni-pasta-{uid}/");
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let carries = |pid: &fs::DirEntry| {
+        let words = fs::read(pid.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&directory) && in_this_network(&pid.path())
+    };
+    pids.filter(carries).count()
+}
+
+fn in_this_network(process: &Path) -> bool {
+    let ours = fs::read_link("/proc/thread-self/ns/net").expect("our namespace");
+    fs::read_link(process.join("ns/net")).is_ok_and(|theirs| theirs == ours)
+}
+
+#[test]
+fn privileged_a_pod_of_an_ordinary_user_is_reached_by_its_published_port() {
+    let Some((env, image)) = ordinary("pasta_published_port") else {
+        return;
+    };
+    let server = ["listen", "0.0.0.0:80", "by pasta"];
+    let pod = env.spawn(&words(&image, &["--publish=127.0.0.1:18090:80"], &server));
+    let mut heard = String::new();
+    eventually("an answer", || {
+        let stream = TcpStream::connect("127.0.0.1:18090");
+        stream.is_ok_and(|mut s| s.read_to_string(&mut heard).is_ok() && !heard.is_empty())
+    });
+    assert_eq!(heard.trim(), "by pasta");
+    pod.wait().success();
+    assert_eq!(pastas(&env), 0);
+}
+
+#[test]
+fn privileged_a_pod_of_an_ordinary_user_reaches_the_network_and_not_the_host_s_loopback() {
+    let Some((env, image)) = ordinary("pasta_outbound") else {
+        return;
+    };
+    let listener = TcpListener::bind("192.0.2.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(b"from outside").expect("write");
+    });
+    let address = format!("192.0.2.1:{port}");
+    let run = env
+        .skua(&words(&image, &[], &["connect", &address]))
+        .success();
+    answer.join().expect("a connection");
+    assert_eq!(run.json()["heard"], "from outside");
+
+    let loopback = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = loopback.local_addr().expect("an address").port();
+    let gateway = format!("10.0.2.2:{port}");
+    loopback
+        .set_nonblocking(true)
+        .expect("a listener that does not wait");
+    let pod = env.spawn(&words(
+        &image,
+        &["--stop-timeout=1s"],
+        &["connect", &gateway],
+    ));
+    eventually("pasta runs", || pastas(&env) == 1);
+    // Where the gateway leads to the host's loopback interface, a connection takes milliseconds.
+    std::thread::sleep(Duration::from_secs(2));
+    let accepted = loopback.accept().map_err(|e| e.kind());
+    assert_eq!(accepted.err(), Some(ErrorKind::WouldBlock));
+    pod.signal(Signal::SIGTERM);
+    pod.wait();
+
+    let interfaces = env
+        .skua(&words(&image, &[], &["interfaces"]))
+        .success()
+        .json();
+    assert!(
+        interfaces["eth0"]["addresses"]
+            .to_string()
+            .contains("10.0.2.100"),
+        "{interfaces}"
+    );
+    env.skua(&words(&image, &[], &["read", "/etc/resolv.conf"]))
+        .success()
+        .says("nameserver 10.0.2.3");
+}
+
+#[test]
+fn privileged_after_kill_9_of_an_ordinary_user_s_keeper_gc_ends_pasta() {
+    let Some((env, image)) = ordinary("pasta_gc") else {
+        return;
+    };
+    let server = words(&image, &["--publish=18091:80"], &["sleep", "1000"]);
+    let mut pod = env.spawn(&server);
+    eventually("pasta runs", || pastas(&env) == 1);
+    pod.signal(Signal::SIGKILL);
+    eventually("the keeper is gone", || !pod.is_running());
+    drop(pod);
+    env.skua(&["gc", "--grace-period=0s"]).success();
+    assert_eq!(pastas(&env), 0);
+}
+
+#[test]
+fn privileged_root_is_told_that_pasta_is_not_for_root() {
+    let Some(root) = User::root("pasta_for_root") else {
+        return;
+    };
+    let env = Env::new(root);
+    env.skua(&["run", "--net=pasta", "oci:/nonexistent"])
+        .fails(&["ordinary users"])
+        .complains("--net=default");
+}
