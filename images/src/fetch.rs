@@ -8,6 +8,7 @@ mod document;
 mod error;
 mod layers;
 pub mod layout_worker;
+mod part;
 mod platform;
 pub mod protocol;
 mod referrers;

@@ -148,6 +148,16 @@ pub enum FetchError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// All layers together are more than one image may have.
+    #[error("the layers of {name} have more than {limit} {what}")]
+    Limit {
+        /// The image.
+        name: String,
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        limit: u64,
+    },
     /// The kept part of a layer.
     #[error("cannot keep the partial download {}", .0.display())]
     Part(PathBuf, #[source] io::Error),

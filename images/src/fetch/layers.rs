@@ -4,14 +4,14 @@
 //! cannot wait for each other; the second waits for the first, or takes over when it dies. All become part of the store
 //! together, after one wait for the disk.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::error::Told;
+use super::part::{Part, forget};
 use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob};
 use super::resolve::{LayerSource, Resolved};
 use super::source::{Answers, Source};
@@ -19,15 +19,13 @@ use super::workers::Worker;
 use super::{Event, FetchError, Fetcher};
 use crate::reference::ImageName;
 use crate::store::{Begin, Owners, StoreError, TreeMeta, TreeWriter};
-use crate::unpack::{Expect, LayerReport};
+use crate::unpack::{Expect, LayerReport, Limits};
 
 /// Blobs above this size are kept while they come, to continue with after a break.
 const KEEP_ABOVE: u64 = 1 << 20;
 
 /// How much of a layer may wait between the two workers.
 const PIPE_SIZE: usize = 1 << 20;
-
-const LONGEST_ETAG: u64 = 256;
 
 /// Unpacks every layer of the image that the store has not.
 pub(super) fn complete(
@@ -89,12 +87,16 @@ fn in_parallel(
         loop {
             let next = locked(&queue).pop();
             let Some((layer, tree)) = next else { return };
-            let outcome = Layer {
+            let used = locked(&done)
+                .as_ref()
+                .map_or(Used::default(), |done| Used::of(done));
+            let layer = Layer {
                 fetcher,
                 source,
                 layer,
-            }
-            .complete(tree);
+                limits: used.rest_of(&fetcher.limits),
+            };
+            let outcome = layer.complete(tree);
             let mut done = locked(&done);
             match (outcome, done.as_mut()) {
                 (Ok(tree), Ok(trees)) => trees.push(tree),
@@ -112,7 +114,51 @@ fn in_parallel(
             scope.spawn(work);
         }
     });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    Used::of(&done).check(&fetcher.limits, source)?;
+    Ok(done)
+}
+
+/// What the new layers of an image have cost together.
+#[derive(Default)]
+struct Used {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Used {
+    fn of(done: &[Done]) -> Self {
+        done.iter().fold(Self::default(), |sum, (_, meta)| Self {
+            entries: sum.entries.saturating_add(meta.report.entries),
+            bytes: sum.bytes.saturating_add(meta.report.file_bytes),
+        })
+    }
+
+    /// What is left for one more layer.
+    fn rest_of(&self, limits: &Limits) -> Limits {
+        Limits {
+            entries: limits.entries.saturating_sub(self.entries),
+            bytes: limits.bytes.saturating_sub(self.bytes),
+            ..limits.clone()
+        }
+    }
+
+    /// Layers that were unpacked side by side knew nothing of each other.
+    fn check(&self, limits: &Limits, source: &Source) -> Result<(), FetchError> {
+        for (what, used, limit) in [
+            ("entries", self.entries, limits.entries),
+            ("bytes", self.bytes, limits.bytes),
+        ] {
+            if used > limit {
+                return Err(FetchError::Limit {
+                    name: source.name.clone(),
+                    what,
+                    limit,
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -123,6 +169,7 @@ struct Layer<'a> {
     fetcher: &'a Fetcher<'a>,
     source: &'a Source,
     layer: &'a LayerSource,
+    limits: Limits,
 }
 
 /// How one try to unpack a layer failed.
@@ -219,7 +266,7 @@ impl Layer<'_> {
                 diff_id: self.layer.diff_id,
             },
             squash: self.fetcher.owners == Owners::Squashed,
-            limits: self.fetcher.limits.clone(),
+            limits: self.limits.clone(),
         }
     }
 
@@ -286,69 +333,4 @@ impl Layer<'_> {
         let path = self.fetcher.part(&self.layer.digest);
         Part::open(&path).map_err(|error| FetchError::Part(path, error))
     }
-}
-
-/// `inbox/<hex>.part`: the first bytes of a blob; `<hex>.etag` beside it: what the registry called that version.
-struct Part {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    etag: Option<String>,
-}
-
-impl Part {
-    /// Opens and locks it; none when another process is writing it, which is then on its own.
-    fn open(path: &Path) -> io::Result<Option<Self>> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
-        }
-        let length = file.metadata()?.len();
-        let etag = read_etag(&Fetcher::part_etag(path)).filter(|_| length > 0);
-        Ok(Some(Self {
-            path: path.to_owned(),
-            file,
-            length,
-            etag,
-        }))
-    }
-
-    fn empty(&self) -> Result<(), FetchError> {
-        let emptied = self.file.set_len(0);
-        emptied.map_err(|error| FetchError::Part(self.path.clone(), error))
-    }
-
-    /// Remembers the version; without it the digest alone tells whether the parts fit together.
-    fn note(&mut self, etag: Option<String>) {
-        let path = Fetcher::part_etag(&self.path);
-        let _ = match &etag {
-            Some(text) => std::fs::write(path, text),
-            None => std::fs::remove_file(path),
-        };
-        self.etag = etag;
-    }
-}
-
-fn read_etag(path: &Path) -> Option<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let file = File::open(path).ok()?;
-    file.take(LONGEST_ETAG).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-/// Removes kept bytes. What cannot be removed is aged out by gc.
-fn forget(part: &Path) {
-    let _ = std::fs::remove_file(part);
-    let _ = std::fs::remove_file(Fetcher::part_etag(part));
 }

@@ -22,7 +22,6 @@ const BASE: &[c_long] = &[
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
-    libc::SYS_epoll_wait,
     libc::SYS_eventfd2,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -50,7 +49,6 @@ const BASE: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_newfstatat,
     libc::SYS_pipe2,
-    libc::SYS_poll,
     libc::SYS_ppoll,
     libc::SYS_pread64,
     libc::SYS_pwrite64,
@@ -75,19 +73,28 @@ const BASE: &[c_long] = &[
     libc::SYS_writev,
 ];
 
+/// What newer calls have replaced; newer architectures lack them.
+#[cfg(target_arch = "x86_64")]
+const LEGACY: &[c_long] = &[
+    libc::SYS_access,
+    libc::SYS_epoll_wait,
+    libc::SYS_lstat,
+    libc::SYS_open,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_stat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const LEGACY: &[c_long] = &[];
+
 /// Reading files by name; Landlock says which.
 const OPEN: &[c_long] = &[
-    libc::SYS_access,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getdents64,
-    libc::SYS_lstat,
-    libc::SYS_open,
     libc::SYS_openat,
     libc::SYS_openat2,
-    libc::SYS_readlink,
     libc::SYS_readlinkat,
-    libc::SYS_stat,
 ];
 
 /// Connections out; `socket` itself has a condition.
@@ -145,7 +152,7 @@ const FAMILIES: &[i32] = &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Installs the filter of the network worker.
 pub(super) fn network() -> Result<(), WorkerError> {
-    let mut rules = allowed(&[BASE, OPEN, CONNECT])?;
+    let mut rules = allowed(&[BASE, LEGACY, OPEN, CONNECT])?;
     let families = FAMILIES.iter().map(|family| equal(0, *family as u64));
     rules.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
     install(rules)
@@ -153,12 +160,12 @@ pub(super) fn network() -> Result<(), WorkerError> {
 
 /// Installs the filter of the layout worker: it has its descriptors, and opens files below them.
 pub(super) fn layout() -> Result<(), WorkerError> {
-    install(allowed(&[BASE, OPEN])?)
+    install(allowed(&[BASE, LEGACY, OPEN])?)
 }
 
 /// Installs the filter of the unpack worker.
 pub(super) fn unpack() -> Result<(), WorkerError> {
-    install(allowed(&[BASE, OPEN, MAKE])?)
+    install(allowed(&[BASE, LEGACY, OPEN, MAKE])?)
 }
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;

@@ -250,3 +250,35 @@ fn a_dead_worker_is_an_error_and_leaves_nothing() {
         }
     }
 }
+
+#[test]
+fn a_fetch_killed_at_any_moment_is_healed_by_the_next_one() {
+    let registry = Registry::start();
+    let mut image = Image::new();
+    for number in 0..4u8 {
+        let content = vec![number; 700_000 * usize::from(number)];
+        image = image.layer(Layer::new().file(&format!("f{number}"), 0o644, content));
+    }
+    let image = image.build();
+    let name = registry.push("i", "1", &image);
+    for user in User::all() {
+        let env = Env::new(user);
+        for round in 0..12 {
+            let fetch = env.spawn(&[INSECURE, "fetch", &name]);
+            std::thread::sleep(std::time::Duration::from_millis(round * 9));
+            let workers = ["net", "unpack"].map(|step| Process::child_of(fetch.pid(), step));
+            fetch.signal(Signal::SIGKILL);
+            drop(fetch);
+            eventually("no worker is left", || {
+                workers.iter().flatten().all(|worker| !worker.exists())
+            });
+        }
+        env.skua(&[INSECURE, "fetch", &name])
+            .success()
+            .says(image.digest());
+        env.skua(&["image", "gc"]).success();
+        let inbox = env.data().join("store/inbox");
+        assert_eq!(fs::read_dir(inbox).unwrap().count(), 0, "{user:?}");
+        env.skua(&[INSECURE, "fetch", &name]).success();
+    }
+}
