@@ -412,3 +412,52 @@ fn fifty_pods_at_once_all_succeed() {
     assert_eq!(lab.in_state("exited-garbage").len(), 50);
     assert_eq!(lab.in_state("run").len(), 0);
 }
+
+#[test]
+fn enter_runs_a_program_beside_an_app_and_gives_its_exit_status() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let _pod = lab.sleeper(&["--name=web", "--hostname=inside"]);
+        lab.running("web");
+        lab.skua(&["enter", "web", "--", "/inspect", "exit", "9"])
+            .exits(9);
+        lab.skua(&["enter", "web", "--", "/inspect", "hostname"])
+            .success()
+            .says("inside");
+        lab.skua(&["enter", "web"]).fails(&["/bin/sh"]);
+        lab.skua(&["enter", "web", "--app=other", "--", "/inspect"])
+            .fails(&["no app 'other'"]);
+    }
+}
+
+#[test]
+fn which_app_is_entered_must_be_said_in_a_pod_of_several() {
+    let lab = Lab::new(User::ordinary());
+    let words = [
+        "--insecure-options=image",
+        "run",
+        "--name=pair",
+        &lab.image,
+        "--name=one",
+        "--",
+        "trap",
+        "SIGTERM",
+        "0",
+    ];
+    let other = [
+        "---",
+        &lab.image,
+        "--name=two",
+        "--",
+        "trap",
+        "SIGTERM",
+        "0",
+    ];
+    let _pod = lab.env.spawn(&[&words[..], &other].concat());
+    lab.running("pair");
+    lab.skua(&["enter", "pair", "--", "/inspect", "exit", "0"])
+        .fails(&["several apps"])
+        .complains("one, two");
+    lab.skua(&["enter", "pair", "--app=two", "--", "/inspect", "exit", "3"])
+        .exits(3);
+}
