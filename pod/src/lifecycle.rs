@@ -84,7 +84,8 @@ impl Pod {
         };
         let path = pod.path();
         if private_directory(&path).is_err() {
-            for state in State::ALL {
+            // Embryo's comes last: where it is, the others are, also after a crash just here.
+            for state in State::ALL.into_iter().rev() {
                 let parent = data.pods_in(state);
                 DirBuilder::new()
                     .recursive(true)

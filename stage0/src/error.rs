@@ -204,6 +204,9 @@ pub(crate) enum Error {
     /// `--uuid-file-save` cannot be done.
     #[error("cannot write the UUID of the pod into {}", .0.display())]
     UuidFileSave(PathBuf, #[source] io::Error),
+    /// The kernel gives no random bytes.
+    #[error("cannot make a UUID")]
+    Random(#[source] io::Error),
     /// An image cannot be fetched.
     #[error(transparent)]
     Fetch(Box<images::fetch::FetchError>),
@@ -229,7 +232,9 @@ impl Error {
         match self {
             Self::Usage { .. } => "usage",
             Self::Output(_) | Self::ManPages(..) => "output",
-            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) => "environment",
+            Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::Random(_) => {
+                "environment"
+            }
             Self::Reference(_) => "image-name",
             Self::Store(_)
             | Self::NotInStore(_)

@@ -10,6 +10,7 @@ use images::reference::ImageName;
 use images::store::{Image, Store};
 use jiff::Timestamp;
 use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource};
+use rustix::rand::GetRandomFlags;
 
 use crate::context::Context;
 use crate::error::{Error, joined};
@@ -148,9 +149,13 @@ fn caller() -> Result<Caller<'static>, Error> {
     })
 }
 
+/// A random UUID. One call of the kernel: a static program's libraries would open files for it.
 fn new_id() -> Result<PodId, Error> {
-    let id = uuid::Uuid::new_v4().hyphenated().to_string();
-    Ok(PodId::parse(&id)?)
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())
+        .map_err(|e| Error::Random(e.into()))?;
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    Ok(PodId::parse(&id.hyphenated().to_string())?)
 }
 
 /// Makes sure that no living pod has the name, as long as the lock that comes back is held.
