@@ -13,6 +13,7 @@ pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
 /// store/                       images, see crate images
 /// pods/<state>/<id>/           pods, see PodDir
 /// ids/<first id>               uid ranges: in use ⇔ somebody holds the file's flock
+/// skeleton/                    the lowest layer of every app, made by stage1
 /// ```
 #[derive(Clone, Debug)]
 pub struct DataDir(pub PathBuf);

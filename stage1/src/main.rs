@@ -23,6 +23,7 @@ mod report;
 mod rootfs;
 mod run;
 mod seccomp;
+mod skeleton;
 mod stop;
 mod sys;
 mod terminal;

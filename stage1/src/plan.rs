@@ -9,6 +9,7 @@ use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, Vol
 
 use crate::error::Error;
 use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
+use crate::skeleton;
 
 /// Everything that will be done for one pod.
 #[derive(Debug)]
@@ -123,6 +124,8 @@ impl Plan {
         }
         let rootfs = self.tree("rootfs", Role::Own, false);
         self.stage_tree(Origin::BuiltIn, rootfs, "w".to_owned());
+        let skeleton = self.tree(skeleton::PATH, Role::Layer, true);
+        self.stage_tree(Origin::BuiltIn, skeleton, SKELETON.to_owned());
         self.stage_mount(
             Origin::BuiltIn,
             "shm".to_owned(),
@@ -166,6 +169,9 @@ impl Plan {
         self.add(origin, Op::StageMount { mount, at });
     }
 }
+
+/// Where the skeleton is staged.
+const SKELETON: &str = "s";
 
 /// Bytes of `/dev/shm`, which the apps of a pod share as they share System V memory.
 const SHM_SIZE: u64 = 64 << 20;

@@ -17,7 +17,7 @@ use crate::network::Networks;
 use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::wait::{self, Ended, Signals};
-use crate::{files, netns, trees};
+use crate::{files, netns, skeleton, trees};
 
 /// Runs the pod of the working directory to its end, and gives its exit status.
 pub(crate) fn run() -> Result<u8, Error> {
@@ -41,6 +41,7 @@ fn sandbox(
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
     let plan = Plan::new(manifest, &ids.map)?;
     let networks = Networks::load(manifest)?;
+    skeleton::ensure(&host.data, &manifest.id_map)?;
     files::make_directories(pod, manifest, &plan)?;
     let trees = trees::open_as_keeper(&plan, &host.stage2)?;
     left.cgroup = cgroup::make(pod, &manifest.id)?;

@@ -5,7 +5,7 @@ use pod::{
     SeccompChoice, VolumeSource,
 };
 
-use super::{Namespaces, Plan, Role, app_root, host_files, insecure, staged_volume};
+use super::{Namespaces, Plan, Role, SKELETON, app_root, host_files, insecure, staged_volume};
 use crate::error::Error;
 use crate::op::{App, FileSystem, Find, NewMount, Op, Origin, Source, Target};
 use crate::seccomp;
@@ -112,11 +112,7 @@ fn root(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
         plan.stage_tree(Origin::Image, tree, at.clone());
         lower.insert(0, at);
     }
-    if lower.is_empty() {
-        let empty = format!("e{}", place.index);
-        plan.add(Origin::Image, Op::StageDirectory(empty.clone()));
-        lower.push(empty);
-    }
+    lower.push(SKELETON.to_owned());
     let own = |part| format!("w/{}/{part}", app.name);
     let (upper, work) = (own("upper"), own("work"));
     expect_named(file, "/", "overlay", app.readonly_rootfs);
