@@ -112,6 +112,8 @@ pub(crate) enum Command {
     /// Images in the store
     #[command(subcommand)]
     Image(commands::image::ImageCommand),
+    /// Print which images some names stand for, for 'run --locked'
+    Lock(commands::lock::LockArgs),
     /// Which images may run, and whose keys decide
     #[command(subcommand)]
     Trust(commands::trust::TrustCommand),
@@ -147,6 +149,7 @@ impl Command {
             Self::Rm(args) => commands::rm::run(args, context),
             Self::Gc(args) => commands::gc::run(args, context),
             Self::Image(command) => commands::image::run(command, context),
+            Self::Lock(args) => commands::lock::run(args, context),
             Self::Trust(command) => commands::trust::run(command, context),
             Self::Config(args) => commands::config::run(args, context),
             Self::Doctor(args) => commands::doctor::run(args, context),

@@ -9,6 +9,7 @@ pub(crate) mod fetch;
 pub(crate) mod gc;
 pub(crate) mod image;
 pub(crate) mod list;
+pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod prepare;
 pub(crate) mod rm;

@@ -13,6 +13,7 @@ mod handover;
 mod heal;
 mod id_map;
 mod in_use;
+mod lock;
 mod logger;
 mod manifest;
 mod network;

@@ -14,6 +14,7 @@ use rustix::rand::GetRandomFlags;
 
 use crate::context::Context;
 use crate::error::{Error, joined};
+use crate::lock::{LockFile, Locked as LockedImage};
 use crate::manifest::{self, Caller, Draft, Wanted};
 use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
@@ -34,7 +35,7 @@ pub(crate) fn pod(
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, context, &settings)?;
     let store = context.store()?;
-    let apps = images(lines, &flags.fetch, &store, context)?;
+    let apps = images(lines, flags, &store, context)?;
     let draft = Draft {
         id: new_id()?,
         created: format!("{:.6}", Timestamp::now()),
@@ -55,22 +56,47 @@ pub(crate) fn pod(
 /// Finds, or fetches, and judges the image of each app.
 fn images(
     lines: Vec<AppLine>,
-    flags: &FetchFlags,
+    flags: &PodFlags,
     store: &Store,
     context: &Context,
 ) -> Result<Vec<Wanted>, Error> {
-    let judge = Judge::new(&flags.signature, context)?;
+    let fetch = &flags.fetch;
+    let judge = Judge::new(&fetch.signature, context)?;
+    let lock = flags.locked.as_deref().map(LockFile::load).transpose()?;
     let found = lines.into_iter().map(|line| {
         let name = ImageName::parse(&line.image)?;
-        let image = image(&name, flags, store, context)?;
-        let trust = judge.decide(&Subject::from(&image), store)?;
+        let locked = lock.as_ref().map(|lock| lock.find(&name)).transpose()?;
+        let image = match locked {
+            Some(locked) => locked_image(&name, locked, fetch, store, context)?,
+            None => image(&name, fetch, store, context)?,
+        };
+        let subject = Subject::from(&image);
+        let trust = judge.decide(&subject, store)?;
+        if let Some(locked) = locked {
+            locked.check(&image, judge.signers(&subject, store)?)?;
+        }
         log::debug!("{name} is {}: {trust:?}", image.manifest_digest);
         Ok(wanted(line, image, trust))
     });
     found.collect()
 }
 
-fn image(
+/// The image that is locked under `name`: what the name stands for here, or what is fetched by its digest.
+fn locked_image(
+    name: &ImageName,
+    locked: &LockedImage,
+    flags: &FetchFlags,
+    store: &Store,
+    context: &Context,
+) -> Result<Image, Error> {
+    match store.image(name)? {
+        Some(image) if locked.is(&image) => Ok(image),
+        _ => image(&locked.pinned(name), flags, store, context),
+    }
+}
+
+/// The image called `name`, from the store or fetched.
+pub(crate) fn image(
     name: &ImageName,
     flags: &FetchFlags,
     store: &Store,

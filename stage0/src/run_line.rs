@@ -53,6 +53,9 @@ pub(crate) struct PodFlags {
     pub(crate) stop_timeout: Option<Seconds>,
     #[command(flatten)]
     pub(crate) fetch: FetchFlags,
+    /// Run exactly the images that 'skua lock' wrote into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) locked: Option<PathBuf>,
     /// Use this stage1 instead of skua's own
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) stage1: Option<PathBuf>,

@@ -6,7 +6,7 @@ use images::digest::Digest;
 use images::evidence::{Evidence, Item};
 use images::reference::ImageName;
 use images::store::{Image, MANIFEST_LIMIT, Store};
-use images::trust::{Accepted, Policy};
+use images::trust::{Accepted, Finding, Policy};
 use pod::{InsecureOption, PodManifest, Trust};
 
 use crate::context::Context;
@@ -45,6 +45,25 @@ impl Judge {
             evidence.save(&store.evidence_dir(image.digest))?;
         }
         Ok(trust(accepted))
+    }
+}
+
+impl Judge {
+    /// Fingerprints of all keys of the image's scope whose signatures are verified, sorted.
+    pub(crate) fn signers(&self, image: &Subject<'_>, store: &Store) -> Result<Vec<String>, Error> {
+        let Some(policy) = &self.policy else {
+            return Ok(Vec::new());
+        };
+        let evidence = image.evidence(store)?;
+        let findings = policy.findings(image.name, image.digest, image.manifest, &evidence)?;
+        let mut signers: Vec<String> = findings
+            .iter()
+            .filter_map(Finding::signer)
+            .map(|key| key.to_string())
+            .collect();
+        signers.sort_unstable();
+        signers.dedup();
+        Ok(signers)
     }
 }
 

@@ -302,7 +302,9 @@ impl fmt::Display for Unsigned {
 }
 
 impl Finding {
-    fn signer(&self) -> Option<Fingerprint> {
+    /// The key whose signature was verified.
+    #[must_use]
+    pub fn signer(&self) -> Option<Fingerprint> {
         match self.outcome {
             Outcome::Verified { key, .. } => Some(key),
             Outcome::Failed(_) => None,

@@ -1,0 +1,169 @@
+//! A lock: exactly which images a name stood for, all the way down, and who had signed them. What `skua lock` prints, and
+//! `--locked FILE` holds runs to.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use images::digest::Digest;
+use images::reference::{ImageName, Reference};
+use images::store::Image;
+use images::strict_json;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Version of the format.
+const VERSION: u32 = 1;
+/// The most bytes of a lock.
+const MAX_LOCK: usize = 4 << 20;
+
+/// A lock, as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    version: u32,
+    images: Vec<Locked>,
+}
+
+/// One image of a lock.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Locked {
+    /// The name that was locked, in its canonical form.
+    name: String,
+    /// The index that lists the manifest.
+    index: Option<Digest>,
+    manifest: Digest,
+    config: Digest,
+    /// The layers' diff ids, lowest first.
+    layers: Vec<Digest>,
+    /// Fingerprints of the keys whose signatures were verified, sorted.
+    signers: Vec<String>,
+}
+
+impl Lock {
+    /// A lock of these images.
+    pub(crate) fn new(images: Vec<Locked>) -> Self {
+        Self {
+            version: VERSION,
+            images,
+        }
+    }
+
+    /// Loads a lock.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_LOCK as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|e| Error::LockRead(path.to_owned(), e))?;
+        let lock: Self = strict_json::from_slice(&bytes, MAX_LOCK)
+            .map_err(|e| Error::LockParse(path.to_owned(), e))?;
+        if lock.version != VERSION {
+            return Err(Error::LockVersion(path.to_owned(), lock.version));
+        }
+        Ok(lock)
+    }
+
+    /// What is locked under `name`.
+    pub(crate) fn find(&self, name: &ImageName, path: &Path) -> Result<&Locked, Error> {
+        let text = name.to_string();
+        let found = self.images.iter().find(|locked| locked.name == text);
+        found.ok_or_else(|| Error::NotLocked(text, path.to_owned()))
+    }
+}
+
+impl Locked {
+    /// What `image` is now.
+    pub(crate) fn new(image: &Image, signers: Vec<String>) -> Result<Self, Error> {
+        let layers: Result<_, _> = image
+            .config
+            .rootfs()
+            .diff_ids()
+            .iter()
+            .map(|id| Digest::parse(id))
+            .collect();
+        Ok(Self {
+            name: image.name.to_string(),
+            index: image.index_digest,
+            manifest: image.manifest_digest,
+            config: image.config_digest,
+            layers: layers?,
+            signers,
+        })
+    }
+
+    /// The name by which exactly this image is fetched; a local image has no other than its own.
+    pub(crate) fn pinned(&self, name: &ImageName) -> ImageName {
+        match name {
+            ImageName::Registry(reference) => ImageName::Registry(Reference {
+                digest: Some(self.index.unwrap_or(self.manifest)),
+                ..reference.clone()
+            }),
+            local => local.clone(),
+        }
+    }
+
+    /// Whether `image`, under whatever name, is the locked one.
+    pub(crate) fn is(&self, image: &Image) -> bool {
+        self.manifest == image.manifest_digest && self.index == image.index_digest
+    }
+
+    /// Fails unless `image`, signed by `signers`, is the locked one in every part.
+    pub(crate) fn check(&self, image: &Image, signers: Vec<String>) -> Result<(), Error> {
+        let found = Self::new(image, signers)?;
+        let shown = |digest: &Option<Digest>| digest.map_or("none".to_owned(), |d| d.to_string());
+        let layers = |layers: &[Digest]| {
+            let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+            layers.join(" ")
+        };
+        let parts = [
+            ("index", shown(&found.index), shown(&self.index)),
+            (
+                "manifest",
+                found.manifest.to_string(),
+                self.manifest.to_string(),
+            ),
+            ("config", found.config.to_string(), self.config.to_string()),
+            ("layers", layers(&found.layers), layers(&self.layers)),
+        ];
+        if let Some((part, found, locked)) = parts.into_iter().find(|(_, a, b)| a != b) {
+            let image = self.name.clone();
+            return Err(Error::LockDiffers {
+                image,
+                part,
+                found,
+                locked,
+            });
+        }
+        match self
+            .signers
+            .iter()
+            .find(|signer| !found.signers.contains(signer))
+        {
+            Some(signer) => Err(Error::LockSigner(self.name.clone(), signer.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `--locked FILE`.
+pub(crate) struct LockFile {
+    path: PathBuf,
+    lock: Lock,
+}
+
+impl LockFile {
+    /// Loads it.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            path: path.to_owned(),
+            lock: Lock::load(path)?,
+        })
+    }
+
+    /// What is locked under `name`.
+    pub(crate) fn find(&self, name: &ImageName) -> Result<&Locked, Error> {
+        self.lock.find(name, &self.path)
+    }
+}
