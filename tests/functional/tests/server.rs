@@ -23,10 +23,10 @@ fn privileged_nginx_answers_through_a_bridge_and_in_the_host_s_network_and_stops
     for (name, flags, address) in [
         (
             "bridged",
-            &["--net=default", "--publish=18084:80"][..],
+            &["--net=default", "--publish=18084:8080"][..],
             "192.0.2.1:18084",
         ),
-        ("hosted", &["--net=host"][..], "127.0.0.1:80"),
+        ("hosted", &["--net=host"][..], "127.0.0.1:8080"),
     ] {
         let named = format!("--name={name}");
         let run = [
