@@ -29,7 +29,7 @@ pub(crate) struct PodFlags {
     /// Host name inside the pod [default: its name, else skua- and the beginning of its UUID]
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<HostName>,
-    /// none, host, or networks of net.d: NAME[:K=V;…][,NAME…] [default: none]
+    /// none, host, pasta (ordinary users), or as root networks of net.d: NAME[:K=V;…][,NAME…] [default: none]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) net: Option<NetworkArg>,
     /// Reach a port of the pod through the host: [IP:]HOST:POD[/tcp|udp]

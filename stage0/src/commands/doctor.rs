@@ -35,9 +35,11 @@ pub(crate) fn run(args: DoctorArgs, context: &Context) -> Result<ExitCode, Error
         host::seccomp(),
         host::cgroup(),
     ];
-    if nix::unistd::geteuid().is_root() {
-        checks.push(host::plugins(&settings.cni_path.value));
-    }
+    checks.push(if nix::unistd::geteuid().is_root() {
+        host::plugins(&settings.cni_path.value)
+    } else {
+        host::pasta(context)
+    });
     // From here on we are in namespaces of our own, and in the end behind Landlock.
     checks.extend(trial::namespaces_and_overlay(&context.data));
     checks.push(trial::landlock());

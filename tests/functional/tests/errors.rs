@@ -243,3 +243,44 @@ fn debug_tells_what_is_done_and_quiet_tells_nothing() {
     assert!(run("--debug").contains("skua: debug: "), "nothing is said");
     assert_eq!(run("--quiet"), "");
 }
+
+#[test]
+fn doctor_looks_at_everything_and_leaves_nothing() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let report = env.skua(&["doctor", "--format=json"]);
+        let checks = report.json()["checks"].as_array().expect("checks").clone();
+        let names: Vec<&str> = checks
+            .iter()
+            .filter_map(|check| check["name"].as_str())
+            .collect();
+        for name in [
+            "skua-stage1",
+            "skua-stage2",
+            "ids",
+            "seccomp",
+            "cgroup",
+            "namespaces",
+            "overlay",
+            "landlock",
+        ] {
+            assert!(names.contains(&name), "{}", report.report());
+        }
+        for check in &checks {
+            assert_eq!(
+                check["verdict"] == "ok",
+                check["remedy"].is_null(),
+                "{check}"
+            );
+        }
+        let broken = checks.iter().any(|check| check["verdict"] == "missing");
+        assert_eq!(
+            report.code(),
+            Some(i32::from(broken)),
+            "{}",
+            report.report()
+        );
+        let left: Vec<_> = fs::read_dir(env.data()).into_iter().flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -129,6 +129,33 @@ pub(super) fn plugins(directories: &[PathBuf]) -> Check {
     )
 }
 
+/// The network of ordinary users.
+pub(super) fn pasta(context: &Context) -> Check {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed =
+        std::env::split_paths(&path).any(|directory| is_program(&directory.join("pasta")));
+    let ours = context
+        .libexec("skua-cni-pasta")
+        .is_ok_and(|path| is_program(&path));
+    let missing = [
+        (installed, "the program pasta", "install passt"),
+        (ours, "skua-cni-pasta", "install it where skua-stage1 is"),
+        (
+            Path::new("/dev/net/tun").exists(),
+            "/dev/net/tun",
+            "modprobe tun",
+        ),
+    ];
+    match missing.iter().find(|(there, ..)| !there) {
+        None => Check::ok("pasta", "--net=pasta"),
+        Some((_, what, remedy)) => Check::limited(
+            "pasta",
+            format!("{what} is not there"),
+            format!("{remedy}; until then pods have --net=none and --net=host"),
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
