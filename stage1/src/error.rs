@@ -15,6 +15,8 @@ pub(crate) enum Error {
         "usage: skua-stage1 run | explain | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | gc | rm"
     )]
     Usage,
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
     #[error("{0} must be the number of an open descriptor")]
     LockVariable(&'static str),
     #[error("cannot take over descriptor {0} as the lock of the pod")]

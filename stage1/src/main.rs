@@ -5,6 +5,7 @@ mod cgroup;
 mod channel;
 mod enter;
 mod error;
+mod explain;
 mod files;
 mod finish;
 mod gc;
@@ -51,6 +52,7 @@ fn dispatch() -> Result<u8, Error> {
         ["stop"] => stop::stop(stop::How::Orderly),
         ["stop", "--force"] => stop::stop(stop::How::Forced),
         ["enter", ref order @ ..] => enter::enter(&enter::Enter::parse(order)?),
+        ["explain"] => explain::explain(),
         ["gc"] => gc::gc(),
         _ => Err(Error::Usage),
     }

@@ -225,11 +225,4 @@ fn insecure(manifest: &PodManifest, option: InsecureOption) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A pod of one app, as stage0 writes it for an ordinary user.
-    pub(super) fn manifest() -> PodManifest {
-        serde_json::from_str(include_str!("../tests/golden/single.json")).unwrap()
-    }
-}
+mod tests;

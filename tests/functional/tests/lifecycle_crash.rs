@@ -84,9 +84,8 @@ fn living(pod: &Path) -> Vec<String> {
             .split_whitespace()
             .collect();
         // A zombie is dead; to bury it is up to the host's init.
-        let started = fields
-            .get(19)
-            .is_some_and(|start| *start == process["start_time"].to_string());
+        let planned = process["start_time"].as_u64();
+        let started = fields.get(19).and_then(|start| start.parse().ok()) == planned;
         started && fields[0] != "Z"
     };
     let all = ["keeper", "pod"]
