@@ -163,33 +163,9 @@ pub(crate) enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] images::store::StoreError),
-    /// A lock cannot be read.
-    #[error("cannot read lock {}", .0.display())]
-    LockRead(PathBuf, #[source] io::Error),
-    /// A lock is not one.
-    #[error("cannot parse lock {}", .0.display())]
-    LockParse(PathBuf, #[source] images::strict_json::JsonError),
-    /// A lock of another version.
-    #[error("lock {} has version {}, this program knows 1", .0.display(), .1)]
-    LockVersion(PathBuf, u32),
-    /// A lock has nothing about an image.
-    #[error("image {} is not in lock {}", .0, .1.display())]
-    NotLocked(String, PathBuf),
-    /// An image is not the locked one.
-    #[error("image {image} is not the locked one: its {part} is {found}, locked to {locked}")]
-    LockDiffers {
-        /// The image.
-        image: String,
-        /// What of it.
-        part: &'static str,
-        /// What it is.
-        found: String,
-        /// What it should be.
-        locked: String,
-    },
-    /// An image has lost a signature.
-    #[error("image {0} is not the locked one: no signature by key {1} is verified any more")]
-    LockSigner(String, String),
+    /// A lock of images.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::LockError),
     /// A `policy.json` of containers.
     #[error("cannot import {}", .0.display())]
     Import(PathBuf, #[source] Box<images::trust::ImportError>),
@@ -273,12 +249,7 @@ impl Error {
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
             Self::HostPath(..) | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
-            Self::LockRead(..)
-            | Self::LockParse(..)
-            | Self::LockVersion(..)
-            | Self::NotLocked(..)
-            | Self::LockDiffers { .. }
-            | Self::LockSigner(..) => "lock",
+            Self::Lock(_) => "lock",
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) => "config",

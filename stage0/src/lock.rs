@@ -2,21 +2,54 @@
 //! `--locked FILE` holds runs to.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use images::digest::Digest;
+use images::digest::{Digest, DigestError};
 use images::reference::{ImageName, Reference};
 use images::store::Image;
 use images::strict_json;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-
 /// Version of the format.
 const VERSION: u32 = 1;
 /// The most bytes of a lock.
 const MAX_LOCK: usize = 4 << 20;
+
+/// What is wrong with a lock, or with an image under one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// A lock cannot be read.
+    #[error("cannot read lock {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A lock is not one.
+    #[error("cannot parse lock {}", .0.display())]
+    Parse(PathBuf, #[source] strict_json::JsonError),
+    /// A lock of another version.
+    #[error("lock {} has version {}, this program knows 1", .0.display(), .1)]
+    Version(PathBuf, u32),
+    /// A lock has nothing about an image.
+    #[error("image {} is not in lock {}", .0, .1.display())]
+    Missing(String, PathBuf),
+    /// An image is not the locked one.
+    #[error("image {image} is not the locked one: its {part} is {found}, locked to {locked}")]
+    Differs {
+        /// The image.
+        image: String,
+        /// What of it.
+        part: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        locked: String,
+    },
+    /// An image has lost a signature.
+    #[error("image {0} is not the locked one: no signature by key {1} is verified any more")]
+    Signer(String, String),
+    /// A config whose diff ids are no digests.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
 
 /// A lock, as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,30 +85,30 @@ impl Lock {
     }
 
     /// Loads a lock.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn load(path: &Path) -> Result<Self, LockError> {
         let mut bytes = Vec::new();
         File::open(path)
             .and_then(|file| file.take(MAX_LOCK as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|e| Error::LockRead(path.to_owned(), e))?;
+            .map_err(|e| LockError::Read(path.to_owned(), e))?;
         let lock: Self = strict_json::from_slice(&bytes, MAX_LOCK)
-            .map_err(|e| Error::LockParse(path.to_owned(), e))?;
+            .map_err(|e| LockError::Parse(path.to_owned(), e))?;
         if lock.version != VERSION {
-            return Err(Error::LockVersion(path.to_owned(), lock.version));
+            return Err(LockError::Version(path.to_owned(), lock.version));
         }
         Ok(lock)
     }
 
     /// What is locked under `name`.
-    pub(crate) fn find(&self, name: &ImageName, path: &Path) -> Result<&Locked, Error> {
+    pub(crate) fn find(&self, name: &ImageName, path: &Path) -> Result<&Locked, LockError> {
         let text = name.to_string();
         let found = self.images.iter().find(|locked| locked.name == text);
-        found.ok_or_else(|| Error::NotLocked(text, path.to_owned()))
+        found.ok_or_else(|| LockError::Missing(text, path.to_owned()))
     }
 }
 
 impl Locked {
     /// What `image` is now.
-    pub(crate) fn new(image: &Image, signers: Vec<String>) -> Result<Self, Error> {
+    pub(crate) fn new(image: &Image, signers: Vec<String>) -> Result<Self, LockError> {
         let layers: Result<_, _> = image
             .config
             .rootfs()
@@ -110,7 +143,7 @@ impl Locked {
     }
 
     /// Fails unless `image`, signed by `signers`, is the locked one in every part.
-    pub(crate) fn check(&self, image: &Image, signers: Vec<String>) -> Result<(), Error> {
+    pub(crate) fn check(&self, image: &Image, signers: Vec<String>) -> Result<(), LockError> {
         let found = Self::new(image, signers)?;
         let shown = |digest: &Option<Digest>| digest.map_or("none".to_owned(), |d| d.to_string());
         let layers = |layers: &[Digest]| {
@@ -129,7 +162,7 @@ impl Locked {
         ];
         if let Some((part, found, locked)) = parts.into_iter().find(|(_, a, b)| a != b) {
             let image = self.name.clone();
-            return Err(Error::LockDiffers {
+            return Err(LockError::Differs {
                 image,
                 part,
                 found,
@@ -141,7 +174,7 @@ impl Locked {
             .iter()
             .find(|signer| !found.signers.contains(signer))
         {
-            Some(signer) => Err(Error::LockSigner(self.name.clone(), signer.clone())),
+            Some(signer) => Err(LockError::Signer(self.name.clone(), signer.clone())),
             None => Ok(()),
         }
     }
@@ -155,7 +188,7 @@ pub(crate) struct LockFile {
 
 impl LockFile {
     /// Loads it.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn load(path: &Path) -> Result<Self, LockError> {
         Ok(Self {
             path: path.to_owned(),
             lock: Lock::load(path)?,
@@ -163,7 +196,7 @@ impl LockFile {
     }
 
     /// What is locked under `name`.
-    pub(crate) fn find(&self, name: &ImageName) -> Result<&Locked, Error> {
+    pub(crate) fn find(&self, name: &ImageName) -> Result<&Locked, LockError> {
         self.lock.find(name, &self.path)
     }
 }
