@@ -1,41 +1,15 @@
-//! What stage0 can fail at, and the one place where an error is printed.
+//! What stage0 can fail at: a variant for each step.
 
-use std::io::{self, Write};
+mod print;
+
+use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::ValueEnum;
 use pod::{NetworkName, PodId, PodName};
 
 use crate::output;
 
-/// The exit status when skua itself failed, as opposed to an app.
-pub(crate) const FAILED: u8 = 254;
-
-/// How errors are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ErrorFormat {
-    /// One line `skua: what: cause`, and one with a hint if there is one
-    Text,
-    /// One JSON object with stage, code, cause and hint
-    Json,
-}
-
-impl ErrorFormat {
-    /// The format asked for by arguments that could not be parsed.
-    pub(crate) fn of_arguments() -> Self {
-        let arguments: Vec<_> = std::env::args_os().collect();
-        let joined = arguments.iter().any(|a| a == "--error-format=json");
-        let split = arguments
-            .windows(2)
-            .any(|pair| pair[0] == "--error-format" && pair[1] == "json");
-        if joined || split {
-            Self::Json
-        } else {
-            Self::Text
-        }
-    }
-}
+pub(crate) use print::{ErrorFormat, joined};
 
 /// A step of stage0 that failed.
 #[derive(Debug, thiserror::Error)]
@@ -288,47 +262,6 @@ impl Error {
             _ => None,
         }
     }
-
-    /// Prints the error on standard error and gives the exit status. A reader that closed our standard output has
-    /// seen enough: that is not worth a word.
-    pub(crate) fn report(&self, format: ErrorFormat) -> ExitCode {
-        if let Self::Output(error) = self
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
-            return ExitCode::from(128 + 13);
-        }
-        let mut stderr = io::stderr().lock();
-        let cause = joined(self);
-        // Nobody is left to tell when standard error fails too.
-        let _ = match format {
-            ErrorFormat::Text => {
-                let hint = self
-                    .hint()
-                    .map(|hint| format!("hint: {}\n", output::escaped(&hint)));
-                let line = output::escaped(&cause);
-                stderr.write_all(format!("skua: {line}\n{}", hint.unwrap_or_default()).as_bytes())
-            }
-            ErrorFormat::Json => {
-                let object = serde_json::json!({
-                    "stage": "stage0", "code": self.code(), "cause": cause, "hint": self.hint(),
-                });
-                stderr.write_all(format!("{object}\n").as_bytes())
-            }
-        };
-        ExitCode::from(FAILED)
-    }
-}
-
-/// What we were doing to which thing, and every cause.
-pub(crate) fn joined(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn list(pods: &[PodId]) -> String {
@@ -345,61 +278,5 @@ impl From<images::fetch::FetchError> for Error {
 impl From<crate::worker::WorkerError> for Error {
     fn from(error: crate::worker::WorkerError) -> Self {
         Self::Worker(Box::new(error))
-    }
-}
-
-/// clap's message in our form: its first paragraph is what is wrong, its tips are the hint.
-impl From<clap::Error> for Error {
-    fn from(error: clap::Error) -> Self {
-        let text = error.render().to_string();
-        let mut paragraphs = text.split("\n\n");
-        let first = paragraphs.next().unwrap_or_default();
-        let message: Vec<&str> = first.lines().map(str::trim).collect();
-        let message = message.join(" ");
-        let tips: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("tip: "))
-            .collect();
-        let usage = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Usage: "))
-            .map(|usage| format!("usage: {usage}"));
-        Self::Usage {
-            message: message
-                .strip_prefix("error: ")
-                .unwrap_or(&message)
-                .to_owned(),
-            hint: if tips.is_empty() {
-                usage
-            } else {
-                Some(tips.join("; "))
-            },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_joined_once_and_the_hint_is_the_tip_of_clap() {
-        let error = Error::Pod(pod::Error::Read(
-            PathBuf::from("/x/pod.json"),
-            io::Error::from(io::ErrorKind::NotFound),
-        ));
-        assert_eq!(joined(&error), "cannot read /x/pod.json: entity not found");
-
-        let command = clap::Command::new("skua").arg(clap::Arg::new("debug").long("debug"));
-        let error = Error::from(
-            command
-                .try_get_matches_from(["skua", "--debgu"])
-                .unwrap_err(),
-        );
-        assert_eq!(joined(&error), "unexpected argument '--debgu' found");
-        assert_eq!(
-            error.hint().unwrap(),
-            "a similar argument exists: '--debug'"
-        );
     }
 }
