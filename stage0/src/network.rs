@@ -159,3 +159,66 @@ fn name_in(path: &Path) -> Result<Option<NetworkName>, String> {
     let named: Named = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
     Ok(Some(named.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Directories of configuration with these files, each a layer, file name and content.
+    fn layers(files: &[(usize, &str, &str)]) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let root = tempfile::tempdir().unwrap();
+        let directories: Vec<PathBuf> = (0..3)
+            .map(|layer| root.path().join(layer.to_string()))
+            .collect();
+        for (layer, name, content) in files {
+            fs::create_dir_all(&directories[*layer]).unwrap();
+            fs::write(directories[*layer].join(name), content).unwrap();
+        }
+        (root, directories)
+    }
+
+    fn found(files: &[(usize, &str, &str)], name: &str) -> Result<Option<String>, String> {
+        let (root, directories) = layers(files);
+        let conflists = in_force(&directories).unwrap();
+        let path =
+            find(&NetworkName::parse(name).unwrap(), &conflists).map_err(|e| e.to_string())?;
+        let root = format!("{}/", root.path().display());
+        Ok(path.map(|path| path.replace(&root, "")))
+    }
+
+    #[test]
+    fn a_file_masks_one_of_the_same_name_and_an_empty_one_only_masks() {
+        let net = r#"{"name":"net"}"#;
+        let default = r#"{"name":"default"}"#;
+        let both = [(0, "a.conflist", net), (2, "a.conflist", net)];
+        assert_eq!(found(&both, "net").unwrap().unwrap(), "2/a.conflist");
+        let masked = [(0, "a.conflist", net), (1, "a.conflist", "")];
+        assert!(
+            found(&masked, "net")
+                .unwrap_err()
+                .contains("no network 'net'")
+        );
+        assert_eq!(found(&[], "default"), Ok(None));
+        let replaced = [(1, "x.conflist", default)];
+        assert_eq!(
+            found(&replaced, "default").unwrap().unwrap(),
+            "1/x.conflist"
+        );
+    }
+
+    #[test]
+    fn two_files_for_one_network_and_broken_files_are_told() {
+        let net = r#"{"name":"net"}"#;
+        let twice = [(0, "a.conflist", net), (1, "b.conflist", net)];
+        assert!(
+            found(&twice, "net")
+                .unwrap_err()
+                .contains("described twice")
+        );
+        let broken = [(0, "a.conflist", "{"), (1, "b.conflist", net)];
+        assert_eq!(found(&broken, "net").unwrap().unwrap(), "1/b.conflist");
+        assert!(found(&broken, "other").unwrap_err().contains("a.conflist"));
+        let hostile = [(0, "a.conflist", r#"{"name":"../x"}"#), (0, "b.conf", net)];
+        assert!(found(&hostile, "net").unwrap_err().contains("a.conflist"));
+    }
+}
