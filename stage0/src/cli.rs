@@ -78,8 +78,9 @@ impl From<Insecure> for pod::InsecureOption {
     }
 }
 
-/// The subcommands.
+/// The subcommands. `defer`: the flags of the one that was typed are built, not those of all.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Fetch images, verify them and unpack them into the store
     Fetch(commands::fetch::FetchArgs),

@@ -9,7 +9,7 @@ use pod::{DataDir, Pod, PodId, PodManifest, PodName, State};
 
 use crate::error::Error;
 
-/// One pod.
+// One pod.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(crate) struct OnePod {
@@ -24,7 +24,7 @@ pub(crate) struct OnePod {
     uuid_file: Option<PathBuf>,
 }
 
-/// One or more pods.
+// One or more pods.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = true)]
 pub(crate) struct SomePods {

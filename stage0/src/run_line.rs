@@ -19,7 +19,7 @@ use crate::typed::{
 /// What separates two apps.
 const SEPARATOR: &str = "---";
 
-/// The flags of a pod: they stand before the first image.
+// The flags of a pod: they stand before the first image.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pod flags")]
 pub(crate) struct PodFlags {
@@ -61,7 +61,7 @@ pub(crate) struct PodFlags {
     pub(crate) stage1: Option<PathBuf>,
 }
 
-/// How images that are missing come into the store.
+// How images that are missing come into the store.
 #[derive(Debug, Args)]
 pub(crate) struct FetchFlags {
     /// Whether to fetch the images
@@ -102,7 +102,7 @@ pub(crate) struct AppLine {
     pub(crate) args: Vec<String>,
 }
 
-/// The flags of an app: they stand after its image.
+// The flags of an app: they stand after its image.
 #[derive(Debug, Args)]
 pub(crate) struct AppFlags {
     /// Name of the app [default: the last part of the image's name]
@@ -167,7 +167,7 @@ pub(crate) struct AppFlags {
     pub(crate) no_new_privileges: bool,
 }
 
-/// Images with their flags, each group after the first begun by `---`.
+// Images with their flags, each group after the first begun by `---`.
 #[derive(Debug, Args)]
 pub(crate) struct AppWords {
     /// An image with its flags and arguments. An argument `---` of an app itself is written `\\---`
@@ -223,7 +223,8 @@ pub(crate) fn app_flags_help(width: Option<usize>) -> String {
 
 /// `command` with the flags of an app among its own, for completion scripts.
 pub(crate) fn with_app_flags(mut command: clap::Command) -> clap::Command {
-    let own: Vec<String> = command
+    // The command's own flags are not built yet.
+    let own: Vec<String> = PodFlags::augment_args(clap::Command::new("pod"))
         .get_arguments()
         .map(|arg| arg.get_id().to_string())
         .collect();

@@ -31,7 +31,7 @@ pub(crate) use empty::remove;
 pub(crate) use error::WorkerError;
 pub(crate) use spawn::Spawner;
 
-/// What `worker` takes.
+// What `worker` takes.
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     /// The step

@@ -154,7 +154,8 @@ impl Builder {
         Ok(())
     }
 
-    /// The names of the layers are short and relative, so that 128 of them fit in the page that mount options get.
+    /// The names of the layers are short and relative, so that 128 of them fit in the page that mount options get. `volatile`
+    /// (kernel 5.10): the root of a pod ends with the pod, so its end need not wait for the disk.
     fn overlay(&mut self, app: &App, lower: &[String], upper: &str, work: &str) -> io::Result<()> {
         let root = self.root.as_ref().ok_or(Errno::EBADF)?;
         let (home, name) = (Path::new("apps").join(app.name.as_str()), "rootfs");
@@ -162,7 +163,7 @@ impl Builder {
         mkdirat(root, &home.join(name), mode(0o755))?;
         let at = format!("root/apps/{}/{name}", app.name);
         let data = format!(
-            "userxattr,lowerdir={},upperdir={upper},workdir={work}",
+            "userxattr,volatile,lowerdir={},upperdir={upper},workdir={work}",
             lower.join(":")
         );
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::find::OnePod;
 use crate::{heal, output};
 
-/// What `cat-manifest` takes.
+// What `cat-manifest` takes.
 #[derive(Debug, Args)]
 pub(crate) struct CatManifestArgs {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::error::Error;
 use crate::{cli, output};
 
-/// What `completion` takes.
+// What `completion` takes.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArgs {
     /// The shell

@@ -15,7 +15,7 @@ use crate::{network, output};
 /// Version of the JSON form.
 const VERSION: u32 = 1;
 
-/// What `config` takes.
+// What `config` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// How it is printed

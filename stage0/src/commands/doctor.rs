@@ -17,7 +17,7 @@ use crate::settings::Settings;
 /// Version of the JSON form.
 const VERSION: u32 = 1;
 
-/// What `doctor` takes.
+// What `doctor` takes.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// How it is printed

@@ -12,7 +12,7 @@ use crate::find::OnePod;
 use crate::handover::Stage1;
 use crate::heal;
 
-/// What `enter` takes.
+// What `enter` takes.
 #[derive(Debug, Args)]
 pub(crate) struct EnterArgs {
     #[command(flatten)]

@@ -20,7 +20,7 @@ use crate::output;
 use crate::progress;
 use crate::worker::Spawner;
 
-/// What `fetch` takes.
+// What `fetch` takes.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
     /// References of the images

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::typed::Seconds;
 use crate::{errand, heal, output, remove};
 
-/// What `gc` takes.
+// What `gc` takes.
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
     /// Keep pods that ended less than this ago [default: 30m]

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::output::Format;
 
-/// What `image` can do.
+// What `image` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// List the images

@@ -12,7 +12,7 @@ use crate::output::Format;
 use crate::report::{LIST_VERSION, Report};
 use crate::{heal, output};
 
-/// What `list` takes.
+// What `list` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// How it is printed

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Columns of a manual page.
 const WIDTH: usize = 78;
 
-/// What `man` takes.
+// What `man` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// An existing directory

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::run_line::{AppWords, PodFlags};
 use crate::{output, prepare};
 
-/// What `prepare` takes.
+// What `prepare` takes.
 #[derive(Debug, Args)]
 pub(crate) struct PrepareArgs {
     #[command(flatten)]

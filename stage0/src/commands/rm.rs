@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::find::SomePods;
 use crate::{errand, heal, remove};
 
-/// What `rm` takes.
+// What `rm` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RmArgs {
     #[command(flatten)]

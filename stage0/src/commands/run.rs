@@ -11,7 +11,7 @@ use crate::handover::Stage1;
 use crate::prepare;
 use crate::run_line::{AppWords, PodFlags};
 
-/// What `run` takes.
+// What `run` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::find::OnePod;
 use crate::handover::Stage1;
 use crate::trusted;
 
-/// What `run-prepared` takes.
+// What `run-prepared` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunPreparedArgs {
     #[command(flatten)]

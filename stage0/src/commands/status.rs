@@ -12,7 +12,7 @@ use crate::output::Format;
 use crate::report::Report;
 use crate::{heal, output};
 
-/// What `status` takes.
+// What `status` takes.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::find::SomePods;
 use crate::handover::Stage1;
 use crate::{errand, heal};
 
-/// What `stop` takes.
+// What `stop` takes.
 #[derive(Debug, Args)]
 pub(crate) struct StopArgs {
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::context::{Context, absolute};
 use crate::error::Error;
 use crate::output::{Format, escaped, print};
 
-/// What `trust` can do.
+// What `trust` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Accept images below a prefix when they are signed by one of these keys
@@ -45,7 +45,7 @@ pub(crate) enum TrustCommand {
     },
 }
 
-/// What `trust add` takes.
+// What `trust add` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AddArgs {
     /// Prefix of image names, matched at '/' boundaries; '*' for all images

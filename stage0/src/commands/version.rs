@@ -7,7 +7,7 @@ use clap::Args;
 use crate::error::Error;
 use crate::output;
 
-/// What `version` takes.
+// What `version` takes.
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {}
 
