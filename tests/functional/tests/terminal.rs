@@ -1,19 +1,19 @@
 //! `--interactive` on a terminal: the app gets one of its own, made in the pod, and the caller's stays out of reach.
 
-use functional::{Env, Image, Run, User, missing_program, skip};
+use std::io::Write;
+use std::process::Stdio;
+
+use functional::{Background, Env, Image, Run, User, missing_program, skip};
 use serde_json::Value;
 
-/// Runs `skua run --interactive` on a terminal that `script` makes.
-fn on_a_terminal(env: &Env, question: &[&str], typed: &str) -> Run {
+/// `skua run --interactive` on a terminal that `script` makes; what is written to its standard input is typed.
+fn on_a_terminal(env: &Env, question: &[&str]) -> Background {
     let layout = env.scratch("layout");
-    if !layout.exists() {
-        Image::inspect().build().write_layout(&layout, "1");
-        env.give(&layout);
-    }
+    Image::inspect().build().write_layout(&layout, "1");
+    env.give(&layout);
     let name = format!("oci:{}:1", layout.display());
     let start = [
         "--insecure-options=image",
-        "--quiet",
         "run",
         "--net=none",
         "--interactive",
@@ -27,14 +27,15 @@ fn on_a_terminal(env: &Env, question: &[&str], typed: &str) -> Run {
         .collect();
     let mut script = env.program("script");
     script.args(["-qec", &words.join(" "), "/dev/null"]);
-    let typed = env.write("typed", typed);
-    script.stdin(std::fs::File::open(typed).expect("what is typed"));
-    Run::of(script)
+    script.stdin(Stdio::piped());
+    Background::start(script)
 }
 
+/// The JSON in what the terminal shows.
 fn answer(run: &Run) -> Value {
-    let line = run.stdout.lines().find(|line| line.starts_with('{'));
-    serde_json::from_str(line.unwrap_or_else(|| panic!("{}", run.report())).trim()).expect("JSON")
+    let found = run.stdout.find("{\"").zip(run.stdout.rfind('}'));
+    let (from, to) = found.unwrap_or_else(|| panic!("{}", run.report()));
+    serde_json::from_str(&run.stdout[from..=to]).expect("JSON")
 }
 
 #[test]
@@ -44,7 +45,9 @@ fn an_interactive_app_controls_a_terminal_of_its_pod() {
     }
     for user in User::all() {
         let env = Env::new(user);
-        let run = on_a_terminal(&env, &["all", "tty", "session", "fds"], "").success();
+        let run = on_a_terminal(&env, &["all", "tty", "session", "fds"])
+            .wait()
+            .success();
         let found = answer(&run);
         for stream in ["stdin", "stdout", "stderr", "controlling"] {
             assert_eq!(found["tty"][stream], true, "{user:?} {stream}");
@@ -65,19 +68,22 @@ fn the_exit_status_passes_through_a_terminal() {
     if let Some(program) = missing_program(&["script"]) {
         return skip("the_exit_status_passes_through_a_terminal", program);
     }
-    on_a_terminal(&Env::new(User::ordinary()), &["exit", "7"], "").exits(7);
+    on_a_terminal(&Env::new(User::ordinary()), &["exit", "7"])
+        .wait()
+        .exits(7);
 }
 
 #[test]
-fn what_is_typed_reaches_the_app_and_control_c_is_its_own() {
+fn control_c_is_for_the_app() {
     if let Some(program) = missing_program(&["script"]) {
-        return skip(
-            "what_is_typed_reaches_the_app_and_control_c_is_its_own",
-            program,
-        );
+        return skip("control_c_is_for_the_app", program);
     }
     let env = Env::new(User::ordinary());
-    let run = on_a_terminal(&env, &["trap", "SIGINT", "6"], "hello\n\u{3}");
+    let mut pod = on_a_terminal(&env, &["trap", "SIGINT", "6"]);
+    pod.prints("ready");
+    let mut keyboard = pod.stdin().expect("a pipe");
+    keyboard.write_all(b"\x03").expect("typed");
+    let run = pod.wait();
     assert!(run.stdout.contains("SIGINT"), "{}", run.report());
     run.exits(6);
 }
@@ -88,10 +94,7 @@ fn nothing_can_be_typed_into_its_terminal() {
         return skip("nothing_can_be_typed_into_its_terminal", program);
     }
     let ioctl = libc::SYS_ioctl.to_string();
-    let run = on_a_terminal(
-        &Env::new(User::ordinary()),
-        &["syscall", &ioctl, "0", "0x5412", "0"],
-        "",
-    );
+    let env = Env::new(User::ordinary());
+    let run = on_a_terminal(&env, &["syscall", &ioctl, "0", "0x5412", "0"]).wait();
     assert_eq!(answer(&run)["errno"], "EPERM", "{}", run.report());
 }
