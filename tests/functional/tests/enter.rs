@@ -129,3 +129,22 @@ fn nothing_of_the_caller_comes_along() {
     let syscall = libc::SYS_mount.to_string();
     lab.enter(&["syscall", &syscall]).success().says("EPERM");
 }
+
+#[test]
+fn a_terminal_is_one_of_the_pod_s_own() {
+    for user in User::all() {
+        let lab = Lab::new(user, &[]);
+        let typed = lab.env.command(&["enter", "p", "--", "/inspect", "tty"]);
+        let words: Vec<String> = std::iter::once(typed.get_program())
+            .chain(typed.get_args())
+            .map(|word| format!("'{}'", word.to_str().expect("UTF-8")))
+            .collect();
+        let mut command = lab.env.program("script");
+        command.args(["-qec", &words.join(" "), "/dev/null"]);
+        let run = Run::of(command).success();
+        for stream in ["stdin", "stdout", "stderr", "controlling"] {
+            let expected = format!("\"{stream}\":true");
+            assert!(run.stdout.contains(&expected), "{}", run.report());
+        }
+    }
+}

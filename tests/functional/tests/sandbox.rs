@@ -335,3 +335,23 @@ fn privileged_nobody_can_write_to_stage2_through_a_pod() {
         Err(Some(libc::EROFS))
     );
 }
+
+#[test]
+fn in_the_host_s_network_all_of_sys_is_read_only() {
+    every_user(&Image::inspect(), |lab| {
+        let mounts = lab.run(&["--net=host"], &[], &["mounts"]).success().json();
+        let mut seen = 0;
+        for mount in mounts.as_array().unwrap() {
+            let target = mount["target"].as_str().unwrap();
+            if target == "/sys" || target.starts_with("/sys/") {
+                seen += 1;
+                let options = strings(&mount["options"]);
+                assert!(
+                    options.contains(&"ro") && options.contains(&"nosuid"),
+                    "{mount}"
+                );
+            }
+        }
+        assert!(seen >= 2, "{mounts}");
+    });
+}
