@@ -218,7 +218,10 @@ impl Report {
             );
         }
         for app in &self.apps {
-            let outcome = app.outcome.as_ref().map_or_else(String::new, outcome);
+            let outcome = app
+                .outcome
+                .as_ref()
+                .map_or_else(|| self.state.to_owned(), outcome);
             line(&format!("app-{}", app.name), outcome.as_str());
         }
         for error in self.errors.iter().chain(&self.problem) {
