@@ -195,8 +195,15 @@ pub(crate) fn reset_signals() {
     let unused: *mut u64 = std::ptr::null_mut();
     for number in 1..=64 {
         // SAFETY: the action outlives the call; SIGKILL and SIGSTOP, which have no other action, are refused.
-        let _ =
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), unused, 8) };
+        let _ = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                unused,
+                8_usize,
+            )
+        };
     }
 }
 
