@@ -63,7 +63,16 @@ impl Store {
         let Some(manifest_bytes) = self.lease_blob(&manifest_digest, MANIFEST_LIMIT)? else {
             return Ok(None);
         };
-        let manifest: ImageManifest = document("manifest", &manifest_digest, &manifest_bytes)?;
+        let manifest: ImageManifest = match document("manifest", &manifest_digest, &manifest_bytes)
+        {
+            // The index of a name that was asked for by a tag: what it leads to by its digest is not recorded.
+            Err(_)
+                if name.pinned() == Some(manifest_digest) && self.ref_record(name)?.is_none() =>
+            {
+                return Ok(None);
+            }
+            other => other?,
+        };
         let config_digest =
             content_digest("manifest", &manifest_digest, manifest.config().digest())?;
         let config_bytes = match self.read_blob(&config_digest, CONFIG_LIMIT) {

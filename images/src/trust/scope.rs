@@ -142,6 +142,12 @@ fn signed(entry: Entry) -> Result<Signed, ScopeError> {
 }
 
 impl Signed {
+    /// How many keys the policy gives.
+    #[must_use]
+    pub fn given(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The keys, each once, read from their files where the scope gives a path.
     ///
     /// # Errors

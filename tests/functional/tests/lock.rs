@@ -144,3 +144,21 @@ fn an_image_that_lost_its_signer_is_not_the_locked_one() {
         .fails(&[&name, "no signature by key sha256:", "any more"]);
     env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
 }
+
+#[test]
+fn an_index_known_by_its_tag_is_found_by_its_digest() {
+    let (registry, key, image) = (Registry::start(), Key::new(1), Image::inspect().build());
+    registry.push("demo/image", "amd64", &image);
+    let index = image.index();
+    for reference in ["all", &index.digest] {
+        registry.put_manifest("demo/image", reference, &index.media_type, &index.bytes);
+    }
+    let signatures = Cosign::new().sign(&key, &registry.name("demo/image"), &index.digest);
+    registry.push_signatures("demo/image", &index.digest, &signatures);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.host(), &key);
+    env.skua(&["fetch", &registry.name("demo/image:all")])
+        .success();
+    let pinned = format!("{}@{}", registry.name("demo/image"), index.digest);
+    env.skua(&["run", &pinned, "--", "exit", "7"]).exits(7);
+}

@@ -45,7 +45,7 @@ fn rows(scope: &Scope) -> Vec<Vec<String>> {
                 .map(|key| row(rule.clone(), key_text(key)))
                 .collect()
         }
-        Err(error) => vec![row(rule_of(signed, 0), unusable(&error))],
+        Err(error) => vec![row(rule_of(signed, signed.given()), unusable(&error))],
     }
 }
 
