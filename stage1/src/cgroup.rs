@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use pod::{PodDir, PodId};
 
 use crate::error::Error;
@@ -26,18 +27,23 @@ pub(crate) fn make(pod: &PodDir, id: &PodId) -> Result<Option<Cgroup>, Error> {
     let Some(parent) = own().map_err(Error::FindCgroup)? else {
         return Ok(None);
     };
-    let path = parent.join(format!("skua-{id}"));
-    match DirBuilder::new().mode(0o755).create(&path) {
-        Ok(()) => {}
-        Err(e) if is_absence(&e) => return Ok(None),
-        Err(e) => return Err(Error::MakeCgroup(path, e)),
+    if access(&parent, AccessFlags::W_OK).is_err() {
+        return Ok(None);
     }
-    let recorded = record(pod, &path).and_then(|()| File::open(&path));
-    match recorded {
+    let path = parent.join(format!("skua-{id}"));
+    // Recorded first: whoever finds the pod after a crash finds the cgroup too, if it was made.
+    record(pod, &path).map_err(|e| Error::MakeCgroup(path.clone(), e))?;
+    let made = DirBuilder::new().mode(0o755).create(&path);
+    match made.and_then(|()| File::open(&path)) {
         Ok(directory) => Ok(Some(Cgroup { path, directory })),
         Err(e) => {
             let _ = fs::remove_dir(&path);
-            Err(Error::MakeCgroup(path, e))
+            let _ = fs::remove_file(pod.cgroup());
+            if is_absence(&e) {
+                Ok(None)
+            } else {
+                Err(Error::MakeCgroup(path, e))
+            }
         }
     }
 }

@@ -78,8 +78,22 @@ fn resolve(root: BorrowedFd<'_>, relative: &Path, find: Find) -> nix::Result<Own
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(flags);
-    openat2(root, relative, how)
+    retry(|| openat2(root, relative, how))
 }
+
+/// Whenever anything on the machine is renamed or mounted meanwhile, the kernel cannot be sure of a `..` and says so.
+fn retry<T>(mut open: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    for _ in 0..RETRIES {
+        match open() {
+            Err(Errno::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    open()
+}
+
+/// Somebody who renames without end must not keep us for ever.
+const RETRIES: usize = 10_000;
 
 /// Makes the missing directories of `relative`, and its last component. A link that leads nowhere is replaced if it is the
 /// last component: in the pod's own layer, the image keeps it.

@@ -52,5 +52,16 @@ pub(crate) fn open_in(directory: impl AsFd, path: &str, flags: OFlag) -> Result<
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(directory, path, how)
+    // Whenever anything on the machine is renamed or mounted meanwhile, the kernel cannot be sure of a `..` and says so.
+    // Somebody who renames without end must not keep us for ever.
+    for _ in 0..RETRIES {
+        match openat2(&directory, path, how) {
+            Err(Errno::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EAGAIN)
 }
+
+/// Of one path, when the kernel was not sure.
+const RETRIES: usize = 10_000;

@@ -64,9 +64,18 @@ impl Lab {
     }
 }
 
+/// The pod's cgroup, whether or not the keeper lived long enough to say where it is.
 fn cgroup(pod: &Path) -> impl Iterator<Item = PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let name = format!("skua-{}", pod.file_name().unwrap().to_str().unwrap());
+    let points: Vec<PathBuf> = mounts
+        .lines()
+        .filter(|line| line.contains(" - cgroup2 "))
+        .filter_map(|line| Some(Path::new(line.split(' ').nth(4)?).join(&name)))
+        .collect();
     let line = fs::read_to_string(pod.join("cgroup")).ok();
-    line.map(|line| PathBuf::from(line.trim_end())).into_iter()
+    let recorded = line.map(|line| PathBuf::from(line.trim_end()));
+    recorded.into_iter().chain(points)
 }
 
 /// Processes that the file `pid` names and that live.
@@ -126,6 +135,7 @@ fn a_pod_dies_with_its_keeper() {
         assert_eq!(living(&directory).len(), 2);
         pod.signal(Signal::SIGKILL);
         eventually("the pod is dead", || living(&directory).is_empty());
+        lab.env.skua(&["gc"]).success();
     }
 }
 

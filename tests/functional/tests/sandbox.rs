@@ -1,6 +1,7 @@
 //! What an app sees of its sandbox, and what a hostile image achieves in it: nothing.
 
 use functional::{Env, Image, Layer, Run, User, binaries};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// An image layout for one user, from which pods are run.
@@ -292,6 +293,10 @@ fn privileged_pods_have_ranges_of_user_ids_of_their_own() {
         assert_eq!(map["count"], 65536);
         bases.push(map["host"].as_u64().unwrap());
     }
+    for pod in running {
+        pod.signal(Signal::SIGTERM);
+        pod.wait();
+    }
     assert_eq!(bases.len(), 2);
     assert_ne!(bases[0], bases[1]);
     assert!(
@@ -330,6 +335,8 @@ fn privileged_nobody_can_write_to_stage2_through_a_pod() {
         .write(true)
         .truncate(true)
         .open(&exe);
+    pod.signal(Signal::SIGTERM);
+    pod.wait();
     assert_eq!(
         opened.map(drop).map_err(|e| e.raw_os_error()),
         Err(Some(libc::EROFS))
