@@ -108,6 +108,11 @@ fn ed25519_signatures_have_one_form() {
     }
     assert!(!accepts(&key, signature.to_vec()), "S + L was accepted");
     assert!(!accepts(&key, vec![0; 64]), "zero was accepted");
+    // Made with the key, but with a point of small order where the nonce's should be: lax verifiers take it.
+    assert!(
+        !accepts(&key, real("manifest.small-order-r")),
+        "a small-order R was accepted"
+    );
 }
 
 #[test]
