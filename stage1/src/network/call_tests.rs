@@ -90,10 +90,12 @@ fn a_plugin_has_no_signal_blocked_or_ignored() {
     let answer = run(&plugin, b"", LONG).unwrap();
     blocked.thread_unblock().unwrap();
     let text = String::from_utf8(answer.stdout).unwrap();
-    assert_eq!(
-        text,
-        "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
-    );
+    let masks = text
+        .split_ascii_whitespace()
+        .filter_map(|word| u64::from_str_radix(word, 16).ok());
+    // Up to 31: the C library keeps the next two for itself.
+    let masks: Vec<_> = masks.map(|mask| mask & 0x7fff_ffff).collect();
+    assert_eq!(masks, [0, 0], "{text}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn privileged_nginx_answers_through_a_bridge_and_in_the_host_s_network_and_stops
     };
     let env = Env::new(root);
     let image = format!("oci:{}:nginx", layout.display());
+    env.skua(&["--insecure-options=image", "fetch", &image])
+        .success();
     for (name, flags, address) in [
         (
             "bridged",

@@ -27,7 +27,9 @@ pub(crate) enum Error {
     Start(#[source] io::Error),
     #[error("pasta failed: {0}")]
     Failed(String),
-    #[error("cannot read pid file {0}")]
+    #[error("cannot list processes")]
+    Processes(#[source] io::Error),
+    #[error("cannot remove pid file {0}")]
     PidFile(PathBuf, #[source] io::Error),
     #[error("pasta does not run")]
     Gone,

@@ -1,4 +1,4 @@
-//! The pasta process of a pod: started with the pod's namespaces as descriptors, found again by its pid file.
+//! The pasta process of a pod: started with the pod's namespaces as descriptors, found again by its arguments.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
@@ -45,7 +45,8 @@ pub(crate) fn start(inputs: &Inputs) -> Result<(), Error> {
     let mut messages = File::from(
         memfd_create(c"messages", MFdFlags::MFD_CLOEXEC).map_err(|e| Error::Start(e.into()))?,
     );
-    let status = Command::new("pasta")
+    let mut command = Command::new("pasta");
+    command
         .args(["--quiet", "--config-net", "--ipv4-only", "--no-map-gw"])
         // By descriptor: once in the user namespace, pasta could not open the keeper's.
         .args(["--netns", &format!("/proc/self/fd/{}", netns.as_raw_fd())])
@@ -72,9 +73,10 @@ pub(crate) fn start(inputs: &Inputs) -> Result<(), Error> {
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(messages.try_clone().map_err(Error::Start)?)
-        .status()
-        .map_err(Error::Start)?;
+        .stderr(messages.try_clone().map_err(Error::Start)?);
+    // From when it has joined the pod, DEL finds it; until then it dies with us, and so with the keeper.
+    sys::dies_with_parent(&mut command);
+    let status = command.status().map_err(Error::Start)?;
     if status.success() {
         return Ok(());
     }
@@ -112,20 +114,22 @@ fn protocol(port: &Port) -> &'static str {
 
 /// Whether the pod's pasta runs.
 pub(crate) fn check(inputs: &Inputs) -> Result<(), Error> {
-    find(&state::pid_file(inputs)?)?
-        .map(|_| ())
-        .ok_or(Error::Gone)
+    match find(&state::pid_file(inputs)?)?.is_empty() {
+        true => Err(Error::Gone),
+        false => Ok(()),
+    }
 }
 
 /// Ends the pod's pasta, if it runs, and waits for that: its ports are free then.
 pub(crate) fn stop(inputs: &Inputs) -> Result<(), Error> {
     let pid_file = state::pid_file(inputs)?;
-    if let Some(process) = find(&pid_file)? {
-        sys::send_signal(process.as_fd(), libc::SIGTERM).map_err(Error::Stop)?;
-        if !ended(&process).map_err(Error::Stop)? {
-            sys::send_signal(process.as_fd(), libc::SIGKILL).map_err(Error::Stop)?;
-            ended(&process).map_err(Error::Stop)?;
+    // Again, for one that was on its way into the background may have become another process meanwhile.
+    loop {
+        let processes = find(&pid_file)?;
+        if processes.is_empty() {
+            break;
         }
+        processes.iter().try_for_each(end).map_err(Error::Stop)?;
     }
     match fs::remove_file(&pid_file) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::PidFile(pid_file, e)),
@@ -133,25 +137,38 @@ pub(crate) fn stop(inputs: &Inputs) -> Result<(), Error> {
     }
 }
 
-/// The process that a pid file names, if it is the one that was started with this very file.
-fn find(pid_file: &Path) -> Result<Option<OwnedFd>, Error> {
-    let text = match fs::read_to_string(pid_file) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::PidFile(pid_file.to_owned(), e)),
-    };
-    let Ok(pid) = text.trim().parse::<u32>() else {
-        return Ok(None);
-    };
-    // The descriptor first: afterwards the number cannot become another process's unnoticed.
-    let Ok(process) = sys::pidfd_open(pid) else {
-        return Ok(None);
-    };
-    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let ours = words
-        .split(|byte| *byte == 0)
-        .any(|word| word == pid_file.as_os_str().as_encoded_bytes());
-    Ok(ours.then_some(process))
+/// The processes that were started with this very pid file as an argument. They are found by that and not by what the
+/// file says: a keeper that is killed during ADD leaves a pasta that has not written it yet.
+fn find(pid_file: &Path) -> Result<Vec<OwnedFd>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(Error::Processes)? {
+        let entry = entry.map_err(Error::Processes)?;
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        // The descriptor first: afterwards the number cannot become another process's unnoticed.
+        let Some(process) = pid.and_then(|pid| sys::pidfd_open(pid).ok()) else {
+            continue;
+        };
+        // Nothing can be read of a process that has ended.
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0);
+        if words.any(|word| word == pid_file.as_os_str().as_encoded_bytes()) {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
+/// Ends a process, gently first.
+fn end(process: &OwnedFd) -> io::Result<()> {
+    sys::send_signal(process.as_fd(), libc::SIGTERM)?;
+    if !ended(process)? {
+        sys::send_signal(process.as_fd(), libc::SIGKILL)?;
+        ended(process)?;
+    }
+    Ok(())
 }
 
 fn ended(process: &OwnedFd) -> io::Result<bool> {

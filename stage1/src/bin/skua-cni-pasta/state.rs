@@ -1,4 +1,4 @@
-//! Where the pid of a pod's pasta is kept, so that a later call finds it.
+//! Where pasta keeps the pid of its process for a pod; the path is also what marks that process.
 //!
 //! ```text
 //! /run/user/<uid>/skua-cni-pasta/<container>-<interface>.pid    if there is such a directory for the user

@@ -3,8 +3,13 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use libc::c_long;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
 
 /// `NS_GET_USERNS` of `ioctl_nsfs(2)`: the user namespace that owns a namespace.
 const NS_GET_USERNS: libc::c_ulong = 0xb701;
@@ -41,4 +46,19 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: libc::c_int) -> io::R
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Lets the kernel kill what `command` starts when this process dies, until it changes its credentials.
+pub(crate) fn dies_with_parent(command: &mut Command) {
+    let parent = Pid::this();
+    let hook = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // It may have died before that call.
+        match getppid() == parent {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    };
+    // SAFETY: between fork and exec the hook makes two system calls and nothing else.
+    unsafe { command.pre_exec(hook) };
 }
