@@ -3,7 +3,9 @@
 //! **Runs as** the keeper, or `gc`. **Needs** how it ended. **Leaves** `result.json` in `exited-garbage`. All errors are kept;
 //! the first one is the caller's.
 
+use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use pod::{AppStatus, PodDir, PodResult, State};
 
@@ -113,9 +115,22 @@ pub(crate) fn move_on(mut opened: Opened) -> Result<(), Error> {
     Ok(())
 }
 
-/// The statuses that stage2 left, in manifest order.
+/// The statuses that stage2 left, in manifest order. The directory belongs to the pod's root: what is not a plain file is not
+/// a status, and is neither followed nor waited for.
 pub(crate) fn statuses(opened: &Opened) -> Vec<AppStatus> {
-    let one = |app: &pod::App| pod::load(&opened.dir.status(&app.name)).ok();
+    let one = |app: &pod::App| {
+        let path = opened.dir.status(&app.name);
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+            .ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        pod::load_from(file, &path).ok()
+    };
     opened.manifest.apps.iter().filter_map(one).collect()
 }
 
