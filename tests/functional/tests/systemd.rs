@@ -2,6 +2,7 @@
 //! machines of `vm/lane`; elsewhere they are skipped.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -82,19 +83,24 @@ fn journal(unit: &str) -> String {
     Run::of(command).stdout
 }
 
-/// The processes of a unit, by the kernel's count.
-fn processes(unit: &str) -> usize {
-    let path = format!("/sys/fs/cgroup{}", property(unit, "ControlGroup"));
+/// The cgroup of a unit; a unit that has ended has none.
+fn control_group(unit: &str) -> PathBuf {
+    PathBuf::from(format!("/sys/fs/cgroup{}", property(unit, "ControlGroup")))
+}
+
+/// The processes of a cgroup and of those below it, by the kernel's count; one that is gone has none.
+fn processes(group: &Path) -> usize {
     let mut found = 0;
-    let mut directories = vec![std::path::PathBuf::from(path)];
+    let mut directories = vec![group.to_owned()];
     while let Some(directory) = directories.pop() {
-        found += fs::read_to_string(directory.join("cgroup.procs"))
-            .map_or(0, |text| text.lines().count());
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                directories.push(entry.path());
-            }
-        }
+        let listed = fs::read_to_string(directory.join("cgroup.procs"));
+        found += listed.map_or(0, |text| text.lines().count());
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        directories.extend(
+            entries
+                .map(|entry| entry.path())
+                .filter(|path| path.is_dir()),
+        );
     }
     found
 }
@@ -107,27 +113,17 @@ fn privileged_a_service_is_the_keeper_and_its_output_is_in_the_journal() {
     }
     let env = Env::new(User::Caller);
     let image = fetched(&env);
-    let run = [
-        "run",
-        "--net=none",
-        &image,
-        "--",
-        "all",
-        "print",
-        "hello",
-        "trap",
-        "TERM",
-        "5",
-    ];
+    let run = ["run", "--net=none", &image, "--", "trap", "SIGTERM", "5"];
+    // A unit that failed is kept, and with it how it ended.
     service(&env, UNIT, &[], &run);
     wait_until("the app's line is in the journal", || {
-        journal(UNIT).contains("hello")
+        journal(UNIT).contains("ready")
     });
 
     let main = property(UNIT, "MainPID");
     let pods = env.skua(&["list", "--format=json"]).success().json();
     assert!(
-        pods.to_string().contains("\"run"),
+        pods.to_string().contains("\"running\""),
         "no running pod in {pods}"
     );
     let comm = fs::read_to_string(format!("/proc/{main}/comm")).unwrap();
@@ -137,6 +133,12 @@ fn privileged_a_service_is_the_keeper_and_its_output_is_in_the_journal() {
         "the unit's main process is not the keeper"
     );
 
+    let group = control_group(UNIT);
+    assert_eq!(
+        processes(&group),
+        3,
+        "keeper, stage2 and app are the unit's"
+    );
     let start = Instant::now();
     systemctl(&["stop", UNIT]).success();
     assert!(
@@ -144,7 +146,13 @@ fn privileged_a_service_is_the_keeper_and_its_output_is_in_the_journal() {
         "an orderly stop took {:?}",
         start.elapsed()
     );
-    wait_until("no process of the unit is left", || processes(UNIT) == 0);
+    assert_eq!(processes(&group), 0, "a process of the unit is left");
+    assert_eq!(
+        property(UNIT, "ExecMainStatus"),
+        "5",
+        "the app's own status"
+    );
+    assert!(journal(UNIT).contains("SIGTERM"), "the app saw its signal");
 }
 
 #[test]
@@ -184,18 +192,17 @@ fn privileged_a_killed_unit_leaves_no_process_and_the_pod_is_collected() {
         &["KillMode=process"],
         &["run", "--net=none", &image, "--", "sleep", "600"],
     );
-    wait_until("keeper, stage2 and app are there", || processes(UNIT) == 3);
-    let control_group = property(UNIT, "ControlGroup");
+    wait_until("keeper, stage2 and app are there", || {
+        processes(&control_group(UNIT)) == 3
+    });
+    let group = control_group(UNIT);
 
     systemctl(&["kill", "--kill-whom=main", "--signal=KILL", UNIT]).success();
-    wait_until("the pod died with its keeper", || {
-        let path = format!("/sys/fs/cgroup{control_group}/cgroup.events");
-        fs::read_to_string(path).map_or(true, |events| events.contains("populated 0"))
-    });
+    wait_until("the pod died with its keeper", || processes(&group) == 0);
     env.skua(&["gc", "--grace-period=0s"]).success();
     let pods = env.skua(&["list", "--format=json"]).success().json();
     assert!(
-        !pods.to_string().contains("\"run"),
+        !pods.to_string().contains("\"running\""),
         "a pod still runs in {pods}"
     );
 }
