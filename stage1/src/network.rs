@@ -192,11 +192,21 @@ fn leave(record: &NetworkFile, netns: Netns<'_>) -> Vec<NetworkError> {
     };
     match netns {
         Netns::At(path) => Chain::new(&list, record, path).del(),
-        Netns::Gone => match StandIn::for_network(record) {
-            Ok(Some(stand_in)) => Chain::new(&list, record, stand_in.path()).del(),
-            Ok(None) => Chain::new(&list, record, "").del(),
-            Err(e) => vec![e],
-        },
+        Netns::Gone => leave_without(&list, record),
+    }
+}
+
+/// When the pod's namespace is gone, plugins get one in its place. When all they then object is that what they should
+/// remove does not exist, an earlier DEL got as far as that before it was killed: the rest needs no namespace.
+fn leave_without(list: &Conflist, record: &NetworkFile) -> Vec<NetworkError> {
+    let failed = match StandIn::for_network(record) {
+        Ok(Some(stand_in)) => Chain::new(list, record, stand_in.path()).del(),
+        Ok(None) => return Chain::new(list, record, "").del(),
+        Err(e) => vec![e],
+    };
+    match !failed.is_empty() && failed.iter().all(NetworkError::says_it_is_gone) {
+        true => Chain::new(list, record, "").del(),
+        false => failed,
     }
 }
 

@@ -98,6 +98,11 @@ impl NetworkError {
         }
     }
 
+    /// A plugin could not remove what is not there: go-iptables knows only the older of iptables' two ways to say so.
+    pub(super) fn says_it_is_gone(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("iptables") && message.contains("does not exist"))
+    }
+
     /// What failed besides: clean-up errors that came after this one.
     pub(crate) fn further(&self) -> &[Self] {
         match self {
@@ -123,15 +128,15 @@ fn refusal_hint(message: &str) -> Option<&'static str> {
     }
 }
 
-/// Text of a stranger for a message of ours: one line, escaped, at most 300 characters.
+/// Text of a stranger for a message of ours: one line, escaped, at most 600 characters.
 pub(super) fn quote(foreign: &str) -> String {
     let mut quoted: String = foreign
         .trim()
         .chars()
-        .take(300)
+        .take(600)
         .flat_map(char::escape_debug)
         .collect();
-    if foreign.trim().chars().count() > 300 {
+    if foreign.trim().chars().count() > 600 {
         quoted.push('…');
     }
     quoted.replace("\\\"", "\"").replace("\\'", "'")
@@ -144,6 +149,6 @@ mod tests {
     #[test]
     fn foreign_text_stays_on_one_line_and_is_cut() {
         assert_eq!(quote(" a\n\"b\"\u{1b}[31m "), "a\\n\"b\"\\u{1b}[31m");
-        assert!(quote(&"x".repeat(1000)).chars().count() <= 301);
+        assert!(quote(&"x".repeat(1000)).chars().count() <= 601);
     }
 }

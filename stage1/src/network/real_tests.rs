@@ -153,6 +153,23 @@ fn privileged_nothing_is_left_of_a_pod_whose_namespaces_are_gone() {
 }
 
 #[test]
+fn privileged_a_del_that_was_killed_half_way_is_finished() {
+    let Some(()) = host() else { return };
+    let scratch = Scratch::new("half");
+    let pod = Pod::start();
+    joined(&scratch, &pod);
+    drop(pod);
+    let record = fs::read(scratch.dir.net().join("default.json")).unwrap();
+    assert!(del(&scratch.dir, Netns::Gone).is_empty());
+    // The record outlived what it is about.
+    fs::write(scratch.dir.net().join("default.json"), record).unwrap();
+    let errors = del(&scratch.dir, Netns::Gone);
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(left_of_pods(), BTreeSet::new());
+    assert_eq!(scratch.records(), Vec::<String>::new());
+}
+
+#[test]
 fn privileged_a_refusal_of_a_real_plugin_is_undone_and_explained() {
     let Some(()) = host() else { return };
     let scratch = Scratch::new("taken");

@@ -344,3 +344,28 @@ fn privileged_a_missing_plugin_is_named_with_its_package() {
         .fails(&["'bridge'", "'default'", "/nonexistent"])
         .complains("containernetworking-plugins");
 }
+
+#[test]
+fn privileged_kill_9_at_any_moment_of_joining_and_leaving_is_healed_by_gc() {
+    let Some(root) = private_host("kill_9_at_any_moment") else {
+        return;
+    };
+    let local = Local::new(root);
+    local.run(&["--net=none"], &["exit", "0"]).success();
+    let words = local.words(&["--net=default", "--publish=18085:80"], &["exit", "0"]);
+    for milliseconds in (0..400).step_by(20) {
+        let mut pod = local.env.spawn(&words);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        if pod.is_running() {
+            pod.signal(Signal::SIGKILL);
+        }
+        eventually("the keeper is gone", || !pod.is_running());
+        drop(pod);
+        eventually("gc heals the pod", || {
+            local.env.skua(&["gc", "--grace-period=0s"]).success();
+            local.pods("run").is_empty()
+        });
+        let left = left_of_networks();
+        assert_eq!(left, BTreeSet::new(), "after {milliseconds} ms");
+    }
+}
