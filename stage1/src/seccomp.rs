@@ -1,5 +1,7 @@
 //! The seccomp filter of an app, as the bytes that stage2 loads: the built-in one or that of a profile.
 
+#[cfg(test)]
+mod built_in;
 mod compiler;
 mod profile;
 #[cfg(test)]
