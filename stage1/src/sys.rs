@@ -1,8 +1,6 @@
 //! Every unsafe call of stage1: one thin function each, owned descriptors in and out.
 #![allow(unsafe_code, reason = "the only module of stage1 that may")]
 
-mod patience;
-
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -15,8 +13,6 @@ use libc::{c_char, c_int, c_long, c_uint};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
-
-pub(crate) use patience::poll_without_code;
 
 /// The empty path of calls that work on the descriptor itself.
 const EMPTY: &CStr = c"";
@@ -374,4 +370,23 @@ pub(crate) fn starts_afresh(command: &mut Command) {
     };
     // SAFETY: between fork and exec the hook makes system calls and nothing else.
     unsafe { command.pre_exec(hook) };
+}
+
+unsafe extern "C" {
+    /// The linker's: the first byte of this program in memory.
+    #[link_name = "__executable_start"]
+    safe static PROGRAM: u8;
+    /// The linker's: the first byte after its code.
+    #[link_name = "etext"]
+    safe static CODE_END: u8;
+}
+
+/// Gives the pages of this program's code back to the page cache: what waits for months need not be resident, and what is
+/// needed again is mapped again. Nothing depends on it.
+pub(crate) fn forget_code() {
+    let start = (&raw const PROGRAM).addr();
+    let length = (&raw const CODE_END).addr().saturating_sub(start);
+    let start = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: these are read-only segments, private mappings of the program's file that nothing ever wrote to.
+    let _ = unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) };
 }

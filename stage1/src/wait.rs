@@ -110,12 +110,15 @@ fn until_ready(
     let mut all: Vec<_> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();
     all.extend(relay.into_iter().flat_map(Relay::events));
     let waited = match poll(&mut all, PollTimeout::from(SHORT)) {
-        Ok(0) => sys::poll_without_code(&mut all),
-        other => other.map(drop).map_err(io::Error::from),
+        Ok(0) => {
+            sys::forget_code();
+            poll(&mut all, PollTimeout::NONE)
+        }
+        other => other,
     };
     match waited {
-        Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Error::Wait(e)),
-        _ => {}
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(e) => return Err(Error::Wait(e.into())),
     }
     let ready = all.iter().filter(|fd| fd.any().unwrap_or(false));
     Ok(ready.map(|fd| fd.as_fd().as_raw_fd()).collect())

@@ -4,8 +4,6 @@
     reason = "the only file of this program with system calls by hand"
 )]
 
-mod patience;
-
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -224,23 +222,31 @@ pub(crate) fn wait_for_signal(
     set: &SigSet,
     timeout: Option<Duration>,
 ) -> Result<Option<Received>, Errno> {
-    let time = timeout.unwrap_or(SHORT);
-    let limit = libc::timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    };
+    match signal_within(set, Some(timeout.unwrap_or(SHORT))) {
+        Err(Errno::EAGAIN) if timeout.is_some() => Ok(None),
+        Err(Errno::EAGAIN) => {
+            forget_code();
+            signal_within(set, None).map(Some)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// `sigtimedwait(2)`; EAGAIN when the time has passed.
+fn signal_within(set: &SigSet, time: Option<Duration>) -> Result<Received, Errno> {
+    let limit = time.map(|t| libc::timespec {
+        tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: t.subsec_nanos().into(),
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: siginfo_t is plain old data for which zero is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set, the information and the limit outlive the call.
-    let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, &raw const limit) };
-    let number = match Errno::result(number) {
-        Err(Errno::EAGAIN) if timeout.is_some() => return Ok(None),
-        Err(Errno::EAGAIN) => patience::signal_without_code(set, &mut info)?,
-        other => other?,
-    };
+    let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, limit) };
+    let number = Errno::result(number)?;
     // SAFETY: a signal that was sent has a sender here; for the kernel's own the field is 0 or not used by us.
     let sender = unsafe { info.si_pid() };
-    Ok(Some(Received { number, sender }))
+    Ok(Received { number, sender })
 }
 
 /// A child that has ended.
@@ -312,4 +318,23 @@ pub(crate) fn forget_program_text() {
         // SAFETY: exactly the pages of one read-only segment of ours, whose contents are those of the file.
         let _ = unsafe { libc::madvise(address, (end - start) as usize, libc::MADV_DONTNEED) };
     }
+}
+
+unsafe extern "C" {
+    /// The linker's: the first byte of this program in memory.
+    #[link_name = "__executable_start"]
+    safe static PROGRAM: u8;
+    /// The linker's: the first byte after its code.
+    #[link_name = "etext"]
+    safe static CODE_END: u8;
+}
+
+/// Gives the pages of this program's code back to the page cache: what waits for months need not be resident, and what is
+/// needed again is mapped again. Nothing depends on it.
+pub(crate) fn forget_code() {
+    let start = (&raw const PROGRAM).addr();
+    let length = (&raw const CODE_END).addr().saturating_sub(start);
+    let start = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: these are read-only segments, private mappings of the program's file that nothing ever wrote to.
+    let _ = unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) };
 }
