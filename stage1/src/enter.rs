@@ -25,7 +25,7 @@ use crate::handover::{self, APPS_FD};
 use crate::rootfs::{self, Terminal};
 use crate::sys::{self, Child, Cloned};
 use crate::wait::{self, Ended, Signals};
-use crate::{alive, cgroup, inside};
+use crate::{alive, cgroup, inside, streams};
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ struct Target {
 pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     let signals = Signals::block()?;
     let target = Target::open(&PodDir::here(), &order.app)?;
+    streams::let_apps_open_pipes_again();
     let (ours, theirs) = channel::pair()?;
     let cgroup = target.cgroup.as_ref().map(AsFd::as_fd);
     let usher = match sys::clone3(0, cgroup).map_err(Error::Enter)? {

@@ -26,6 +26,7 @@ mod run;
 mod seccomp;
 mod skeleton;
 mod stop;
+mod streams;
 mod sys;
 mod terminal;
 mod trees;

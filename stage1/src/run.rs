@@ -17,7 +17,7 @@ use crate::network::Networks;
 use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::wait::{self, Ended, Signals};
-use crate::{files, netns, skeleton, trees};
+use crate::{files, netns, skeleton, streams, trees};
 
 /// Runs the pod of the working directory to its end, and gives its exit status.
 pub(crate) fn run() -> Result<u8, Error> {
@@ -50,6 +50,7 @@ fn sandbox(
     inside.mapped()?;
     files::write_apps(pod, manifest, &plan)?;
     files::write_pid(pod, &plan, inside.child.pid)?;
+    streams::let_apps_open_pipes_again();
     left.netns = Netns::open(manifest, inside.child.pid)?;
     let to_end = Signals::asking_to_end()?;
     let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;
