@@ -11,6 +11,7 @@ mod chain;
 mod conflist;
 mod error;
 mod json;
+mod masquerade;
 mod reply;
 mod resolver;
 mod stand_in;

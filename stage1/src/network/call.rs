@@ -18,9 +18,6 @@ use nix::unistd::Pid;
 use super::error::NetworkError;
 use crate::sys;
 
-/// The most bytes of an answer.
-pub(super) const MAX_ANSWER: usize = 1 << 20;
-
 /// The bytes of standard error that are kept; what comes after them is read and forgotten.
 const KEPT_OF_STDERR: usize = 16 << 10;
 
@@ -36,6 +33,8 @@ pub(super) struct Call<'a> {
     pub(super) input: &'a [u8],
     /// How long it may take.
     pub(super) limit: Duration,
+    /// The most bytes of its answer.
+    pub(super) most: usize,
     /// Becomes readable when the pod is to stop.
     pub(super) interrupt: Option<BorrowedFd<'a>>,
 }
@@ -57,7 +56,7 @@ impl Call<'_> {
         let mut group = Group(child);
         let unwatched = |e| NetworkError::Watch(self.program.to_owned(), e);
         let pidfd = sys::pidfd_open(group.0.id()).map_err(unwatched)?;
-        let mut output = Output::of(&mut group.0).map_err(unwatched)?;
+        let mut output = Output::of(&mut group.0, self.most).map_err(unwatched)?;
         self.watch(&pidfd, &mut output)?;
         group.kill();
         let status = group.0.wait().map_err(unwatched)?;
@@ -144,11 +143,11 @@ impl Call<'_> {
     }
 
     fn check_size(&self, output: &Output) -> Result<(), NetworkError> {
-        match output.stdout.bytes.len() > MAX_ANSWER {
+        match output.stdout.bytes.len() > self.most {
             true => Err(NetworkError::TooMuch(
                 self.program.to_owned(),
                 self.command,
-                MAX_ANSWER,
+                self.most,
             )),
             false => Ok(()),
         }
@@ -192,9 +191,9 @@ struct Output {
 }
 
 impl Output {
-    fn of(child: &mut Child) -> io::Result<Self> {
+    fn of(child: &mut Child, most: usize) -> io::Result<Self> {
         Ok(Self {
-            stdout: Sink::new(child.stdout.take().map(OwnedFd::from), MAX_ANSWER + 1)?,
+            stdout: Sink::new(child.stdout.take().map(OwnedFd::from), most + 1)?,
             stderr: Sink::new(child.stderr.take().map(OwnedFd::from), KEPT_OF_STDERR)?,
         })
     }

@@ -53,11 +53,13 @@ fn run(program: &Path, input: &[u8], limit: Duration) -> Result<Answer, NetworkE
         ],
         input,
         limit,
+        most: MAX_ANSWER,
         interrupt: None,
     }
     .run()
 }
 
+const MAX_ANSWER: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(20);
 
 #[test]
@@ -165,6 +167,7 @@ fn a_pod_that_is_to_stop_does_not_wait_for_a_plugin() {
         environment: &[("PATH", "/usr/bin:/bin".to_owned())],
         input: b"",
         limit: LONG,
+        most: MAX_ANSWER,
         interrupt: Some(reader.as_fd()),
     };
     assert!(matches!(

@@ -16,8 +16,11 @@ use super::reply::{self, Joined, Unusable};
 /// How long one call of a plugin may take: an address by DHCP takes some time, more than this is a fault.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The most bytes of an answer.
+const MAX_ANSWER: usize = 1 << 20;
+
 /// Where plugins find programs like `iptables`.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One network with what is known about the pod in it.
 pub(super) struct Chain<'a> {
@@ -107,6 +110,7 @@ impl<'a> Chain<'a> {
             environment: &self.environment(command),
             input: self.configuration(plugin, previous).to_string().as_bytes(),
             limit: LIMIT,
+            most: MAX_ANSWER,
             interrupt: self.interrupt,
         }
         .run()?;

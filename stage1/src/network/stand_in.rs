@@ -17,6 +17,7 @@ use nix::unistd::geteuid;
 use pod::NetworkFile;
 
 use super::error::NetworkError;
+use super::masquerade;
 
 /// The network namespace of this thread.
 const OUR_NAMESPACE: &str = "/proc/thread-self/ns/net";
@@ -28,15 +29,21 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// The namespace for DEL of this network, if that is of use: the network gave addresses, and we are root, as the
-    /// plugins that have rules to remove need to be.
+    /// The namespace for DEL of this network, if that is of use: the network gave addresses, or nobody knows, and we are
+    /// root, as the plugins that have rules to remove need to be.
     pub(super) fn for_network(record: &NetworkFile) -> Result<Option<Self>, NetworkError> {
-        let addresses: Vec<IpNetwork> = record
-            .addresses
-            .iter()
-            .filter_map(|text| text.parse().ok())
-            .collect();
-        if addresses.is_empty() || !geteuid().is_root() {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        let addresses = match record.result {
+            Some(_) => record
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect(),
+            None => addresses_without_result(record)?,
+        };
+        if addresses.is_empty() {
             return Ok(None);
         }
         let failed = |what| move |e: io::Error| NetworkError::StandIn(what, e);
@@ -58,6 +65,16 @@ impl StandIn {
     pub(super) fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// Of a pod whose keeper was killed during ADD. If no rule has its address yet, any address will do: what is left then are
+/// at most the chains that such rules would jump to.
+fn addresses_without_result(record: &NetworkFile) -> Result<Vec<IpNetwork>, NetworkError> {
+    let mut addresses = masquerade::addresses(record.container_id.as_str())?;
+    if addresses.is_empty() {
+        addresses.extend("192.0.2.1/32".parse::<IpNetwork>());
+    }
+    Ok(addresses)
 }
 
 /// Makes the interface in the namespace that we are in.
