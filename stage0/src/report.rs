@@ -52,6 +52,9 @@ pub(crate) struct Report {
 pub(crate) struct NetworkReport {
     /// Its name.
     pub(crate) name: String,
+    /// The pod's interface, and its addresses there: while the pod is in a CNI network.
+    pub(crate) interface: Option<String>,
+    pub(crate) addresses: Vec<String>,
     /// What the plugins answered.
     pub(crate) result: Option<serde_json::Value>,
 }
@@ -137,6 +140,8 @@ impl Report {
         self.insecure_options = manifest.insecure_options;
         let named = |name: &str| NetworkReport {
             name: name.to_owned(),
+            interface: None,
+            addresses: Vec::new(),
             result: None,
         };
         self.networks = match manifest.network {
@@ -164,8 +169,11 @@ impl Report {
             let Ok(name) = pod::NetworkName::parse(&network.name) else {
                 continue;
             };
-            let record = pod::load::<serde_json::Value>(&pod.dir().network(&name)).ok();
-            network.result = record.and_then(|record| record.get("result").cloned());
+            if let Ok(record) = pod::load::<pod::NetworkFile>(&pod.dir().network(&name)) {
+                network.interface = Some(record.interface);
+                network.addresses = record.addresses;
+                network.result = record.result;
+            }
         }
     }
 
@@ -211,7 +219,7 @@ impl Report {
             }
         }
         for network in &self.networks {
-            let addresses = addresses(network.result.as_ref()).join(",");
+            let addresses = network.addresses.join(",");
             line(
                 "network",
                 format!("{} {addresses}", network.name).trim_end(),
@@ -229,13 +237,6 @@ impl Report {
         }
         out
     }
-}
-
-/// The addresses in a CNI result.
-fn addresses(result: Option<&serde_json::Value>) -> Vec<String> {
-    let ips = result.and_then(|result| result.get("ips")?.as_array());
-    let address = |ip: &serde_json::Value| ip.get("address")?.as_str().map(str::to_owned);
-    ips.into_iter().flatten().filter_map(address).collect()
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -145,6 +145,18 @@ fn privileged_a_pod_on_the_default_bridge_is_reached_by_its_published_port() {
     let pod = local
         .env
         .spawn(&local.words(&flags, &["listen", "0.0.0.0:80", "from the bridge"]));
+    eventually("the pod has an address", || {
+        let status = local.env.skua(&["status", "web", "--format=json"]);
+        status.code() == Some(0) && {
+            let network = &status.json()["networks"][0];
+            network["interface"] == "eth0" && network["addresses"] == json!(["10.209.0.2/16"])
+        }
+    });
+    local
+        .env
+        .skua(&["status", "web"])
+        .success()
+        .says("network=default 10.209.0.2/16");
     // By the host's own address, as from outside; the port on 127.0.0.1 is for the next test.
     assert_eq!(hear("192.0.2.1:18080"), "from the bridge");
     pod.wait().success();
