@@ -82,13 +82,14 @@ impl Item {
         if bytes.starts_with(b"-----BEGIN SSH SIGNATURE-----") {
             return Ok(Self::OpenSsh(bytes));
         }
+        // Before the bundle: the bytes of a bare signature are random, and may begin like JSON.
+        if bare(&bytes).is_some() {
+            return Ok(Self::Bare(bytes));
+        }
         if bytes.trim_ascii_start().starts_with(b"{") {
             return Ok(Self::Bundle(bytes));
         }
-        match bare(&bytes) {
-            Some(_) => Ok(Self::Bare(bytes)),
-            None => Err(EvidenceError::UnknownForm(path.to_owned())),
-        }
+        Err(EvidenceError::UnknownForm(path.to_owned()))
     }
 
     fn check_size(&self) -> Result<(), EvidenceError> {
@@ -297,4 +298,24 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_signature_that_begins_like_json_is_no_bundle() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for first in [b"{\"".as_slice(), b" {", b"\n{"] {
+            let mut signature = [0xa5; 64];
+            signature[..2].copy_from_slice(first);
+            std::fs::write(file.path(), signature).unwrap();
+            let item = Item::load_detached(file.path()).unwrap();
+            assert!(matches!(item, Item::Bare(_)), "{first:?}");
+        }
+        std::fs::write(file.path(), "{\"mediaType\": \"a bundle\"}").unwrap();
+        let item = Item::load_detached(file.path()).unwrap();
+        assert!(matches!(item, Item::Bundle(_)));
+    }
 }

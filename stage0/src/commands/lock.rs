@@ -13,7 +13,7 @@ use crate::prepare;
 use crate::run_line::FetchFlags;
 use crate::trusted::{Judge, Subject};
 
-/// What `lock` takes.
+// What `lock` takes.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
     #[command(flatten)]
