@@ -48,6 +48,15 @@ pub enum Mode {
     Remove,
 }
 
+/// What pods refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Manifests: a prepared pod is judged by its image's manifest and signatures again when it is run.
+    pub manifests: HashSet<Digest>,
+    /// Trees, by diff id.
+    pub trees: HashSet<Digest>,
+}
+
 /// What was removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
@@ -71,14 +80,14 @@ struct Candidate {
     lock: Option<File>,
 }
 
-/// Removes all that no name, no pod and no running command needs. `in_use` tells the diff ids that pods refer to; it is
+/// Removes all that no name, no pod and no running command needs. `in_use` tells what pods refer to; it is
 /// called when the objects to be removed are locked, and its failure keeps everything.
 ///
 /// # Errors
 /// [`GcError`]. What was removed before a failure stays removed; nothing is left half removed.
 pub fn collect<E: std::error::Error + 'static>(
     store: &Store,
-    in_use: impl Fn() -> Result<HashSet<Digest>, E>,
+    in_use: impl Fn() -> Result<InUse, E>,
     mode: Mode,
 ) -> Result<Removed, GcError<E>> {
     let mut removed = Removed::default();
@@ -108,10 +117,11 @@ pub fn collect<E: std::error::Error + 'static>(
 
     // Whatever was needed before the locks were taken is needed now, or its lease was among the busy ones.
     let mut needed = Marks::of_names(store)?;
-    for digest in busy {
-        needed.add_busy(store, digest);
+    let pods = in_use().map_err(GcError::Pods)?;
+    for digest in busy.into_iter().chain(pods.manifests) {
+        needed.add_unnamed(store, digest);
     }
-    needed.trees.extend(in_use().map_err(GcError::Pods)?);
+    needed.trees.extend(pods.trees);
 
     for blob in blobs
         .into_iter()

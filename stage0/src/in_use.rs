@@ -1,9 +1,9 @@
-//! Which layers pods refer to.
+//! Which images and layers pods refer to.
 
-use std::collections::HashSet;
 use std::io;
 
 use images::digest::Digest;
+use images::gc::InUse;
 use pod::{DataDir, Pod, PodManifest, State};
 
 use crate::error::Error;
@@ -11,19 +11,21 @@ use crate::error::Error;
 /// How often a pod is looked for again when it moves on between two looks.
 const ATTEMPTS: usize = 5;
 
-/// The diff ids of the layers of all pods, whatever their state. A pod that cannot be read is an error: what it refers to
-/// is unknown.
-pub(crate) fn layers(data: &DataDir) -> Result<HashSet<Digest>, Error> {
-    let mut layers = HashSet::new();
+/// What all pods refer to, whatever their state. A pod that cannot be read is an error: what it refers to is unknown.
+pub(crate) fn by_pods(data: &DataDir) -> Result<InUse, Error> {
+    let mut in_use = InUse::default();
     for pod in Pod::list(data)? {
         let Some(manifest) = manifest(data, pod)? else {
             continue;
         };
-        for layer in manifest.apps.iter().flat_map(|app| &app.layers) {
-            layers.insert(Digest::parse(&layer.diff_id)?);
+        for app in &manifest.apps {
+            in_use.manifests.insert(Digest::parse(&app.image.manifest)?);
+            for layer in &app.layers {
+                in_use.trees.insert(Digest::parse(&layer.diff_id)?);
+            }
         }
     }
-    Ok(layers)
+    Ok(in_use)
 }
 
 /// The manifest of a pod, if it has one yet: who prepares it holds leases on its images until it has.

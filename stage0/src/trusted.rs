@@ -107,7 +107,7 @@ pub(crate) fn again(manifest: &PodManifest, context: &Context) -> Result<(), Err
     let store = context.store()?;
     let judge = Judge::new(&[], context)?;
     for app in &manifest.apps {
-        let name = ImageName::parse(&app.image.reference)?;
+        let name = ImageName::parse_recorded(&app.image.reference)?;
         let digest = Digest::parse(&app.image.manifest)?;
         // The name may stand for another image by now; the pod has the one that its manifest says.
         match store.image(&name)? {

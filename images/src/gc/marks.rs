@@ -39,9 +39,9 @@ impl Marks {
         Ok(marks)
     }
 
-    /// What an object without a name that somebody is using needs: if it is a manifest, its config and its trees. What
-    /// cannot be read needs nothing but itself.
-    pub(super) fn add_busy(&mut self, store: &Store, digest: Digest) {
+    /// What an object that somebody is using needs: if it is a manifest, its config and its trees. What cannot be read
+    /// needs nothing but itself.
+    pub(super) fn add_unnamed(&mut self, store: &Store, digest: Digest) {
         self.trees.insert(digest);
         if let Err(e) = self.add(store, digest) {
             log::debug!("{digest} is in use and not a manifest: {e}");

@@ -8,8 +8,8 @@ use crate::reference::ImageName;
 use crate::store::Begin;
 use crate::store::testing::{meta, name, put_image, record, store, write_tree};
 
-fn nothing() -> Result<HashSet<Digest>, Infallible> {
-    Ok(HashSet::new())
+fn nothing() -> Result<InUse, Infallible> {
+    Ok(InUse::default())
 }
 
 /// What a command that ends would leave: an image with its name, its layers and no lease.
@@ -33,7 +33,12 @@ fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
     let manifest = image(store.root(), &first, &[a, shared, of_a_pod]);
     image(store.root(), &second, &[b, shared]);
     fs::create_dir_all(store.evidence_dir(&manifest)).unwrap();
-    let pods = || Ok::<_, Infallible>(HashSet::from([of_a_pod]));
+    let pods = || {
+        Ok::<_, Infallible>(InUse {
+            trees: HashSet::from([of_a_pod]),
+            ..InUse::default()
+        })
+    };
     assert_eq!(
         collect(&store, pods, Mode::Remove).unwrap(),
         Removed::default()
@@ -55,12 +60,33 @@ fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
 }
 
 #[test]
+fn the_manifest_of_a_pod_stays_with_its_signatures() {
+    let (_directory, store) = store();
+    let first = name("a.b/first:1");
+    let manifest = image(store.root(), &first, &[Digest::of(b"a")]);
+    fs::create_dir_all(store.evidence_dir(&manifest)).unwrap();
+    store.remove_ref(&first).unwrap();
+    let pods = || {
+        Ok::<_, Infallible>(InUse {
+            manifests: HashSet::from([manifest]),
+            ..InUse::default()
+        })
+    };
+    assert_eq!(
+        collect(&store, pods, Mode::Remove).unwrap(),
+        Removed::default()
+    );
+    assert!(store.evidence_dir(&manifest).exists());
+    assert!(store.read_blob(&manifest, 4096).is_ok());
+}
+
+#[test]
 fn pods_that_cannot_be_read_keep_everything() {
     let (_directory, store) = store();
     let first = name("a.b/first:1");
     image(store.root(), &first, &[Digest::of(b"a")]);
     store.remove_ref(&first).unwrap();
-    let unreadable = || Err::<HashSet<Digest>, _>(io::Error::other("pod"));
+    let unreadable = || Err::<InUse, _>(io::Error::other("pod"));
     let error = collect(&store, unreadable, Mode::Remove).unwrap_err();
     assert!(matches!(error, GcError::Pods(_)));
     assert!(store.has_tree(&Digest::of(b"a")));

@@ -211,3 +211,34 @@ fn a_layer_that_is_not_what_the_config_says_is_refused() {
     let env = Env::new(User::ordinary());
     ask(&env, &Registry::start(), &image, &["exit", "0"]).fails(&["digest"]);
 }
+
+#[test]
+fn an_opaque_root_hides_all_layers_below_it() {
+    let registry = Registry::start();
+    let top = Layer::new().file(".wh..wh..opq", 0o644, "");
+    let image = Image::new()
+        .layer(Layer::new().file("gone", 0o644, "1"))
+        .layer(top.file("inspect", 0o755, functional::inspect_bytes()))
+        .entrypoint(&["/inspect"]);
+    for user in User::all() {
+        let env = Env::new(user);
+        let tree = tree(ask(&env, &registry, &image, &["tree", "/"]));
+        assert!(
+            tree.contains_key("/inspect") && !tree.contains_key("/gone"),
+            "{user:?}"
+        );
+    }
+}
+
+#[test]
+fn a_layer_that_is_there_twice_is_stacked_once() {
+    let registry = Registry::start();
+    let twice = || Layer::new().file("twice", 0o644, "1");
+    let hides = Layer::new().file(".wh.twice", 0o644, "");
+    let image = Image::inspect().layer(twice()).layer(hides).layer(twice());
+    for user in User::all() {
+        let env = Env::new(user);
+        let tree = tree(ask(&env, &registry, &image, &["tree", "/"]));
+        assert!(tree.contains_key("/twice"), "{user:?}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::{in_use, output, size};
 
 pub(super) fn run(dry_run: bool, context: &Context) -> Result<ExitCode, Error> {
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let mode = if dry_run { Mode::DryRun } else { Mode::Remove };
     let removed = collect(&store, mode, context)?;
     if dry_run || !context.quiet {
@@ -21,7 +21,7 @@ pub(super) fn run(dry_run: bool, context: &Context) -> Result<ExitCode, Error> {
 
 /// Removes what no image and no pod uses.
 pub(super) fn collect(store: &Store, mode: Mode, context: &Context) -> Result<Removed, Error> {
-    let in_use = || in_use::layers(&context.data);
+    let in_use = || in_use::by_pods(&context.data);
     images::gc::collect(store, in_use, mode).map_err(|e| Error::CollectImages(Box::new(e)))
 }
 

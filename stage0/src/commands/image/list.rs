@@ -40,7 +40,7 @@ struct Row {
 }
 
 pub(super) fn run(format: Format, context: &Context) -> Result<ExitCode, Error> {
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let records = store.ref_records()?;
     let images: Vec<Row> = records.iter().map(|record| row(&store, record)).collect();
     match format {

@@ -4,18 +4,17 @@ use std::process::ExitCode;
 
 use images::gc::Mode;
 use images::reference::ImageName;
-use images::store::Store;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::in_use;
 
 pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Error> {
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let names = images.iter().map(|image| ImageName::parse(image));
     let names = names.collect::<Result<Vec<_>, _>>()?;
     // A pod that cannot be read must not cost the name of an image whose layers could not be removed then.
-    in_use::layers(&context.data)?;
+    in_use::by_pods(&context.data)?;
     for name in &names {
         if !store.remove_ref(name)? {
             return Err(Error::NotInStore(name.to_string()));

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use images::reference::ImageName;
-use images::store::Store;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -11,7 +10,7 @@ use crate::output;
 
 /// The documents are hashed again by reading the image; the layers are compared with the record of their unpacking.
 pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Error> {
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     for image in images {
         let name = ImageName::parse(image)?;
         let Some(image) = store.image(&name)? else {

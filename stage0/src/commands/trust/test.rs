@@ -15,7 +15,7 @@ use crate::trusted::Subject;
 /// Runs the command. Like a run it fails when the image is not trusted, after everything was printed.
 pub(super) fn run(typed: &str, context: &Context) -> Result<ExitCode, Error> {
     let name = ImageName::parse(typed)?;
-    let store = Store::open(&context.data.store())?;
+    let store = context.store()?;
     let policy = Policy::load(&context.config("trust.d"))?;
     let image = store
         .image(&name)?
