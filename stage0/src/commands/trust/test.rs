@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use images::reference::ImageName;
-use images::store::{Image, Store};
+use images::store::Image;
 use images::trust::{Accepted, Finding, Outcome, Policy, Rule, Scope};
 
 use super::list::{key_text, rule_of};
