@@ -24,6 +24,9 @@ use crate::unpack::{Expect, LayerReport, Limits};
 /// Blobs above this size are kept while they come, to continue with after a break.
 const KEEP_ABOVE: u64 = 1 << 20;
 
+/// More than that is no faster, and the source worker has only so many descriptors.
+const MAX_THREADS: usize = 32;
+
 /// How much of a layer may wait between the two workers.
 const PIPE_SIZE: usize = 1 << 20;
 
@@ -80,7 +83,7 @@ fn in_parallel(
     missing: Vec<Work<'_>>,
 ) -> Result<Vec<Done>, FetchError> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = missing.len().min(processors + 1);
+    let threads = missing.len().min(processors + 1).min(MAX_THREADS);
     let queue = Mutex::new(missing);
     let done = Mutex::new(Ok(Vec::new()));
     let work = || {

@@ -1,10 +1,11 @@
 //! The unpack worker's life once it is confined: one layer, from a pipe into the directory that is its root.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use super::protocol::{UnpackAnswer, UnpackFailure, UnpackJob};
-use crate::unpack::{self, Ownership, UnpackError};
+use crate::unpack::{self, LayerReport, Ownership, UnpackError};
 use crate::wire::{Channel, WireError, error_line};
 
 /// Takes one job, does it, and says how it went.
@@ -29,7 +30,19 @@ pub fn serve(channel: &Channel, root: BorrowedFd<'_>) -> Result<(), WireError> {
             message: error_line(&error),
             corrupt: is_corrupt(&error),
         });
-    channel.send(&answer, &[])
+    match channel.send(&answer, &[]) {
+        // The lists are for information; what they stand for was left out of the tree.
+        Err(WireError::TooLarge) => channel.send(&without_lists(answer), &[]),
+        sent => sent,
+    }
+}
+
+fn without_lists(answer: UnpackAnswer) -> UnpackAnswer {
+    answer.map(|report| LayerReport {
+        devices: Vec::new(),
+        xattrs_dropped: BTreeMap::new(),
+        ..report
+    })
 }
 
 /// Whether the bytes were not the blob's, as opposed to a blob that cannot be unpacked.

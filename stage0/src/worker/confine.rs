@@ -13,7 +13,7 @@ use landlock::{
 };
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -40,7 +40,7 @@ const READABLE: &[&str] = &[
 /// The process that talks to a registry.
 pub(super) fn network() -> Result<(), WorkerError> {
     process()?;
-    limits(256, 1 << 30, 1 << 40)?;
+    limits(1024, 4 << 30, 1 << 40)?;
     capabilities(CapabilitySet::empty())?;
     let directory = std::env::var_os("SSL_CERT_DIR").map(PathBuf::from);
     let readable = READABLE.iter().map(PathBuf::from).chain(directory);
@@ -81,6 +81,7 @@ fn process() -> Result<(), WorkerError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("the parent death signal"))
 }
 
+/// Lowers limits; one that is lower already stays.
 fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), WorkerError> {
     for (resource, name, value) in [
         (Resource::RLIMIT_CORE, "RLIMIT_CORE", 0),
@@ -88,7 +89,9 @@ fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), WorkerError> {
         (Resource::RLIMIT_AS, "RLIMIT_AS", memory),
         (Resource::RLIMIT_FSIZE, "RLIMIT_FSIZE", file_size),
     ] {
-        setrlimit(resource, value, value).map_err(|error| WorkerError::Limit(name, error))?;
+        getrlimit(resource)
+            .and_then(|(_, hard)| setrlimit(resource, value.min(hard), value.min(hard)))
+            .map_err(|error| WorkerError::Limit(name, error))?;
     }
     Ok(())
 }
