@@ -2,6 +2,7 @@
 
 mod hostile;
 mod layers;
+mod lying;
 mod overlay;
 mod streams;
 
