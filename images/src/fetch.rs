@@ -12,6 +12,7 @@ mod part;
 mod platform;
 pub mod protocol;
 mod referrers;
+mod registry;
 mod resolve;
 mod signatures;
 mod source;
@@ -21,13 +22,14 @@ pub mod workers;
 use std::path::{Path, PathBuf};
 
 pub use error::FetchError;
-use resolve::Resolved;
+use resolve::{Before, Now, Resolved};
 use source::Source;
 use workers::Workers;
 
 use crate::digest::Digest;
 use crate::evidence::Evidence;
 use crate::reference::ImageName;
+use crate::registries::Layers;
 use crate::store::{Image, Owners, RefRecord, Store};
 use crate::trust::Policy;
 use crate::unpack::Limits;
@@ -69,10 +71,14 @@ pub struct Fetcher<'a> {
     pub plain_http: bool,
     /// TLS without a check of certificates.
     pub any_certificate: bool,
+    /// Where it is said where registries really are.
+    pub registries: Layers,
     /// Files with credentials, most important first.
     pub credentials: Vec<PathBuf>,
-    /// A file of certificates to use instead of the system's.
-    pub certificates: Option<PathBuf>,
+    /// Directories with certificates for registries, most important first.
+    pub certificates: Vec<PathBuf>,
+    /// A file of certificate authorities to use instead of the system's.
+    pub authorities: Option<PathBuf>,
     /// Detached signatures of the image's manifest.
     pub signatures: Vec<PathBuf>,
 }
@@ -97,10 +103,13 @@ impl Fetcher<'_> {
             return self.touch(name, known);
         }
         let source = Source::open(self, name)?;
-        let etag = known.as_ref().and_then(|known| known.etag.as_deref());
-        let Some(resolved) = resolve::resolve(&source, name, etag)? else {
-            let known = known.ok_or(FetchError::NotModified)?;
-            return self.touch(name, &known);
+        let before = known.as_ref().map(Known::before);
+        let resolved = match resolve::resolve(&source, name, before.as_ref())? {
+            Now::Changed(resolved) => resolved,
+            Now::Unchanged(etag) => {
+                let image = known.ok_or(FetchError::NotModified)?.image;
+                return self.touch(name, &Known { image, etag });
+            }
         };
         let evidence = self.evidence(&source, name, &resolved)?;
         self.judge(name, &resolved, &evidence)?;
@@ -231,4 +240,16 @@ impl Fetcher<'_> {
 struct Known {
     image: Image,
     etag: Option<String>,
+}
+
+impl Known {
+    fn before(&self) -> Before<'_> {
+        Before {
+            etag: self.etag.as_deref(),
+            top: self
+                .image
+                .index_digest
+                .unwrap_or(self.image.manifest_digest),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! OCI images: bytes from outside. References, registries, trust, the store, unpacking. Knows nothing of pods.
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod credentials;
 pub mod digest;
 pub mod escape;
@@ -9,7 +10,9 @@ pub mod fetch;
 pub mod gc;
 pub mod layout;
 pub mod reference;
+pub mod registries;
 pub mod registry;
+mod small_file;
 pub mod store;
 pub mod strict_json;
 pub mod trust;

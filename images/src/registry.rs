@@ -4,6 +4,7 @@
 mod auth;
 mod blob;
 mod challenge;
+mod endpoints;
 mod error;
 mod http;
 mod manifest;
@@ -18,10 +19,10 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LO
 use url::Url;
 
 use crate::credentials::Credential;
-use crate::fetch::protocol::{RegistryJob, Transport};
+use crate::fetch::protocol::{Endpoint, Transport};
 use auth::Asker;
 pub use error::RegistryError;
-use http::{Certificates, Http, host_of};
+use http::{Certificates, Http, Whose, host_of};
 pub use serve::serve;
 
 /// The registry that `docker.io` stands for.
@@ -34,8 +35,17 @@ const MAX_LOGINS: u32 = 3;
 #[derive(Clone)]
 struct Home {
     url: Url,
-    /// Nobody has answered there yet, and TLS may be wanted.
-    tentative: bool,
+    /// Nobody has answered there yet.
+    tentative: Option<Tentative>,
+}
+
+/// What the first answer may change about TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tentative {
+    /// It may be wanted.
+    More,
+    /// It may not be had, and need not: the user calls this registry insecure.
+    Less,
 }
 
 /// One repository of one registry.
@@ -43,37 +53,49 @@ struct Registry {
     http: Http,
     home: Mutex<Home>,
     repository: String,
+    /// It is the place that the image's name says.
+    own: bool,
     credential: Option<Credential>,
     /// The `Authorization` header that last worked, for the registry itself only.
     authorization: Mutex<Option<HeaderValue>>,
 }
 
 impl Registry {
-    /// The repository of `job`; certificates are checked against the PEM text, if there is one, instead of the system's.
-    fn new(job: RegistryJob, roots: Option<Vec<u8>>) -> Result<Self, RegistryError> {
-        let scheme = match job.transport {
-            Transport::Https => "https",
-            Transport::Http | Transport::Loopback => "http",
+    /// The repository at `endpoint`, with PEM texts of authorities and of a client certificate.
+    fn new(
+        endpoint: Endpoint,
+        authorities: Vec<u8>,
+        identity: Option<Vec<u8>>,
+    ) -> Result<Self, RegistryError> {
+        let (scheme, tentative) = match endpoint.transport {
+            Transport::Https => ("https", None),
+            Transport::Insecure => ("https", Some(Tentative::Less)),
+            Transport::Http => ("http", None),
+            Transport::Loopback => ("http", Some(Tentative::More)),
         };
-        let host = match job.host.as_str() {
+        let host = match endpoint.host.as_str() {
             "docker.io" => DOCKER_HUB,
             other => other,
         };
-        let text = format!("{scheme}://{host}/v2/{}/", job.repository);
+        let text = format!("{scheme}://{host}/v2/{}/", endpoint.repository);
         let home = Home {
             url: Url::parse(&text).map_err(|error| RegistryError::Url(text, error))?,
-            tentative: job.transport == Transport::Loopback,
+            tentative,
         };
-        let certificates = match roots {
-            _ if job.any_certificate => Certificates::Any,
-            Some(text) => Certificates::Pem(text),
-            None => Certificates::System,
+        let certificates = if endpoint.any_certificate {
+            Certificates::Any
+        } else if endpoint.no_system_authorities {
+            Certificates::Only(authorities)
+        } else {
+            Certificates::System(authorities)
         };
+        let direct = endpoint.transport == Transport::Loopback;
         Ok(Self {
-            http: Http::new(certificates, job.transport == Transport::Loopback),
+            http: Http::new(certificates, identity, direct),
             home: Mutex::new(home),
-            repository: job.repository,
-            credential: job.credential,
+            repository: endpoint.repository,
+            own: endpoint.own,
+            credential: endpoint.credential,
             authorization: Mutex::new(None),
         })
     }
@@ -87,7 +109,7 @@ impl Registry {
             let url = url.map_err(|error| RegistryError::Url(path.to_owned(), error))?;
             let used = self.authorization();
             let answer = self.follow(&home, url, headers, used.as_ref());
-            if home.tentative && self.settle(&home, &answer) {
+            if home.tentative.is_some() && self.settle(&home, &answer) {
                 continue;
             }
             let response = answer?;
@@ -107,16 +129,24 @@ impl Registry {
             .clone()
     }
 
-    /// Decides after the first answer without TLS whether there is to be TLS: a server that wants it calls the request bad.
-    /// `true`: ask again. Only ever from less TLS to more.
+    /// Decides after the first answer whether there is to be TLS. A server that wants it calls the request without it bad; one
+    /// that has none does not complete a handshake. From TLS to less only where the user calls the registry insecure.
+    /// `true`: ask again.
     fn settle(&self, tried: &Home, answer: &Result<Response, RegistryError>) -> bool {
-        let Ok(response) = answer else { return false };
         let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        home.tentative = false;
-        if response.status() == StatusCode::BAD_REQUEST && home.url == tried.url {
-            return home.url.set_scheme("https").is_ok();
+        if home.url != tried.url {
+            return true;
         }
-        home.url != tried.url
+        let other = match (tried.tentative, answer) {
+            (Some(Tentative::More), Ok(response)) => {
+                (response.status() == StatusCode::BAD_REQUEST).then_some("https")
+            }
+            (Some(Tentative::Less), Err(error)) => error.is_refused_connection().then_some("http"),
+            (_, Ok(_)) => None,
+            (_, Err(_)) => return false,
+        };
+        home.tentative = None;
+        other.is_some_and(|scheme| home.url.set_scheme(scheme).is_ok())
     }
 
     fn authorization(&self) -> Option<HeaderValue> {
@@ -156,7 +186,11 @@ impl Registry {
         for _ in 0..=redirect::MAX_HOPS {
             let at_home = redirect::same_origin(&url, &home.url);
             let authorization = authorization.filter(|_| at_home);
-            let response = self.http.send(&url, |client| {
+            let whose = match at_home {
+                true => Whose::Registry,
+                false => Whose::Elsewhere,
+            };
+            let response = self.http.send(&url, whose, |client| {
                 let mut request = client
                     .get(url.clone())
                     .header(ACCEPT_ENCODING, "identity")

@@ -63,8 +63,6 @@ pub(crate) enum Insecure {
     Capabilities,
     /// No masked and no read-only paths
     Paths,
-    /// No Landlock domain
-    Landlock,
 }
 
 impl From<Insecure> for pod::InsecureOption {
@@ -76,7 +74,6 @@ impl From<Insecure> for pod::InsecureOption {
             Insecure::Seccomp => Self::Seccomp,
             Insecure::Capabilities => Self::Capabilities,
             Insecure::Paths => Self::Paths,
-            Insecure::Landlock => Self::Landlock,
         }
     }
 }

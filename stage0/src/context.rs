@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use images::registries::Layers;
 use images::store::Store;
 use pod::{DataDir, InsecureOption};
 
@@ -13,6 +14,10 @@ use crate::error::{Error, ErrorFormat};
 const VENDOR: &str = "/usr/lib/skua";
 /// The administrator's configuration.
 const ADMIN: &str = "/etc/skua";
+/// The administrator's configuration of registries, for all tools that know it.
+const CONTAINERS: &str = "/etc/containers";
+/// The administrator's certificates for registries, as Docker has them.
+const DOCKER_CERTIFICATES: &str = "/etc/docker/certs.d";
 /// The data directory of root.
 const SYSTEM_DATA: &str = "/var/lib/skua";
 
@@ -27,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) config_directories: Vec<PathBuf>,
     /// `--config-dir` was given.
     config_typed: bool,
+    /// Directories of configuration that is shared with other tools, lowest precedence first; each may be missing.
+    containers: Vec<PathBuf>,
     /// `--libexec-dir`, absolute.
     libexec: Option<PathBuf>,
     /// `--insecure-options`, sorted, without repetition.
@@ -56,13 +63,19 @@ impl Context {
             None => "environment",
         };
         let mut config_directories = vec![PathBuf::from(VENDOR)];
+        let mut containers = Vec::new();
         match &global.config_dir {
-            Some(typed) => config_directories.push(absolute(typed)?),
+            Some(typed) => {
+                let typed = absolute(typed)?;
+                containers.push(typed.join("containers"));
+                config_directories.push(typed);
+            }
             None => {
                 config_directories.push(PathBuf::from(ADMIN));
-                if !root {
-                    let own = home("XDG_CONFIG_HOME", ".config").map(|home| home.join("skua"));
-                    config_directories.extend(own);
+                containers.push(PathBuf::from(CONTAINERS));
+                if let Some(home) = home("XDG_CONFIG_HOME", ".config").filter(|_| !root) {
+                    config_directories.push(home.join("skua"));
+                    containers.push(home.join("containers"));
                 }
             }
         }
@@ -78,6 +91,7 @@ impl Context {
             data_origin: Path::new(data_origin),
             config_directories,
             config_typed: global.config_dir.is_some(),
+            containers,
             libexec: global.libexec_dir.as_deref().map(absolute).transpose()?,
             insecure,
             debug: global.debug,
@@ -106,10 +120,36 @@ impl Context {
             .collect()
     }
 
+    /// Where it is said where registries really are. `--config-dir` stands for the administrator's and the user's files here
+    /// too.
+    pub(crate) fn registries(&self) -> Layers {
+        Layers {
+            directories: self.containers.clone(),
+            only: env::var_os("CONTAINERS_REGISTRIES_CONF")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+        }
+    }
+
+    /// The directories with certificates for registries, most important first.
+    pub(crate) fn certificates(&self) -> Vec<PathBuf> {
+        let of_containers = self.containers.iter().rev();
+        let mut directories: Vec<_> = of_containers.map(|path| path.join("certs.d")).collect();
+        if !self.config_typed {
+            directories.push(PathBuf::from(DOCKER_CERTIFICATES));
+        }
+        directories
+    }
+
     /// Who named a directory of configuration.
     pub(crate) fn config_origin(&self, directory: &Path) -> &'static Path {
         Path::new(match directory {
-            built_in if built_in == VENDOR || built_in == ADMIN => "built in",
+            built_in if [VENDOR, ADMIN].iter().any(|at| built_in == Path::new(at)) => "built in",
+            shared
+                if shared.starts_with(CONTAINERS) || shared == Path::new(DOCKER_CERTIFICATES) =>
+            {
+                "built in"
+            }
             _ if self.config_typed => "command line",
             _ => "environment",
         })

@@ -18,7 +18,6 @@ mod logger;
 mod manifest;
 mod network;
 mod output;
-mod parent;
 mod prepare;
 mod progress;
 mod remove;

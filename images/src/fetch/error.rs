@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::workers::SpawnError;
+use crate::certificates::CertificatesError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
 use crate::escape;
 use crate::evidence::EvidenceError;
+use crate::registries::RegistriesError;
 use crate::store::StoreError;
 use crate::strict_json::JsonError;
 use crate::trust::Refusal;
@@ -33,9 +35,21 @@ pub enum FetchError {
     /// The auth files.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// `SSL_CERT_FILE`.
-    #[error("cannot open the certificates {}", .0.display())]
-    Certificates(PathBuf, #[source] io::Error),
+    /// `certs.d` or `SSL_CERT_FILE`.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    /// `registries.conf`.
+    #[error("cannot fetch {name}")]
+    Registries {
+        /// The image.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistriesError>,
+    },
+    /// Certificates cannot be given to the worker.
+    #[error("cannot hand certificates to the registry worker")]
+    HandOver(#[source] io::Error),
     /// A layout or archive.
     #[error("cannot open {}", .0.display())]
     Open(PathBuf, #[source] io::Error),
@@ -186,6 +200,8 @@ impl FetchError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Certificates(error) => error.hint(),
+            Self::Registries { source, .. } => source.hint(),
             Self::Spawn("unpack", _) => Some(
                 "layers are unpacked in a user namespace; if this host forbids them, see sysctl user.max_user_namespaces, \
                  kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"

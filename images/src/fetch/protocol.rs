@@ -1,7 +1,7 @@
 //! What the coordinator and its workers say to each other, over [`crate::wire`].
 //!
 //! ```text
-//! coordinator → source worker (registry or layout)   RegistryJob | LayoutJob, then Get…
+//! coordinator → source worker (registry or layout)   RegistryJob, Endpoint… | LayoutJob; then Get…
 //! source worker → coordinator                        Answer…, on the answer socket of each Get
 //! coordinator → unpack worker                        UnpackJob
 //! unpack worker → coordinator                        UnpackAnswer
@@ -15,18 +15,35 @@ use crate::credentials::Credential;
 use crate::digest::Digest;
 use crate::unpack::{Expect, LayerReport, Limits};
 
-/// The first message to a registry worker. A descriptor with it is a file of certificates to use instead of the system's.
+/// The first message to a registry worker; then comes an [`Endpoint`] for each place, in the order in which to ask them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryJob {
-    /// `host` or `host:port` as in the reference.
+    /// How many places there are.
+    pub endpoints: usize,
+}
+
+/// One place that may have the image. Its descriptors are PEM text: certificate authorities, then a client certificate and
+/// its key, each if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `host` or `host:port`.
     pub host: String,
     /// The repository.
     pub repository: String,
+    /// It is the place that the image's name says.
+    pub own: bool,
     /// How to reach it.
     pub transport: Transport,
     /// Accept any certificate.
     pub any_certificate: bool,
+    /// The system's authorities do not count.
+    pub no_system_authorities: bool,
+    /// There is a descriptor with authorities.
+    pub has_authorities: bool,
+    /// There is a descriptor with a client certificate.
+    pub has_identity: bool,
     /// The one credential that belongs to this repository.
     pub credential: Option<Credential>,
 }
@@ -41,6 +58,8 @@ pub enum Transport {
     Http,
     /// The registry is on this machine: without at first, with it when the registry does not understand that.
     Loopback,
+    /// The registry's configuration calls it insecure: with it at first, without when the registry does not understand that.
+    Insecure,
 }
 
 /// The first message to a layout worker, with a descriptor of the directory or the archive.

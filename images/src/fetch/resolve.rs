@@ -50,14 +50,31 @@ pub(super) struct Resolved {
     pub(super) etag: Option<String>,
 }
 
-/// The documents behind `name`; nothing when the registry still has version `etag`.
+/// What the store has under a name.
+pub(super) struct Before<'a> {
+    /// What the registry called its version.
+    pub(super) etag: Option<&'a str>,
+    /// The index, or the manifest where there is none.
+    pub(super) top: Digest,
+}
+
+/// What a name stands for.
+pub(super) enum Now {
+    /// The same; and what the registry calls that version.
+    Unchanged(Option<String>),
+    /// Something else, or nothing was known.
+    Changed(Box<Resolved>),
+}
+
+/// The documents behind `name`, unless they are those of `before`. Registries without versions are seen by the digest.
 pub(super) fn resolve(
     source: &Source,
     name: &ImageName,
-    etag: Option<&str>,
-) -> Result<Option<Resolved>, FetchError> {
-    let Some(found) = find_manifest(source, name, etag)? else {
-        return Ok(None);
+    before: Option<&Before<'_>>,
+) -> Result<Now, FetchError> {
+    let found = match find_manifest(source, name, before)? {
+        Search::Found(found) => *found,
+        Search::Unchanged(etag) => return Ok(Now::Unchanged(etag)),
     };
     let Found {
         manifest,
@@ -68,13 +85,18 @@ pub(super) fn resolve(
     check_manifest(source, &parsed)?;
     let config = fetch_config(source, parsed.config())?;
     let layers = layers(source, &parsed, &config.bytes)?;
-    Ok(Some(Resolved {
+    Ok(Now::Changed(Box::new(Resolved {
         manifest,
         index,
         config,
         layers,
         etag,
-    }))
+    })))
+}
+
+enum Search {
+    Found(Box<Found>),
+    Unchanged(Option<String>),
 }
 
 struct Found {
@@ -88,15 +110,21 @@ struct Found {
 fn find_manifest(
     source: &Source,
     name: &ImageName,
-    etag: Option<&str>,
-) -> Result<Option<Found>, FetchError> {
+    before: Option<&Before<'_>>,
+) -> Result<Search, FetchError> {
     let pinned = name.pinned();
     let wanted = pinned
         .map(|digest| digest.to_string())
         .or_else(|| tag(name));
+    let etag = before.and_then(|before| before.etag);
     let first = match source.manifest("manifest", wanted, etag, MANIFEST_LIMIT)? {
+        Reply::Document(document) if before.is_some_and(|b| b.top == document.digest) => {
+            return Ok(Search::Unchanged(document.etag));
+        }
         Reply::Document(document) => document,
-        Reply::NotModified if etag.is_some() => return Ok(None),
+        Reply::NotModified if etag.is_some() => {
+            return Ok(Search::Unchanged(etag.map(str::to_owned)));
+        }
         Reply::NotModified => return Err(FetchError::NotModified),
         Reply::NotFound(said) => return Err(source.not_found("such image", said)),
     };
@@ -112,12 +140,12 @@ fn find_manifest(
         let parsed = match document::parse(source, "manifest", &current.bytes, &types)? {
             Kind::Manifest(parsed) => {
                 check_pin(source, pinned, &current, index.as_ref())?;
-                return Ok(Some(Found {
+                return Ok(Search::Found(Box::new(Found {
                     manifest: verified(current),
                     parsed,
                     index,
                     etag,
-                }));
+                })));
             }
             Kind::Index(parsed) => parsed,
         };

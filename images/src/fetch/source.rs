@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -12,15 +11,14 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
 use super::error::Told;
-use super::protocol::{Answer, Get, LayoutJob, RegistryJob, Transport};
+use super::protocol::{Answer, Get, LayoutJob};
 use super::workers::Worker;
-use super::{FetchError, Fetcher};
-use crate::credentials;
+use super::{FetchError, Fetcher, registry};
 use crate::digest::Digest;
-use crate::reference::{ImageName, Reference};
+use crate::reference::ImageName;
 use crate::wire::{Channel, WireError};
 
-const REGISTRY: &str = "registry";
+pub(super) const REGISTRY: &str = "registry";
 const LAYOUT: &str = "layout";
 
 /// A running source worker, for one image.
@@ -51,7 +49,7 @@ impl Source {
     /// Starts the worker that has `name`, and gives it its job.
     pub(super) fn open(fetcher: &Fetcher<'_>, name: &ImageName) -> Result<Self, FetchError> {
         let (kind, worker) = match name {
-            ImageName::Registry(reference) => (REGISTRY, registry(fetcher, reference)?),
+            ImageName::Registry(reference) => (REGISTRY, registry::start(fetcher, reference)?),
             ImageName::Layout { directory, .. } => (LAYOUT, layout(fetcher, directory, false)?),
             ImageName::Archive { file, .. } => (LAYOUT, layout(fetcher, file, true)?),
         };
@@ -252,65 +250,6 @@ impl Answers {
     }
 }
 
-fn registry(fetcher: &Fetcher<'_>, reference: &Reference) -> Result<Worker, FetchError> {
-    let transport = transport(fetcher, &reference.host);
-    let job = RegistryJob {
-        host: reference.host.clone(),
-        repository: reference.repository.clone(),
-        transport,
-        any_certificate: fetcher.any_certificate,
-        credential: credentials::find(
-            &fetcher.credentials,
-            &reference.host,
-            &reference.repository,
-        )?,
-    };
-    let certificates = match fetcher
-        .certificates
-        .as_ref()
-        .map(|path| (path, File::open(path)))
-    {
-        Some((_, Ok(file))) => Some(file),
-        Some((path, Err(error))) if transport == Transport::Https => {
-            return Err(FetchError::Certificates(path.clone(), error));
-        }
-        _ => None,
-    };
-    let worker = fetcher
-        .workers
-        .registry()
-        .map_err(|error| FetchError::Spawn(REGISTRY, error))?;
-    let descriptors: Vec<_> = certificates.iter().map(AsFd::as_fd).collect();
-    worker
-        .channel
-        .send(&job, &descriptors)
-        .map_err(|error| FetchError::Worker(REGISTRY, error))?;
-    Ok(worker)
-}
-
-/// HTTP without TLS only where no network is, or where the user allows it.
-fn transport(fetcher: &Fetcher<'_>, host: &str) -> Transport {
-    if is_loopback(host) {
-        Transport::Loopback
-    } else if fetcher.plain_http {
-        Transport::Http
-    } else {
-        Transport::Https
-    }
-}
-
-/// Whether the host of a reference is this machine by its name alone; nothing is resolved.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost"
-        || name
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 fn layout(fetcher: &Fetcher<'_>, path: &Path, archive: bool) -> Result<Worker, FetchError> {
     let flags = OFlags::NONBLOCK
         | if archive {
@@ -332,26 +271,4 @@ fn layout(fetcher: &Fetcher<'_>, path: &Path, archive: bool) -> Result<Worker, F
         .send(&LayoutJob { archive }, &[opened.as_fd()])
         .map_err(|error| FetchError::Worker(LAYOUT, error))?;
     Ok(worker)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for (host, expected) in [
-            ("localhost", true),
-            ("localhost:5000", true),
-            ("127.0.0.1:5000", true),
-            ("127.9.9.9", true),
-            ("[::1]:5000", true),
-            ("[::1]", true),
-            ("localhost.example", false),
-            ("127.0.0.1.example:5000", false),
-            ("192.0.2.1", false),
-            ("[2001:db8::1]:5000", false),
-            ("example.org", false),
-        ] {
-            assert_eq!(super::is_loopback(host), expected, "{host}");
-        }
-    }
 }

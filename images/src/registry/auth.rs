@@ -10,7 +10,7 @@ use url::Url;
 
 use super::challenge::{self, Challenge};
 use super::error::RegistryError;
-use super::http::{Http, host_of, refusal};
+use super::http::{Http, Whose, host_of, refusal};
 use super::redirect;
 use crate::credentials::Credential;
 use crate::strict_json;
@@ -61,7 +61,12 @@ impl Asker<'_> {
         let url = self.realm(realm)?;
         let host = host_of(&url);
         let scope = format!("repository:{}:pull", self.repository);
-        let response = self.http.send(&url, |client| {
+        // A client certificate is for the registry's own port.
+        let whose = match redirect::same_origin(&url, self.home) {
+            true => Whose::Registry,
+            false => Whose::Elsewhere,
+        };
+        let response = self.http.send(&url, whose, |client| {
             self.token_request(client, &url, service, &scope)
         })?;
         if response.status() != StatusCode::OK {
@@ -166,7 +171,7 @@ mod tests {
         credential: Option<&Credential>,
     ) -> Result<Url, RegistryError> {
         Asker {
-            http: &Http::new(Certificates::System, false),
+            http: &Http::new(Certificates::Any, None, false),
             home: &Url::parse(home).unwrap(),
             repository: "r",
             credential,

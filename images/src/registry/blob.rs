@@ -28,33 +28,49 @@ pub(super) struct Transfer<'a> {
     pub(super) size: u64,
     /// The version that the kept bytes belong to, then the one that the registry names.
     pub(super) etag: Option<String>,
-    pub(super) sink: File,
+    pub(super) sink: &'a File,
     /// Gets a copy of all bytes, and may have some from before.
     pub(super) kept: Option<File>,
     pub(super) report: &'a dyn Fn(Answer),
+    /// So many bytes have been written to the sink.
+    pub(super) at: u64,
 }
 
 impl Transfer<'_> {
-    /// Writes the whole blob to the sink.
-    pub(super) fn run(mut self, registry: &Registry) -> Result<(), RegistryError> {
-        let mut at = self.replay()?;
+    /// Passes on what is kept, once, before any registry is asked.
+    pub(super) fn begin(&mut self) -> Result<(), RegistryError> {
+        self.at = self.replay()?;
+        Ok(())
+    }
+
+    /// Writes the rest of the blob to the sink.
+    pub(super) fn run(&mut self, registry: &Registry) -> Result<(), RegistryError> {
+        let start = self.at;
         let mut tries = 1;
-        while at < self.size || at == 0 {
-            let before = at;
-            match self.attempt(registry, &mut at) {
+        while self.at < self.size || self.at == 0 {
+            let before = self.at;
+            match self.attempt(registry) {
                 Ok(()) => break,
-                Err(error) if !error.is_transient() => return Err(error),
-                Err(error) => {
+                // One that breaks off in the middle may be gone for a moment.
+                Err(error)
+                    if error.is_break() || (before > start && error.is_refused_connection()) =>
+                {
                     // Only tries that bring nothing count, so a long layer survives many breaks.
-                    tries = if at > before { 1 } else { tries + 1 };
+                    tries = if self.at > before { 1 } else { tries + 1 };
                     if tries > MAX_TRIES {
                         return Err(error);
                     }
                     std::thread::sleep(backoff(tries));
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Another place is asked for the rest: what it calls its version is yet to be seen.
+    pub(super) fn go_elsewhere(&mut self) {
+        self.etag = None;
     }
 
     /// Passes on the bytes kept from an earlier process, and says how many.
@@ -75,8 +91,8 @@ impl Transfer<'_> {
             if count == 0 {
                 break;
             }
-            self.sink
-                .write_all(&buffer[..count])
+            let mut sink = self.sink;
+            sink.write_all(&buffer[..count])
                 .map_err(RegistryError::Sink)?;
             at += count as u64;
         }
@@ -87,12 +103,13 @@ impl Transfer<'_> {
     }
 
     /// One request for the bytes from `at`, and as much of its answer as comes.
-    fn attempt(&mut self, registry: &Registry, at: &mut u64) -> Result<(), RegistryError> {
-        let response = registry.get(&format!("blobs/{}", self.digest), &self.headers(*at))?;
+    fn attempt(&mut self, registry: &Registry) -> Result<(), RegistryError> {
+        let at = self.at;
+        let response = registry.get(&format!("blobs/{}", self.digest), &self.headers(at))?;
         let host = host_of(response.url());
         let skip = match response.status() {
-            StatusCode::OK => *at,
-            StatusCode::PARTIAL_CONTENT if *at > 0 && self.is_rest(&response, *at) => 0,
+            StatusCode::OK => at,
+            StatusCode::PARTIAL_CONTENT if at > 0 && self.is_rest(&response, at) => 0,
             StatusCode::PARTIAL_CONTENT => return Err(RegistryError::Range(host)),
             _ => return Err(refusal(response)),
         };
@@ -101,7 +118,7 @@ impl Transfer<'_> {
             self.etag.clone_from(&found);
             (self.report)(Answer::Started { etag: found });
         }
-        self.pass(response, host, skip, at)
+        self.pass(response, host, skip)
     }
 
     fn headers(&self, at: u64) -> HeaderMap {
@@ -124,14 +141,9 @@ impl Transfer<'_> {
     }
 
     /// Passes on the body after its first `skip` bytes.
-    fn pass(
-        &mut self,
-        response: Response,
-        host: String,
-        skip: u64,
-        at: &mut u64,
-    ) -> Result<(), RegistryError> {
-        let (size, sink, kept, report) = (self.size, &mut self.sink, &mut self.kept, self.report);
+    fn pass(&mut self, response: Response, host: String, skip: u64) -> Result<(), RegistryError> {
+        let (size, mut sink, kept, report) = (self.size, self.sink, &mut self.kept, self.report);
+        let at = &mut self.at;
         let mut left_to_skip = skip;
         let mut reported = *at;
         let mut body = Paced::new(response, host.clone());

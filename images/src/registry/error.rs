@@ -15,12 +15,15 @@ pub enum RegistryError {
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
-    /// `SSL_CERT_FILE` has no certificates.
-    #[error("cannot read the certificates of SSL_CERT_FILE")]
-    Certificates(#[source] reqwest::Error),
+    /// `SSL_CERT_FILE` or `certs.d` has no usable certificates.
+    #[error("cannot use the certificates given for {0} (certs.d, SSL_CERT_FILE)")]
+    Certificates(String, #[source] reqwest::Error),
+    /// A client certificate and its key do not parse.
+    #[error("cannot use the client certificate given for {0} (certs.d)")]
+    Identity(String, #[source] reqwest::Error),
     /// There is nothing to check a server's certificate against.
     #[error(
-        "cannot check the certificate of {0}: no CA certificates are installed (install ca-certificates or set SSL_CERT_FILE)"
+        "cannot check the certificate of {0}: no CA certificates are installed (install ca-certificates, set SSL_CERT_FILE, or use certs.d)"
     )]
     NoCertificates(String),
     /// No answer came.
@@ -111,6 +114,9 @@ pub enum RegistryError {
     /// Whoever wants the bytes has gone.
     #[error("the receiver of the bytes has gone")]
     Sink(#[source] io::Error),
+    /// No place has it; what each says, in order.
+    #[error("{}", .0.join("; "))]
+    Everywhere(Vec<String>),
 }
 
 impl RegistryError {
@@ -118,10 +124,29 @@ impl RegistryError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Send { source, .. } => !source.is_connect() && !source.is_builder(),
-            Self::Status { status, .. } => is_transient(*status),
-            Self::Body(..) | Self::TooShort { .. } => true,
             _ => false,
         }
+    }
+
+    /// The answer began well and broke off: it can be continued.
+    pub(super) fn is_break(&self) -> bool {
+        matches!(self, Self::Body(..) | Self::TooShort { .. })
+    }
+
+    /// Nobody is there whom we could ask, now or a moment later.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Send { .. }
+                | Self::NoCertificates(_)
+                | Self::Certificates(..)
+                | Self::Identity(..)
+        )
+    }
+
+    /// It refused the connection, as a registry does that is being started again.
+    pub(super) fn is_refused_connection(&self) -> bool {
+        matches!(self, Self::Send { source, .. } if source.is_connect())
     }
 }
 

@@ -1,25 +1,28 @@
 //! The registry worker's life once it is confined: take the job, then answer requests until the coordinator goes.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
 
 use super::blob::Transfer;
+use super::endpoints::Endpoints;
+use super::manifest::Reply;
 use super::{Registry, RegistryError};
-use crate::fetch::protocol::{Answer, Get, RegistryJob};
+use crate::fetch::protocol::{Answer, Endpoint, Get, RegistryJob};
 use crate::wire::{Channel, WireError, error_line};
 
-const MAX_CERTIFICATES: u64 = 8 * 1024 * 1024;
+/// The most bytes of certificates; the coordinator gives no more.
+const MAX_PEM: u64 = 64 * 1024 * 1024;
 
-/// Serves one repository. Requests are answered side by side, each on its own socket.
+/// Serves one image. Requests are answered side by side, each on its own socket.
 ///
 /// # Errors
 /// When the conversation with the coordinator breaks; what goes wrong with the registry is an answer.
 pub fn serve(channel: &Channel) -> Result<(), WireError> {
-    let (job, descriptors): (RegistryJob, _) = channel.receive()?;
-    let roots = descriptors.into_iter().next().map(read_certificates);
-    let registry = Registry::new(job, roots);
+    let (job, _): (RegistryJob, _) = channel.receive()?;
+    let places = (0..job.endpoints).map(|_| registry(channel));
+    let endpoints = Endpoints::new(places.collect::<Result<_, _>>()?);
     thread::scope(|scope| {
         loop {
             let (get, descriptors) = match channel.receive::<Get>() {
@@ -27,40 +30,48 @@ pub fn serve(channel: &Channel) -> Result<(), WireError> {
                 Err(WireError::Closed) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let registry = &registry;
-            scope.spawn(move || answer(registry, get, descriptors));
+            let endpoints = &endpoints;
+            scope.spawn(move || answer(endpoints, get, descriptors));
         }
     })
 }
 
+/// Takes one place to ask.
+fn registry(channel: &Channel) -> Result<Result<Registry, RegistryError>, WireError> {
+    let (endpoint, descriptors): (Endpoint, _) = channel.receive()?;
+    let mut texts = descriptors.into_iter().map(read_pem);
+    let authorities = endpoint.has_authorities.then(|| texts.next()).flatten();
+    let identity = endpoint.has_identity.then(|| texts.next()).flatten();
+    Ok(Registry::new(
+        endpoint,
+        authorities.unwrap_or_default(),
+        identity,
+    ))
+}
+
 /// The PEM text of a file; what cannot be read has no certificates in it, and that is said when they are needed.
-fn read_certificates(file: OwnedFd) -> Vec<u8> {
+fn read_pem(file: OwnedFd) -> Vec<u8> {
     let mut text = Vec::new();
-    match File::from(file)
-        .take(MAX_CERTIFICATES)
-        .read_to_end(&mut text)
-    {
+    match File::from(file).take(MAX_PEM).read_to_end(&mut text) {
         Ok(_) => text,
         Err(_) => Vec::new(),
     }
 }
 
 /// Answers one request. A coordinator that does not listen any more needs no answer, so failed sends are ignored.
-fn answer(registry: &Result<Registry, RegistryError>, get: Get, descriptors: Vec<OwnedFd>) {
+fn answer(endpoints: &Endpoints, get: Get, descriptors: Vec<OwnedFd>) {
     let mut descriptors = descriptors.into_iter();
     let (Some(sink), Some(answers)) = (descriptors.next(), descriptors.next()) else {
         return;
     };
+    let sink = File::from(sink);
     let kept = descriptors.next().map(File::from);
     let answers = Channel::from(answers);
     let report = |answer: Answer| {
         let _ = answers.send(&answer, &[]);
     };
-    let outcome = match registry {
-        Ok(registry) => take(registry, get, File::from(sink), kept, &report),
-        Err(error) => Ok(Answer::Failed(error_line(error))),
-    };
-    report(match outcome {
+    // The sink is closed only after that: whoever reads it must not see an end before its reason is known.
+    report(match take(endpoints, get, &sink, kept, &report) {
         Ok(answer) => answer,
         Err(RegistryError::Sink(_)) => Answer::ReceiverGone,
         Err(error) => Answer::Failed(error_line(&error)),
@@ -68,32 +79,43 @@ fn answer(registry: &Result<Registry, RegistryError>, get: Get, descriptors: Vec
 }
 
 fn take(
-    registry: &Registry,
+    endpoints: &Endpoints,
     get: Get,
-    mut sink: File,
+    mut sink: &File,
     kept: Option<File>,
     report: &dyn Fn(Answer),
 ) -> Result<Answer, RegistryError> {
-    match get {
+    let reply = match get {
         Get::Manifest { name, etag, limit } => {
             let name = name.as_deref().unwrap_or("latest");
-            registry.manifest(name, etag.as_deref(), limit, &mut sink)
+            endpoints.manifest(name, etag.as_deref(), limit)?
         }
-        Get::Referrers { digest, limit } => registry.referrers(&digest, limit, &mut sink),
+        Get::Referrers { digest, limit } => endpoints.referrers(&digest, limit)?,
         Get::Blob { digest, size, etag } => {
-            let transfer = Transfer {
+            endpoints.blob(&mut Transfer {
                 digest,
                 size,
                 etag,
                 sink,
                 kept,
                 report,
-            };
-            transfer.run(registry)?;
-            Ok(Answer::Done {
+                at: 0,
+            })?;
+            return Ok(Answer::Done {
                 media_type: None,
                 etag: None,
+            });
+        }
+    };
+    match reply {
+        Reply::Found(found) => {
+            sink.write_all(&found.bytes).map_err(RegistryError::Sink)?;
+            Ok(Answer::Done {
+                media_type: found.media_type,
+                etag: found.etag,
             })
         }
+        Reply::NotModified => Ok(Answer::NotModified),
+        Reply::NotFound(said) => Ok(Answer::NotFound(said)),
     }
 }

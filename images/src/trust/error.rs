@@ -128,7 +128,7 @@ pub struct TomlError {
 }
 
 impl TomlError {
-    pub(super) fn new(error: &toml::de::Error, text: &str) -> Self {
+    pub(crate) fn new(error: &toml::de::Error, text: &str) -> Self {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start]
             .iter()

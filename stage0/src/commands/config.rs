@@ -1,9 +1,12 @@
 //! `skua config`: prints the configuration in force.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use images::credentials;
+use images::registries::{AUTH_FILES, Registries};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -51,6 +54,7 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
         };
         entries.push(entry("network", value, &conflist.path));
     }
+    entries.extend(registries(context)?);
     match args.format {
         Format::Json => output::print_json(&Config {
             version: VERSION,
@@ -73,6 +77,40 @@ fn entry(key: &str, value: impl ToString, origin: &Path) -> Entry {
     }
 }
 
+/// Where registries really are, and what belongs to them.
+fn registries(context: &Context) -> Result<Vec<Entry>, Error> {
+    let registries = Registries::load(&context.registries())?;
+    let rules = registries.summary();
+    let mut entries: Vec<Entry> = rules
+        .map(|(rule, file)| entry("registry", rule, file))
+        .collect();
+    for helper in registries.helpers() {
+        if helper != AUTH_FILES {
+            let origin = registries.files().last().map(PathBuf::as_path);
+            let program = format!("docker-credential-{helper}");
+            entries.push(entry(
+                "credentials",
+                program,
+                origin.unwrap_or(Path::new("")),
+            ));
+        }
+    }
+    let environment = Path::new("environment");
+    let path = |path: &Path| format!("{}{}", path.display(), absent(path.exists()));
+    for file in credentials::files(|name| env::var_os(name)) {
+        entries.push(entry("credentials", path(&file), environment));
+    }
+    for directory in context.certificates() {
+        let origin = context.config_origin(&directory);
+        entries.push(entry("certificates", path(&directory), origin));
+    }
+    Ok(entries)
+}
+
+fn absent(exists: bool) -> &'static str {
+    if exists { "" } else { " (absent)" }
+}
+
 fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
     let mut entries = vec![entry(
         "data-dir",
@@ -80,7 +118,7 @@ fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
         context.data_origin,
     )];
     for directory in &context.config_directories {
-        let there = if directory.is_dir() { "" } else { " (absent)" };
+        let there = absent(directory.is_dir());
         entries.push(entry(
             "config-dir",
             format!("{}{there}", directory.display()),

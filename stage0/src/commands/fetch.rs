@@ -20,8 +20,23 @@ use crate::output;
 use crate::progress;
 use crate::worker::Spawner;
 
+/// What `fetch --help` says at its end.
+const FILES: &str = "\
+Files and variables:
+  containers/registries.conf, containers/registries.conf.d/*.conf in /etc and $XDG_CONFIG_HOME
+          Mirrors, other locations, blocked and insecure registries;
+          $CONTAINERS_REGISTRIES_CONF names one file instead
+  containers/certs.d/HOST[:PORT]/ in $XDG_CONFIG_HOME and /etc, /etc/docker/certs.d/HOST[:PORT]/
+          Certificate authorities (*.crt), a client certificate (NAME.cert, NAME.key)
+  $REGISTRY_AUTH_FILE, or $CREDENTIALS_DIRECTORY/skua.auth.json,
+  containers/auth.json in $XDG_RUNTIME_DIR and $XDG_CONFIG_HOME, $DOCKER_CONFIG/config.json
+          Credentials and credential helpers
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
+          The way to registries, and the authorities instead of the system's";
+
 // What `fetch` takes.
 #[derive(Debug, Args)]
+#[command(after_help = FILES)]
 pub(crate) struct FetchArgs {
     /// References of the images
     #[arg(required = true, value_name = "IMAGE")]
@@ -70,8 +85,10 @@ pub(crate) fn image(
         limits: Limits::default(),
         plain_http: context.allows(InsecureOption::Http),
         any_certificate: context.allows(InsecureOption::Tls),
+        registries: context.registries(),
         credentials: credentials::files(|name| env::var_os(name)),
-        certificates: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+        certificates: context.certificates(),
+        authorities: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
         signatures: signatures.to_vec(),
     };
     fetcher.fetch(name)?;
