@@ -32,6 +32,19 @@ impl DockerRegistry {
     /// When it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&serde_json::json!({}))
+    }
+
+    /// Starts one that also wants a client certificate of its authority, see [`Self::client`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_client_certificates() -> Self {
+        Self::start_with(&serde_json::json!({"clientcas": ["ca.pem"]}))
+    }
+
+    fn start_with(tls: &serde_json::Value) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("skua-test-registry-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -41,6 +54,9 @@ impl DockerRegistry {
         let path = |name: &str| directory.path().join(name).display().to_string();
         certificates(&path);
         tool("htpasswd", &["-Bbc", &path("htpasswd"), USER, PASSWORD]);
+        let mut tls = tls.clone();
+        tls["certificate"] = path("server.pem").into();
+        tls["key"] = path("server.key").into();
         let config = serde_json::json!({
             "version": 0.1,
             "log": {"level": "warn"},
@@ -48,13 +64,14 @@ impl DockerRegistry {
             "auth": {"htpasswd": {"realm": "test", "path": path("htpasswd")}},
             "http": {
                 "addr": format!("127.0.0.1:{port}"),
-                "tls": {"certificate": path("server.pem"), "key": path("server.key")},
+                "tls": tls,
             },
         });
         fs::write(path("config.yml"), config.to_string()).expect("write the configuration");
         let log = fs::File::create(path("log")).expect("a log file");
         let child = Command::new("docker-registry")
             .args(["serve", &path("config.yml")])
+            .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("dup"))
             .stderr(log)
@@ -83,18 +100,35 @@ impl DockerRegistry {
         self.directory.path().join("ca.pem")
     }
 
+    /// A client certificate of its authority and the key, in PEM.
+    #[must_use]
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        let at = |name: &str| self.directory.path().join(name);
+        (at("client.pem"), at("client.key"))
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// An `auth.json` with the password for `key`, a registry or a namespace.
+    #[must_use]
+    pub fn auth_file(&self, key: &str) -> String {
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        serde_json::json!({"auths": {key: {"auth": auth}}}).to_string()
+    }
+
     /// Writes the password into the containers' `auth.json` of `env`'s user.
     ///
     /// # Panics
     /// When that fails.
     pub fn log_in(&self, env: &Env) {
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-        let host = self.name("");
-        let host = host.trim_end_matches('/');
-        let document = serde_json::json!({"auths": {host: {"auth": auth}}});
         let directory = env.home().join("run/containers");
         fs::create_dir_all(&directory).expect("make a directory");
-        fs::write(directory.join("auth.json"), document.to_string()).expect("write auth.json");
+        fs::write(directory.join("auth.json"), self.auth_file(&self.host()))
+            .expect("write auth.json");
         env.give(&directory);
     }
 
@@ -124,6 +158,10 @@ impl DockerRegistry {
         command
             .args(["copy", "--quiet", "--preserve-digests"])
             .arg(format!("--dest-creds={USER}:{PASSWORD}"))
+            .arg(format!(
+                "--dest-cert-dir={}",
+                self.directory.path().join("certs").display()
+            ))
             .arg(format!("oci:{}:{tag}", layout.display()))
             .arg(format!("docker://{name}"))
             .env("SSL_CERT_FILE", self.authority());
@@ -138,7 +176,8 @@ impl Drop for DockerRegistry {
     }
 }
 
-/// A certificate authority and a server certificate of it for 127.0.0.1.
+/// A certificate authority, a server certificate of it for 127.0.0.1 and registry.test, and a client certificate of it; the
+/// last also in directory `certs`, as skopeo wants it.
 fn certificates(path: &dyn Fn(&str) -> String) {
     let new_key = [
         "-newkey",
@@ -162,27 +201,35 @@ fn certificates(path: &dyn Fn(&str) -> String) {
         ]
         .concat(),
     );
-    let (key, csr, extensions) = (path("server.key"), path("server.csr"), path("extensions"));
-    request(&["-keyout", &key, "-out", &csr, "-subj", "/CN=127.0.0.1"]);
-    fs::write(&extensions, "subjectAltName=IP:127.0.0.1\n").expect("write");
-    let (signed, by) = (
-        path("server.pem"),
-        ["-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"],
-    );
-    let arguments = [
-        "x509",
-        "-req",
-        "-days",
-        "2",
-        "-in",
-        &csr,
-        "-extfile",
-        &extensions,
-    ];
-    tool(
-        "openssl",
-        &[&arguments[..], &by, &["-out", &signed]].concat(),
-    );
+    for (name, extensions) in [
+        (
+            "server",
+            "subjectAltName=IP:127.0.0.1,DNS:registry.test\nextendedKeyUsage=serverAuth\n",
+        ),
+        ("client", "extendedKeyUsage=clientAuth\n"),
+    ] {
+        let [key, csr, signed, file] =
+            ["key", "csr", "pem", "extensions"].map(|kind| path(&format!("{name}.{kind}")));
+        request(&[
+            "-keyout",
+            &key,
+            "-out",
+            &csr,
+            "-subj",
+            &format!("/CN={name}"),
+        ]);
+        fs::write(&file, extensions).expect("write");
+        let by = ["-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
+        let arguments = ["x509", "-req", "-days", "2", "-in", &csr, "-extfile", &file];
+        tool(
+            "openssl",
+            &[&arguments[..], &by, &["-out", &signed]].concat(),
+        );
+    }
+    fs::create_dir(path("certs")).expect("make a directory");
+    for (from, to) in [("client.pem", "client.cert"), ("client.key", "client.key")] {
+        fs::copy(path(from), format!("{}/{to}", path("certs"))).expect("copy");
+    }
 }
 
 fn tool(program: &str, arguments: &[&str]) {

@@ -148,6 +148,18 @@ impl Env {
         Background::start(self.command(arguments))
     }
 
+    /// Writes a file of the configuration that is shared with other tools: `registries.conf`, `certs.d/HOST/ca.crt`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn containers(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.config().join("containers").join(name);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("make a directory");
+        fs::write(&path, content).expect("write a file of the configuration");
+        self.give(&self.config());
+        path
+    }
+
     /// Writes a file of `trust.d`.
     ///
     /// # Panics

@@ -24,6 +24,7 @@
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
+//! | `proxy.rs` | [`Proxy`]: tunnels to one address, for whatever host |
 //! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; real Debian images |
 //! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
 //! | `bin/demo.rs` | `make demo` |
@@ -36,6 +37,7 @@ mod host;
 mod image;
 mod key;
 mod layer;
+mod proxy;
 pub mod registry;
 mod run;
 mod skip;
@@ -49,6 +51,7 @@ pub use host::{left_of_networks, private_host, sh};
 pub use image::{Blob, Built, Image, sha256};
 pub use key::{Cosign, Key};
 pub use layer::{Compression, Entry, Kind, Layer};
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use run::{Background, Run, eventually};
 pub use skip::{is_root, missing_program, skip};

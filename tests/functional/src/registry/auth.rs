@@ -21,7 +21,8 @@ pub enum Auth {
     },
     /// Whoever has a token for the repository from `/token`.
     Token {
-        /// Who gets a token: whoever knows this user and password, or anybody.
+        /// Who gets a token: whoever knows this user and password, or anybody. With user `<token>` it is whoever sends
+        /// the password as a refresh token.
         login: Option<(String, String)>,
         /// Where the token server is said to be; absent: here.
         realm: Option<String>,
@@ -85,13 +86,24 @@ pub(super) fn token(content: &mut Content, request: &Incoming) -> Response {
     let Auth::Token { login, uses, .. } = &content.auth else {
         return Response::error(404, "NAME_UNKNOWN");
     };
-    if let Some((user, password)) = login
-        && request.header("authorization") != Some(&basic(user, password))
-    {
-        return Response::error(401, "UNAUTHORIZED");
-    }
-    let query = request.path.split_once('?').map_or("", |(_, q)| q);
+    let query = match request.method.as_str() {
+        "POST" => request.body.as_str(),
+        _ => request.path.split_once('?').map_or("", |(_, q)| q),
+    };
     let query = query.replace("%3A", ":").replace("%2F", "/");
+    if let Some((user, password)) = login {
+        let known = match user.as_str() {
+            "<token>" => {
+                let sent = format!("refresh_token={password}");
+                let parts: Vec<&str> = query.split('&').collect();
+                parts.contains(&sent.as_str()) && parts.contains(&"grant_type=refresh_token")
+            }
+            user => request.header("authorization") == Some(&basic(user, password)),
+        };
+        if !known {
+            return Response::error(401, "UNAUTHORIZED");
+        }
+    }
     let repository = query
         .split('&')
         .find_map(|part| part.strip_prefix("scope=repository:"))

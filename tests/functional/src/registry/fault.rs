@@ -66,6 +66,10 @@ pub enum Action {
     IgnoreRange,
     /// 206, but with the beginning of the body instead of the range asked for.
     LieAboutRange,
+    /// Header field `Content-Range` with this value, if there is one.
+    ContentRange(String),
+    /// Header field `ETag` with this value, and no comparison with what the client knows; empty: without the field.
+    Version(String),
 }
 
 /// The answer as changed by `action`, sent. `false`: the connection is over.
@@ -89,26 +93,6 @@ pub(super) fn send(
             .with("Location", format!("{base}{path}"))
             .write(stream, false)
             .is_ok(),
-        Action::DigestHeader(value) => response
-            .with("Docker-Content-Digest", value)
-            .write(stream, false)
-            .is_ok(),
-        Action::ContentType(value) => response
-            .with("Content-Type", value)
-            .write(stream, false)
-            .is_ok(),
-        Action::FlipBit(at) => {
-            let mut answer = response;
-            if let Some(byte) = answer.body.get_mut(*at) {
-                *byte ^= 1;
-            }
-            answer.write(stream, false).is_ok()
-        }
-        Action::Append(bytes) => {
-            let mut answer = response;
-            answer.body.extend(bytes);
-            answer.write(stream, false).is_ok()
-        }
         Action::Stall(after) => {
             partly(stream, &response, *after, all, Duration::ZERO);
             while !shared.has_ended() {
@@ -130,8 +114,41 @@ pub(super) fn send(
             false
         }
         Action::Trickle(count, pause) => partly(stream, &response, all, *count, *pause),
+        Action::DigestHeader(_)
+        | Action::ContentType(_)
+        | Action::FlipBit(_)
+        | Action::Append(_)
+        | Action::ContentRange(_)
+        | Action::Version(_) => changed(response, action).write(stream, false).is_ok(),
         // These two changed what was looked up, see `serve`.
         Action::IgnoreRange | Action::LieAboutRange => response.write(stream, false).is_ok(),
+    }
+}
+
+/// The whole answer, with something in it that is wrong.
+fn changed(mut response: Response, action: &Action) -> Response {
+    match action {
+        Action::DigestHeader(value) => response.with("Docker-Content-Digest", value),
+        Action::ContentType(value) => response.with("Content-Type", value),
+        Action::ContentRange(value) if response.status == 206 => {
+            response.with("Content-Range", value)
+        }
+        Action::Version(value) if value.is_empty() => {
+            response.headers.retain(|(name, _)| name != "ETag");
+            response
+        }
+        Action::Version(value) => response.with("ETag", value),
+        Action::FlipBit(at) => {
+            if let Some(byte) = response.body.get_mut(*at) {
+                *byte ^= 1;
+            }
+            response
+        }
+        Action::Append(bytes) => {
+            response.body.extend(bytes);
+            response
+        }
+        _ => response,
     }
 }
 

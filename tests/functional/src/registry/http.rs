@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-/// A request without a body.
+/// A request.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) method: String,
     /// Path and query.
     pub(super) path: String,
     pub(super) headers: HashMap<String, String>,
+    pub(super) body: String,
 }
 
 impl Incoming {
@@ -31,15 +32,24 @@ impl Incoming {
         }
         let mut words = lines.first()?.split(' ');
         let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let headers = lines[1..]
+        let headers: HashMap<String, String> = lines[1..]
             .iter()
             .filter_map(|l| l.split_once(':'))
             .map(|(name, value)| (name.trim().to_lowercase(), value.trim().to_owned()))
             .collect();
+        // Asked as a proxy, it gets a whole URL.
+        let path = match path.strip_prefix("http://") {
+            Some(url) => url.find('/').map(|at| url[at..].to_owned())?,
+            None => path,
+        };
+        let length = headers.get("content-length").and_then(|n| n.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0).min(65536)];
+        stream.read_exact(&mut body).ok()?;
         Some(Self {
             method,
             path,
             headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
         })
     }
 

@@ -80,7 +80,16 @@ impl Registry {
     /// When no port can be had.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of 127.0.0.1");
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a port of 127.0.0.1"))
+    }
+
+    /// The same on a free port of the IPv6 loopback address; none when this machine has none.
+    #[must_use]
+    pub fn start_on_ipv6() -> Option<Self> {
+        TcpListener::bind("[::1]:0").ok().map(Self::on)
+    }
+
+    fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared::default());
         let accepting = shared.clone();

@@ -90,7 +90,7 @@ fn route(
     match parts {
         None if rest.is_empty() => Response::new(200).body(b"{}".to_vec()),
         Some(("/manifests/", repository, reference)) => {
-            manifest(content, request, repository, reference)
+            manifest(content, request, repository, reference, action)
         }
         Some(("/referrers/", _, subject)) => match content.referrers.get(subject) {
             Some(list) => Response::new(200)
@@ -103,14 +103,21 @@ fn route(
     }
 }
 
-fn manifest(content: &Content, request: &Incoming, repository: &str, reference: &str) -> Response {
+fn manifest(
+    content: &Content,
+    request: &Incoming,
+    repository: &str,
+    reference: &str,
+    action: Option<&Action>,
+) -> Response {
     let key = (repository.to_owned(), reference.to_owned());
     let Some((media_type, bytes)) = content.manifests.get(&key) else {
         return Response::error(404, "MANIFEST_UNKNOWN");
     };
     let digest = sha256(bytes);
     let tag = format!("\"{digest}\"");
-    if request.header("if-none-match") == Some(tag.as_str()) {
+    let compares = !matches!(action, Some(Action::Version(_)));
+    if compares && request.header("if-none-match") == Some(tag.as_str()) {
         return Response::new(304).with("ETag", tag);
     }
     Response::new(200)
