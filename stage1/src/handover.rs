@@ -53,15 +53,12 @@ pub(crate) fn execute(
     )))
 }
 
-/// All that stage2 has of the caller's environment: how errors are to be printed, and whether to say more.
+/// All that stage2 has of the caller's environment: how errors are to be printed.
 fn environment() -> Vec<CString> {
-    let kept = |name: &str| {
-        let value = std::env::var(name).ok();
-        value.map(|value| format!("{name}={value}"))
-    };
-    [report::FORMAT_VARIABLE, pod::DEBUG_VARIABLE]
+    let format = std::env::var(report::FORMAT_VARIABLE).ok();
+    let variable = format.map(|value| format!("{}={value}", report::FORMAT_VARIABLE));
+    variable
         .into_iter()
-        .filter_map(kept)
         .filter_map(|text| CString::new(text).ok())
         .collect()
 }

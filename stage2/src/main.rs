@@ -5,13 +5,11 @@ mod arguments;
 mod capability;
 mod confine;
 mod directory;
-mod domain;
 mod error;
 mod exec;
 mod ids;
 mod limits;
 mod nest;
-mod procfs;
 mod reap;
 mod report;
 mod root;
@@ -22,7 +20,6 @@ mod stop;
 mod sys;
 mod user;
 mod verify;
-mod watch;
 
 use std::process::ExitCode;
 
