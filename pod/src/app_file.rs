@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Capability, IdMap, Rlimit};
+use crate::{AppName, Capability, IdMap, ProcessAttributes, Rlimit, SecurityLabels};
 
 /// One app as stage2 starts it: every choice made, nothing about images, the host or other apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,14 +38,34 @@ pub struct AppFile {
     pub no_new_privileges: bool,
     /// The seccomp filter: a file beside this one that holds `struct sock_filter`s; absent: no filter.
     pub seccomp: Option<String>,
-    /// Keep the app from abstract Unix sockets made outside it (Landlock scope, ABI 6): set when it shares the host's network.
-    pub scope_abstract_sockets: bool,
+    /// The Landlock domain.
+    pub landlock: LandlockRules,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
+    /// What its process begins with.
+    pub process: ProcessAttributes,
+    /// Labels of security modules.
+    pub labels: SecurityLabels,
     /// The id map that stage2 must find itself in.
     pub id_map: IdMap,
     /// Mounts that stage2 must find in the app's root.
     pub mounts: Vec<MountCheck>,
+    /// Volumes that stage2 must find in the app's root.
+    pub volumes: Vec<VolumeCheck>,
+}
+
+/// A Landlock domain: what it denies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandlockRules {
+    /// Keep the app from files outside its root, by whatever descriptor or link it may reach them (ABI 2); with a read-only
+    /// root also from changing anything that is not in `writable`. A kernel without it is no error.
+    pub files: bool,
+    /// Absolute paths inside a root that is read-only below which the app may write; empty when the root is writable.
+    pub writable: Vec<String>,
+    /// Keep the app from abstract Unix sockets made outside it (ABI 6): set when it shares the host's network. A kernel
+    /// without it is an error.
+    pub scope_abstract_sockets: bool,
 }
 
 /// The capability sets of an app.
@@ -68,4 +88,16 @@ pub struct MountCheck {
     pub file_system: String,
     /// The mount is read-only.
     pub read_only: bool,
+}
+
+/// A volume that must be there, asked of the file system at its path before exec. Always `nosuid` and `nodev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeCheck {
+    /// Absolute path inside the app's root; links are resolved in it.
+    pub path: String,
+    /// The mount is read-only.
+    pub read_only: bool,
+    /// The mount is `noexec`.
+    pub no_exec: bool,
 }

@@ -7,6 +7,13 @@ use crate::{AppName, NetworkName, PodId, State};
 /// Environment variable that tells stage1 the number of the inherited descriptor that holds the pod's lock.
 pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
 
+/// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
+pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
+
+/// The file below `apps/` with the names of system calls by number, a JSON object; with [`DEBUG_VARIABLE`] only. No app has a
+/// name with a dot.
+pub const SYSTEM_CALLS: &str = "system-calls.json";
+
 /// A data directory: `/var/lib/skua` or `$XDG_DATA_HOME/skua`.
 ///
 /// ```text
@@ -102,6 +109,12 @@ impl PodDir {
     #[must_use]
     pub fn volumes(&self) -> PathBuf {
         self.0.join("volumes")
+    }
+
+    /// `devices/<app>/`: nodes that the keeper made for an app, named by their place in its manifest.
+    #[must_use]
+    pub fn devices(&self, app: &AppName) -> PathBuf {
+        self.0.join("devices").join(app.as_str())
     }
 
     /// `net/`: one file per network.

@@ -12,23 +12,25 @@ mod manifest;
 mod names;
 mod network_file;
 mod running;
+mod sandbox;
 mod status;
 
-pub use app_file::{AppFile, CapabilitySets, MountCheck};
+pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeCheck};
 pub use capability::Capability;
 pub use error::Error;
 pub use file::{MAX_FILE, load, load_from, save, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
-pub use layout::{DataDir, LOCK_FD_VARIABLE, PodDir};
+pub use layout::{DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, PodDir, SYSTEM_CALLS};
 pub use lifecycle::{Locked, Pod, State};
 pub use manifest::{
     App, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
     NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
     VolumeSource,
 };
-pub use names::{AppName, NetworkName, PodId, PodName, VolumeName};
+pub use names::{AppName, NetworkName, PodId, PodName, SysctlName, VolumeName};
 pub use network_file::NetworkFile;
 pub use running::{ProcessId, Running};
+pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
 pub use status::{AppStatus, Outcome, PodResult, Usage};
 
 /// The version of the contract. A stage that reads a file of a newer version refuses it.

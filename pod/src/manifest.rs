@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Capability, IdMapChoice, NetworkName, PodId, PodName, VolumeName};
+use crate::{
+    AppName, Capability, Device, IdMapChoice, NetworkName, PodId, PodName, ProcessAttributes,
+    SecurityLabels, Sysctl, VolumeName,
+};
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,10 @@ pub struct PodManifest {
     pub ports: Vec<PortMapping>,
     /// Directories or files that apps mount.
     pub volumes: Vec<Volume>,
+    /// Bytes of `/dev/shm`, which the apps share.
+    pub shm_size: u64,
+    /// Kernel parameters of the pod's namespaces.
+    pub sysctls: Vec<Sysctl>,
     /// The apps, in the order of the command line; at least one.
     pub apps: Vec<App>,
     /// Seconds from the stop signal to `SIGKILL`.
@@ -36,6 +43,21 @@ pub struct PodManifest {
     pub remove: bool,
     /// What `--insecure-options` named: part of the pod's record for ever.
     pub insecure_options: Vec<InsecureOption>,
+}
+
+impl PodManifest {
+    /// Every image whose files the pod sees, with its layers: those of its apps, then those that are volumes.
+    pub fn images(&self) -> impl Iterator<Item = (&Image, &[Layer])> {
+        let apps = self
+            .apps
+            .iter()
+            .map(|app| (&app.image, app.layers.as_slice()));
+        let volumes = self.volumes.iter().filter_map(|v| match &v.source {
+            VolumeSource::Image { image, layers } => Some((image, layers.as_slice())),
+            VolumeSource::Host(_) | VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => None,
+        });
+        apps.chain(volumes)
+    }
 }
 
 /// An exception from a rule of skua, asked for by name.
@@ -54,6 +76,8 @@ pub enum InsecureOption {
     Capabilities,
     /// No masked and no read-only paths.
     Paths,
+    /// No Landlock domain.
+    Landlock,
     /// Run without the limits that the host cannot enforce.
     Limits,
 }
@@ -100,6 +124,14 @@ pub struct App {
     pub seccomp: SeccompChoice,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
+    /// What its process begins with.
+    pub process: ProcessAttributes,
+    /// Labels of security modules.
+    pub labels: SecurityLabels,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Paths that are masked or read-only by default, and not for this app.
+    pub unmasked: Vec<String>,
 }
 
 /// The image of an app and the evidence of its trust.
@@ -195,6 +227,13 @@ pub enum VolumeSource {
         /// Size in bytes; absent: the kernel's default.
         size: Option<u64>,
     },
+    /// The files of an image, read-only.
+    Image {
+        /// Which image, and why it was trusted.
+        image: Image,
+        /// Its layers, lowest first.
+        layers: Vec<Layer>,
+    },
 }
 
 /// A directory or file of the host.
@@ -219,6 +258,8 @@ pub struct Mount {
     pub path: String,
     /// Read-only for this app.
     pub read_only: bool,
+    /// Nothing in it can be executed by this app.
+    pub no_exec: bool,
 }
 
 /// The network of a pod.

@@ -82,6 +82,11 @@ name!(
     /// `_`, `.` and `-`).
     NetworkName, "network", "1 to 63 of a-z, A-Z, 0-9, '_', '.' and '-', beginning with a letter or digit", is_network
 );
+name!(
+    /// A kernel parameter that belongs to the pod's own network or IPC namespace.
+    SysctlName, "kernel parameter",
+    "of a namespace of the pod: net.*, fs.mqueue.*, kernel.sem, kernel.shm* and kernel.msg*", is_sysctl
+);
 
 fn is_uuid(given: &str) -> bool {
     given.len() == 36
@@ -108,6 +113,18 @@ fn is_network(given: &str) -> bool {
         && given
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// Every part is a directory or file below `/proc/sys`, and none of them leads up.
+fn is_sysctl(given: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let mut parts = given.split('.');
+    let own = ["net.", "fs.mqueue.", "kernel.shm", "kernel.msg"]
+        .iter()
+        .any(|prefix| given.len() > prefix.len() && given.starts_with(prefix));
+    (own || given == "kernel.sem")
+        && given.len() <= 128
+        && parts.all(|part| !part.is_empty() && part.bytes().all(plain))
 }
 
 #[cfg(test)]
@@ -145,6 +162,40 @@ mod tests {
             "../../../../../../../../../../../../x",
         ] {
             assert!(PodId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_parameter_is_of_a_namespace_of_the_pod() {
+        for bad in [
+            "",
+            "net",
+            "net.",
+            "net..x",
+            "net.ipv4/x",
+            "net.ipv4.../../kernel.core_pattern",
+            "kernel.core_pattern",
+            "kernel.hostname",
+            "kernel.domainname",
+            "kernel.semx",
+            "kernel.shm",
+            "vm.swappiness",
+            "user.max_user_namespaces",
+            "network.x",
+            "fs.mqueue.",
+            "net.a\n",
+        ] {
+            assert!(SysctlName::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in [
+            "net.ipv4.ip_forward",
+            "net.ipv6.conf.all.disable_ipv6",
+            "kernel.sem",
+            "kernel.shmmax",
+            "kernel.msgmnb",
+            "fs.mqueue.msg_max",
+        ] {
+            assert!(SysctlName::parse(good).is_ok(), "{good:?}");
         }
     }
 

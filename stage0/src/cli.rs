@@ -63,6 +63,8 @@ pub(crate) enum Insecure {
     Capabilities,
     /// No masked and no read-only paths
     Paths,
+    /// No Landlock domain
+    Landlock,
 }
 
 impl From<Insecure> for pod::InsecureOption {
@@ -74,6 +76,7 @@ impl From<Insecure> for pod::InsecureOption {
             Insecure::Seccomp => Self::Seccomp,
             Insecure::Capabilities => Self::Capabilities,
             Insecure::Paths => Self::Paths,
+            Insecure::Landlock => Self::Landlock,
         }
     }
 }

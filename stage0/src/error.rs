@@ -172,6 +172,12 @@ pub(crate) enum Error {
     /// A file of the host that the command line names is not there.
     #[error("cannot find {}", .0.display())]
     HostPath(PathBuf, #[source] io::Error),
+    /// The kernel does not tell of our parent's end.
+    #[error("cannot ask for a signal at the end of the process that started us")]
+    DeathSignal(#[source] io::Error),
+    /// Our parent ended at once.
+    #[error("the process that started us has ended")]
+    ParentGone,
     /// The data directory cannot be locked.
     #[error("cannot lock {}", .0.display())]
     LockData(PathBuf, #[source] io::Error),
@@ -225,6 +231,7 @@ impl Error {
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
+            Self::DeathSignal(_) | Self::ParentGone => "parent",
             Self::HostPath(..) | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
             Self::Lock(_) => "lock",
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",

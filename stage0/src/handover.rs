@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use pod::{LOCK_FD_VARIABLE, Locked, PodDir};
+use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, ErrorFormat};
@@ -41,6 +41,9 @@ impl<'a> Stage1<'a> {
             return error;
         }
         let mut command = self.command("run", &pod.pod.dir());
+        if self.context.debug {
+            command.env(DEBUG_VARIABLE, "1");
+        }
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
         log::debug!(
             "pod {} is handed over to {}",

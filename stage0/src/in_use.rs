@@ -18,9 +18,9 @@ pub(crate) fn by_pods(data: &DataDir) -> Result<InUse, Error> {
         let Some(manifest) = manifest(data, pod)? else {
             continue;
         };
-        for app in &manifest.apps {
-            in_use.manifests.insert(Digest::parse(&app.image.manifest)?);
-            for layer in &app.layers {
+        for (image, layers) in manifest.images() {
+            in_use.manifests.insert(Digest::parse(&image.manifest)?);
+            for layer in layers {
                 in_use.trees.insert(Digest::parse(&layer.diff_id)?);
             }
         }

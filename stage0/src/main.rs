@@ -18,6 +18,7 @@ mod logger;
 mod manifest;
 mod network;
 mod output;
+mod parent;
 mod prepare;
 mod progress;
 mod remove;

@@ -2,15 +2,22 @@
 
 mod app;
 mod mounts;
+mod sandbox;
 
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
-use pod::{AppName, IdMapChoice, InsecureOption, Network, PodId, PodManifest};
+use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Network, PodId, PodManifest};
 
 use crate::error::Error;
 use crate::run_line::{AppLine, PodFlags};
 use mounts::Volumes;
+
+/// Bytes of `/dev/shm` unless told otherwise.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// A device node: what it is, and its major and minor number.
+pub(crate) type Node = (DeviceKind, u32, u32);
 
 /// The host's side of the decision: what the caller is and has.
 pub(crate) struct Caller<'a> {
@@ -18,6 +25,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) directory: PathBuf,
     /// Looks a variable of the environment up.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Looks a device of the host up: what it is, and its numbers.
+    pub(crate) device: &'a dyn Fn(&str) -> Result<Node, Error>,
     /// Standard input is a terminal.
     pub(crate) terminal: bool,
 }
@@ -52,6 +61,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) id_map: IdMapChoice,
     /// The exceptions asked for.
     pub(crate) insecure: &'a [InsecureOption],
+    /// The images that are volumes, in the order of the command line.
+    pub(crate) volume_images: Vec<(pod::Image, Vec<pod::Layer>)>,
     /// The apps, in the order of the command line.
     pub(crate) apps: Vec<Wanted>,
 }
@@ -61,18 +72,13 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
     let flags = draft.flags;
     let names = app_names(&draft.apps)?;
     let stdin = standard_input(flags.interactive, draft.apps.len(), caller.terminal)?;
-    let mut volumes = Volumes::declared(&flags.volume, &caller.directory)?;
+    let mut volumes = Volumes::declared(&flags.volume, draft.volume_images, &caller.directory)?;
     let mut apps = Vec::with_capacity(draft.apps.len());
     for (wanted, name) in draft.apps.into_iter().zip(names) {
         let mounts = volumes.mounts_of(&wanted, &caller.directory)?;
-        apps.push(app::new(
-            wanted,
-            name,
-            mounts,
-            stdin,
-            draft.insecure,
-            caller,
-        )?);
+        let app = app::new(wanted, name, mounts, stdin, draft.insecure, caller)?;
+        sandbox::devices_possible(&app, &draft.id_map)?;
+        apps.push(app);
     }
     Ok(PodManifest {
         version: pod::CONTRACT_VERSION,
@@ -84,6 +90,8 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
         ports: ports(flags, &draft.network)?,
         network: draft.network,
         volumes: volumes.used()?,
+        shm_size: flags.shm_size.map_or(SHM_SIZE, |size| size.0),
+        sysctls: sandbox::sysctls(&flags.sysctl)?,
         apps,
         stop_timeout: draft.stop_timeout,
         remove: flags.rm,

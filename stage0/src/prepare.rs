@@ -4,12 +4,15 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use images::reference::ImageName;
 use images::store::{Image, Store};
 use jiff::Timestamp;
-use pod::{Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource};
+use pod::{
+    DeviceKind, Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource,
+};
 use rustix::rand::GetRandomFlags;
 
 use crate::context::Context;
@@ -19,6 +22,7 @@ use crate::manifest::{self, Caller, Draft, Wanted};
 use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
 use crate::trusted::{Judge, Subject};
+use crate::typed::VolumeKind;
 use crate::{commands, find, heal, id_map, network, remove};
 
 /// How often a new pod is begun when `gc` takes it for one that a crash left.
@@ -35,7 +39,7 @@ pub(crate) fn pod(
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, context, &settings)?;
     let store = context.store()?;
-    let apps = images(lines, flags, &store, context)?;
+    let (volume_images, apps) = images(lines, flags, &store, context)?;
     let draft = Draft {
         id: new_id()?,
         created: format!("{:.6}", Timestamp::now()),
@@ -43,6 +47,7 @@ pub(crate) fn pod(
         network,
         id_map: id_map::choose(),
         insecure: &context.insecure,
+        volume_images,
         apps,
         flags,
     };
@@ -53,18 +58,21 @@ pub(crate) fn pod(
     place(&manifest, flags.uuid_file_save.as_deref(), context)
 }
 
-/// Finds, or fetches, and judges the image of each app.
+/// An image that is a volume, as the manifest has it.
+type VolumeImage = (pod::Image, Vec<Layer>);
+
+/// Finds, or fetches, and judges the image of each volume and app.
 fn images(
     lines: Vec<AppLine>,
     flags: &PodFlags,
     store: &Store,
     context: &Context,
-) -> Result<Vec<Wanted>, Error> {
+) -> Result<(Vec<VolumeImage>, Vec<Wanted>), Error> {
     let fetch = &flags.fetch;
     let judge = Judge::new(&fetch.signature, context)?;
     let lock = flags.locked.as_deref().map(LockFile::load).transpose()?;
-    let found = lines.into_iter().map(|line| {
-        let name = ImageName::parse(&line.image)?;
+    let find = |typed: &str| -> Result<(Image, pod::Trust), Error> {
+        let name = ImageName::parse(typed)?;
         let locked = lock.as_ref().map(|lock| lock.find(&name)).transpose()?;
         let image = match locked {
             Some(locked) => locked_image(&name, locked, fetch, store, context)?,
@@ -76,9 +84,18 @@ fn images(
             locked.check(&image, judge.signers(&subject, store)?)?;
         }
         log::debug!("{name} is {}: {trust:?}", image.manifest_digest);
+        Ok((image, trust))
+    };
+    let volumes = flags.volume.iter().filter_map(|typed| match &typed.kind {
+        VolumeKind::Image(name) => Some(find(name).map(|(image, trust)| recorded(image, trust))),
+        VolumeKind::Source(_) => None,
+    });
+    let volumes = volumes.collect::<Result<_, _>>()?;
+    let apps = lines.into_iter().map(|line| {
+        let (image, trust) = find(&line.image)?;
         Ok(wanted(line, image, trust))
     });
-    found.collect()
+    Ok((volumes, apps.collect::<Result<_, Error>>()?))
 }
 
 /// The image that is locked under `name`: what the name stands for here, or what is fetched by its digest.
@@ -116,22 +133,30 @@ pub(crate) fn image(
 }
 
 fn wanted(line: AppLine, image: Image, trust: pod::Trust) -> Wanted {
+    let (stem, config) = (stem(&image.name), image.config.clone());
+    let (image, layers) = recorded(image, trust);
+    Wanted {
+        line,
+        image,
+        stem,
+        config,
+        layers,
+    }
+}
+
+/// What the manifest says about an image, and its layers.
+fn recorded(image: Image, trust: pod::Trust) -> VolumeImage {
     let layer = |tree: images::store::LayerTree| Layer {
         diff_id: tree.diff_id.to_string(),
         path: tree.path.to_string_lossy().into_owned(),
     };
-    Wanted {
-        line,
-        stem: stem(&image.name),
-        image: pod::Image {
-            reference: image.name.to_string(),
-            manifest: image.manifest_digest.to_string(),
-            config: image.config_digest.to_string(),
-            trust,
-        },
-        config: image.config,
-        layers: image.layers.into_iter().map(layer).collect(),
-    }
+    let record = pod::Image {
+        reference: image.name.to_string(),
+        manifest: image.manifest_digest.to_string(),
+        config: image.config_digest.to_string(),
+        trust,
+    };
+    (record, image.layers.into_iter().map(layer).collect())
 }
 
 /// The part of an image's name that says what it is.
@@ -154,7 +179,9 @@ fn paths_exist(manifest: &PodManifest) -> Result<(), Error> {
         .iter()
         .filter_map(|volume| match &volume.source {
             VolumeSource::Host(host) => Some(&host.path),
-            VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => None,
+            VolumeSource::Empty { .. }
+            | VolumeSource::Tmpfs { .. }
+            | VolumeSource::Image { .. } => None,
         });
     let profiles = manifest.apps.iter().filter_map(|app| match &app.seccomp {
         SeccompChoice::Profile { path } => Some(path),
@@ -171,8 +198,25 @@ fn caller() -> Result<Caller<'static>, Error> {
         // One that was deleted is missed only by who types a relative path.
         directory: env::current_dir().unwrap_or_default(),
         variable: &|name| env::var(name).ok(),
+        device: &device,
         terminal: io::stdin().is_terminal(),
     })
+}
+
+/// What is at a path of the host that is to be a device.
+fn device(path: &str) -> Result<manifest::Node, Error> {
+    let found = fs::metadata(path).map_err(|e| Error::HostPath(path.into(), e))?;
+    let (is, number) = (found.file_type(), found.rdev());
+    let kind = match (is.is_char_device(), is.is_block_device()) {
+        (true, _) => DeviceKind::Character,
+        (_, true) => DeviceKind::Block,
+        _ => {
+            let hint = "directories and files of the host are volumes";
+            let what = format!("{path} is not a device");
+            return Err(Error::usage(what, Some(hint)));
+        }
+    };
+    Ok((kind, rustix::fs::major(number), rustix::fs::minor(number)))
 }
 
 /// A random UUID. One call of the kernel: a static program's libraries would open files for it.

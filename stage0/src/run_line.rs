@@ -12,8 +12,8 @@ use pod::{AppName, Capability, PodName};
 
 use crate::error::Error;
 use crate::typed::{
-    BindArg, EnvironmentArg, HostName, LimitArg, MountArg, NetworkArg, PublishArg, SeccompArg,
-    Seconds, StopSignal, VolumeArg,
+    BindArg, DeviceArg, EnvironmentArg, HostName, LimitArg, MountArg, NetworkArg, PublishArg,
+    SeccompArg, Seconds, SizeArg, StopSignal, SysctlArg, UmaskArg, VolumeArg,
 };
 
 /// What separates two apps.
@@ -35,9 +35,16 @@ pub(crate) struct PodFlags {
     /// Reach a port of the pod through the host: [IP:]HOST:POD[/tcp|udp]
     #[arg(long, short, value_name = "PORT")]
     pub(crate) publish: Vec<PublishArg>,
-    /// A volume: NAME,kind=host|empty|tmpfs[,source=PATH][,readonly=BOOL][,recursive=BOOL][,mode=OCTAL][,size=BYTES]
+    /// A volume: NAME,kind=host,source=PATH[,readonly=BOOL][,recursive=BOOL], NAME,kind=empty[,mode=OCTAL],
+    /// NAME,kind=tmpfs[,mode=OCTAL][,size=BYTES], or the files of an image: NAME,kind=image,source=IMAGE
     #[arg(long, value_name = "VOLUME")]
     pub(crate) volume: Vec<VolumeArg>,
+    /// Size of /dev/shm, which the apps share, in bytes or with K, M, G [default: 64M]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<SizeArg>,
+    /// Kernel parameter of the pod's namespaces: NAME=VALUE; net.*, kernel.sem, kernel.shm*, kernel.msg*, fs.mqueue.*
+    #[arg(long, value_name = "PARAMETER")]
+    pub(crate) sysctl: Vec<SysctlArg>,
     /// Write the pod's UUID to FILE before it starts
     #[arg(long, value_name = "FILE")]
     pub(crate) uuid_file_save: Option<PathBuf>,
@@ -59,6 +66,18 @@ pub(crate) struct PodFlags {
     /// Use this stage1 instead of skua's own
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) stage1: Option<PathBuf>,
+}
+
+// Whether a pod outlives who started it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pod flags")]
+pub(crate) struct ParentFlags {
+    /// Stop the pod when the process that started it ends [default: if standard input is a terminal]
+    #[arg(long, overrides_with = "no_die_with_parent")]
+    pub(crate) die_with_parent: bool,
+    /// Let the pod outlive the process that started it
+    #[arg(long)]
+    pub(crate) no_die_with_parent: bool,
 }
 
 // How images that are missing come into the store.
@@ -131,12 +150,18 @@ pub(crate) struct AppFlags {
     /// Working directory
     #[arg(long, short, value_name = "PATH")]
     pub(crate) working_dir: Option<String>,
-    /// Mount a volume of the pod: volume=NAME,target=PATH[,readonly=BOOL]
+    /// Mount a volume of the pod: volume=NAME,target=PATH[,readonly=BOOL][,noexec=BOOL]
     #[arg(long, value_name = "MOUNT")]
     pub(crate) mount: Vec<MountArg>,
-    /// Mount a file or directory of the host: SOURCE:TARGET[:ro]
+    /// Mount a file or directory of the host: SOURCE:TARGET[:ro][,noexec]
     #[arg(long, short, value_name = "BIND")]
     pub(crate) volume: Vec<BindArg>,
+    /// Give a device of the host: PATH[:PATH IN THE APP][:r|w|rw]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Vec<DeviceArg>,
+    /// Leave a path of /proc or /sys as it is that is masked or read-only by default
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unmask: Vec<String>,
     /// Mount the app's root read-only
     #[arg(long)]
     pub(crate) readonly_rootfs: bool,
@@ -162,6 +187,23 @@ pub(crate) struct AppFlags {
     /// Resource limit: NAME=SOFT[:HARD], such as nofile=1024:4096
     #[arg(long, alias = "ulimit", value_name = "LIMIT")]
     pub(crate) rlimit: Vec<LimitArg>,
+    /// File mode mask, octal
+    #[arg(long, value_name = "OCTAL", default_value = "0022")]
+    pub(crate) umask: UmaskArg,
+    /// Nice value, -20 to 19 [default: ours]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub(crate) nice: Option<i32>,
+    /// How willingly the kernel kills the app when memory runs out, -1000 to 1000 [default: as ours]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub(crate) oom_score_adj: Option<i32>,
+    /// AppArmor profile under which the app's program is executed; an error where AppArmor is not in force
+    #[arg(long, value_name = "PROFILE", value_parser = crate::typed::label)]
+    pub(crate) apparmor: Option<String>,
+    /// SELinux context under which the app's program is executed; an error where SELinux is not in force
+    #[arg(long, value_name = "CONTEXT", value_parser = crate::typed::label)]
+    pub(crate) selinux_label: Option<String>,
     /// Whether the app and its children can never gain privileges by exec
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) no_new_privileges: bool,

@@ -106,9 +106,9 @@ impl Subject<'_> {
 pub(crate) fn again(manifest: &PodManifest, context: &Context) -> Result<(), Error> {
     let store = context.store()?;
     let judge = Judge::new(&[], context)?;
-    for app in &manifest.apps {
-        let name = ImageName::parse_recorded(&app.image.reference)?;
-        let digest = Digest::parse(&app.image.manifest)?;
+    for (image, _) in manifest.images() {
+        let name = ImageName::parse_recorded(&image.reference)?;
+        let digest = Digest::parse(&image.manifest)?;
         // The name may stand for another image by now; the pod has the one that its manifest says.
         match store.image(&name)? {
             Some(image) if image.manifest_digest == digest => {

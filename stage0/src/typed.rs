@@ -2,6 +2,7 @@
 
 mod network;
 mod process;
+mod sandbox;
 mod volume;
 
 use std::str::FromStr;
@@ -10,7 +11,8 @@ use pod::Capability;
 
 pub(crate) use network::{NetworkArg, PublishArg};
 pub(crate) use process::{LimitArg, StopSignal};
-pub(crate) use volume::{BindArg, MountArg, VolumeArg};
+pub(crate) use sandbox::{DeviceArg, SizeArg, SysctlArg, UmaskArg};
+pub(crate) use volume::{BindArg, MountArg, VolumeArg, VolumeKind};
 
 /// Why a value is refused; clap prints it after the flag's name.
 type Refused = String;
@@ -42,6 +44,28 @@ impl FromStr for HostName {
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, Refused> {
+    let form = || format!("'{text}' is not a number of bytes, such as 65536 or 64M");
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'B'),
+    };
+    let factor: u64 = match unit {
+        'B' => 1,
+        'K' => 1 << 10,
+        'M' => 1 << 20,
+        'G' => 1 << 30,
+        'T' => 1 << 40,
+        _ => return Err(form()),
+    };
+    let number = number(digits).ok_or_else(form)?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(form)
 }
 
 /// `--environment`.
@@ -79,6 +103,15 @@ pub(crate) fn capability(text: &str) -> Result<Option<Capability>, Refused> {
     found
         .map(Some)
         .ok_or_else(|| format!("there is no capability '{text}'"))
+}
+
+/// A label of a security module: one word, for the kernel takes the file it is written to by lines.
+pub(crate) fn label(text: &str) -> Result<String, Refused> {
+    if !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a label has 1 to 255 printable characters and no blanks".to_owned())
+    }
 }
 
 /// `--seccomp`.

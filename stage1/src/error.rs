@@ -44,6 +44,24 @@ pub(crate) enum Error {
         path: String,
         why: &'static str,
     },
+    #[error("cannot unmask {1} for app {0}: it is neither masked nor read-only")]
+    NotMasked(AppName, String),
+    #[error(
+        "cannot set kernel parameter {0}: it belongs to the host's network, which the pod shares"
+    )]
+    HostSysctl(pod::SysctlName),
+    #[error("app {app} cannot have a device on {path}: {why}")]
+    DevicePath {
+        app: AppName,
+        path: String,
+        why: &'static str,
+    },
+    #[error("app {app} asks for {module} label {label}, but {module} is not in force on this host")]
+    NoSecurityModule {
+        app: AppName,
+        module: &'static str,
+        label: String,
+    },
     #[error("app {0} mounts volume {1}, which the pod does not have")]
     NoVolume(AppName, VolumeName),
 

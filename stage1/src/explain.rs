@@ -50,6 +50,7 @@ impl fmt::Display for Plan {
                 Role::Own => "of the pod",
                 Role::HostVolume => "volume of the host",
                 Role::HostSys => "sysfs of the host",
+                Role::Device => "device made for the pod",
             };
             let rights = if tree.read_only {
                 "read-only"
@@ -61,10 +62,11 @@ impl fmt::Display for Plan {
             } else {
                 ""
             };
+            let exec = if tree.no_exec { ", without exec" } else { "" };
             let path = tree.path.display().to_string();
             writeln!(
                 f,
-                "  {number}: {} ({role}, {rights}{below})",
+                "  {number}: {} ({role}, {rights}{exec}{below})",
                 path.escape_debug()
             )?;
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use pod::{PodDir, PodManifest, ProcessId, Running, VolumeSource};
 
+use crate::device;
 use crate::error::Error;
 use crate::host;
 use crate::plan::{Opener, Plan};
@@ -42,13 +43,16 @@ pub(crate) fn make_directories(
         .iter()
         .filter_map(|volume| match volume.source {
             VolumeSource::Empty { mode } => Some((volume, mode)),
-            VolumeSource::Host(_) | VolumeSource::Tmpfs { .. } => None,
+            VolumeSource::Host(_) | VolumeSource::Tmpfs { .. } | VolumeSource::Image { .. } => None,
         });
     for (at, (volume, mode)) in empty.enumerate() {
         if at == 0 {
             keepers(&pod.volumes())?;
         }
         pods(&pod.volumes().join(volume.name.as_str()), mode)?;
+    }
+    if let Opener::Keeper { .. } = plan.opener {
+        device::make_nodes(pod, manifest)?;
     }
     Ok(())
 }
@@ -80,6 +84,12 @@ pub(crate) fn write_apps(pod: &PodDir, manifest: &PodManifest, plan: &Plan) -> R
             let path = path.with_file_name(seccomp::FILE);
             fs::write(&path, program).map_err(|e| Error::PodFile(path, e))?;
         }
+    }
+    if std::env::var_os(pod::DEBUG_VARIABLE).is_some() {
+        let path = pod.apps().join(pod::SYSTEM_CALLS);
+        let names = serde_json::to_vec(&seccomp::names()).map_err(io::Error::other);
+        let written = names.and_then(|names| fs::write(&path, names));
+        written.map_err(|e| Error::PodFile(path, e))?;
     }
     Ok(())
 }

@@ -53,12 +53,15 @@ pub(crate) fn execute(
     )))
 }
 
-/// All that stage2 has of the caller's environment: how errors are to be printed.
+/// All that stage2 has of the caller's environment: how errors are to be printed, and whether to say more.
 fn environment() -> Vec<CString> {
-    let format = std::env::var(report::FORMAT_VARIABLE).ok();
-    let variable = format.map(|value| format!("{}={value}", report::FORMAT_VARIABLE));
-    variable
+    let kept = |name: &str| {
+        let value = std::env::var(name).ok();
+        value.map(|value| format!("{name}={value}"))
+    };
+    [report::FORMAT_VARIABLE, pod::DEBUG_VARIABLE]
         .into_iter()
+        .filter_map(kept)
         .filter_map(|text| CString::new(text).ok())
         .collect()
 }

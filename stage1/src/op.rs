@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pod::AppName;
+use pod::{AppName, DeviceKind};
 
 /// One step, and why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,22 @@ pub(crate) enum Op {
     Mask(Target),
     /// Makes a file or directory, if it is there, read-only.
     ReadOnly(Target),
+    /// Sets a kernel parameter of the pod's namespaces through the `/proc` of an app, and reads it back.
+    Sysctl {
+        /// The app.
+        app: App,
+        /// Its name, with dots.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Mounts the layers of an image on a staging directory, read-only.
+    StageImage {
+        /// Staging directories of the layers, uppermost first.
+        lower: Vec<String>,
+        /// The staging directory.
+        at: String,
+    },
     /// Opens a terminal in an app's `/dev/pts` and makes it the standard streams of the pod.
     Terminal(App),
     /// Makes the root of an app read-only.
@@ -136,14 +152,36 @@ pub(crate) enum Source {
         path: String,
         /// Read-only.
         read_only: bool,
+        /// Nothing in it can be executed.
+        no_exec: bool,
     },
     /// A device of the host, checked by its numbers.
     Device {
-        /// Absolute path on the host.
-        path: &'static str,
-        /// Its numbers.
-        numbers: (u32, u32),
+        /// Where it is found.
+        from: Node,
+        /// What it must be.
+        device: Device,
     },
+}
+
+/// Where a device is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// The host's own node, at this absolute path.
+    Host(String),
+    /// The same, and the pod's root must be allowed to read and write it.
+    HostUsable(String),
+    /// A node that the keeper made for the pod: a tree of the plan.
+    Tree(usize),
+}
+
+/// A device, by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Block or character.
+    pub(crate) kind: DeviceKind,
+    /// Major and minor number.
+    pub(crate) numbers: (u32, u32),
 }
 
 /// A file system to be mounted for the first time.
@@ -248,6 +286,18 @@ impl fmt::Display for Op {
             Self::Link { target, to } => write!(f, "link {target} to {to}"),
             Self::Mask(target) => write!(f, "mask {target}"),
             Self::ReadOnly(target) => write!(f, "make {target} read-only"),
+            Self::Sysctl { name, value, .. } => {
+                write!(
+                    f,
+                    "set kernel parameter {name} to '{}'",
+                    value.escape_debug()
+                )
+            }
+            Self::StageImage { lower, at } => write!(
+                f,
+                "mount {} read-only on staging directory {at}",
+                lower.join(", ")
+            ),
             Self::Terminal(app) => write!(f, "open a terminal for app {}", app.name),
             Self::ReadOnlyRoot(app) => write!(f, "make the root of app {} read-only", app.name),
             Self::Pivot => f.write_str("make the private root the root and detach the host's"),
@@ -267,11 +317,33 @@ impl fmt::Display for Source {
         match self {
             Self::New(mount) => mount.fmt(f),
             Self::Tree(tree) => write!(f, "tree {tree}"),
-            Self::Staged { path, read_only } => write!(f, "staged {path}{}", rights(read_only)),
-            Self::Device {
+            Self::Staged {
                 path,
-                numbers: (major, minor),
-            } => write!(f, "device {path} ({major}:{minor})"),
+                read_only,
+                no_exec,
+            } => {
+                let exec = if *no_exec { " without exec" } else { "" };
+                write!(f, "staged {path}{}{exec}", rights(read_only))
+            }
+            Self::Device {
+                from,
+                device:
+                    Device {
+                        numbers: (major, minor),
+                        ..
+                    },
+            } => write!(f, "{from} ({major}:{minor})"),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(path) | Self::HostUsable(path) => {
+                write!(f, "device {}", path.escape_debug())
+            }
+            Self::Tree(tree) => write!(f, "device of tree {tree}"),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod app;
 mod check;
+mod hide;
+mod mounts;
 
 use std::path::{Path, PathBuf};
 
-use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, VolumeSource};
+use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest};
 
 use crate::error::Error;
 use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
@@ -66,6 +68,8 @@ pub(crate) struct Tree {
     pub(crate) recursive: bool,
     /// Read-only.
     pub(crate) read_only: bool,
+    /// Nothing in it can be executed.
+    pub(crate) no_exec: bool,
 }
 
 /// What a tree is: it decides its id map and its mount flags.
@@ -79,6 +83,8 @@ pub(crate) enum Role {
     HostVolume,
     /// `sysfs` of the host, for a pod in its network.
     HostSys,
+    /// A device node that the keeper made; it keeps its owner, whom the pod does not have.
+    Device,
 }
 
 /// Where apps have their roots in stage2's view.
@@ -129,18 +135,9 @@ impl Plan {
         self.stage_mount(
             Origin::BuiltIn,
             "shm".to_owned(),
-            tmpfs("1777", Some(SHM_SIZE)),
+            tmpfs("1777", Some(manifest.shm_size)),
         );
-        for volume in &manifest.volumes {
-            if let VolumeSource::Tmpfs { mode, size } = &volume.source {
-                let mount = tmpfs(&format!("{mode:o}"), *size);
-                self.stage_mount(
-                    Origin::CommandLine,
-                    staged_volume(volume.name.as_str()),
-                    mount,
-                );
-            }
-        }
+        mounts::stage(self, manifest);
     }
 
     fn add(&mut self, origin: Origin, op: Op) {
@@ -155,6 +152,7 @@ impl Plan {
             role,
             recursive,
             read_only,
+            no_exec: false,
         });
         self.trees.len() - 1
     }
@@ -172,9 +170,6 @@ impl Plan {
 
 /// Where the skeleton is staged.
 const SKELETON: &str = "s";
-
-/// Bytes of `/dev/shm`, which the apps of a pod share as they share System V memory.
-const SHM_SIZE: u64 = 64 << 20;
 
 fn namespaces(network: &Network) -> Namespaces {
     match network {
@@ -202,10 +197,6 @@ fn host_files(network: &Network) -> &'static [HostFile] {
             &[HostFile::Hostname, HostFile::Hosts, HostFile::ResolvConf]
         }
     }
-}
-
-fn staged_volume(name: &str) -> String {
-    format!("v-{name}")
 }
 
 fn tmpfs(mode: &str, size: Option<u64>) -> NewMount {

@@ -45,6 +45,8 @@ fn code(error: &Error) -> &'static str {
         E::NotItsDirectory(..) | E::Pod(_) => "pod",
         E::NotRunning => "not-running",
         E::NoApps | E::Terminals | E::AppTwice(_) | E::NoProgram(_) => "manifest",
+        E::NotMasked(..) | E::HostSysctl(_) | E::DevicePath { .. } => "manifest",
+        E::NoSecurityModule { .. } => "host",
         E::NotInsecure(..) | E::RelativePath(_) | E::MountPath { .. } | E::NoVolume(..) => {
             "manifest"
         }

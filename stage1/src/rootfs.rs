@@ -14,16 +14,15 @@ use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RD
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, SFlag, major, minor, mkdirat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, pivot_root, sethostname, symlinkat};
 
 use pod::AppName;
 
 use crate::inroot::{self, Kind};
-use crate::op::{App, FileSystem, Find, HostFile, NewMount, Op, Source, Target};
-use crate::plan;
-use crate::sys;
+use crate::op::{App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, Source, Target};
 use crate::trees::{Handed, Trees};
+use crate::{device, plan, sys, sysctl};
 
 /// What has been built so far.
 pub(crate) struct Builder {
@@ -95,6 +94,8 @@ impl Builder {
             Op::Link { target, to } => self.link(target, to),
             Op::Mask(target) => self.mask(target),
             Op::ReadOnly(target) => self.read_only(target),
+            Op::Sysctl { app, name, value } => sysctl::set(self.app(app)?, name, value),
+            Op::StageImage { lower, at } => stage_image(lower, at),
             Op::Terminal(app) => self.open_terminal(app),
             Op::ReadOnlyRoot(app) => {
                 sys::set_mount_attributes(self.app(app)?, false, MOUNT_ATTR_RDONLY, None)
@@ -183,8 +184,12 @@ impl Builder {
         let mount = match source {
             Source::New(mount) => new_mount(mount)?,
             Source::Tree(tree) => self.tree(*tree)?,
-            Source::Staged { path, read_only } => self.clone_staged(path, *read_only)?,
-            Source::Device { path, numbers } => device(path, *numbers)?,
+            Source::Staged {
+                path,
+                read_only,
+                no_exec,
+            } => self.clone_staged(path, *read_only, *no_exec)?,
+            Source::Device { from, device } => self.device(from, *device)?,
         };
         let kind = match inroot::kind_of(&inroot::look(mount.as_fd())?) {
             Some(Kind::Directory) => Kind::Directory,
@@ -221,7 +226,7 @@ impl Builder {
             Some(Kind::Directory) => "empty",
             Some(Kind::File) | None => "nothing",
         };
-        sys::attach(self.clone_staged(empty, true)?.as_fd(), onto.as_fd())
+        sys::attach(self.clone_staged(empty, true, true)?.as_fd(), onto.as_fd())
     }
 
     fn read_only(&self, target: &Target) -> io::Result<()> {
@@ -272,15 +277,24 @@ impl Builder {
         open_directory(self.staging()?, path)
     }
 
-    fn clone_staged(&self, path: &str, read_only: bool) -> io::Result<OwnedFd> {
+    fn clone_staged(&self, path: &str, read_only: bool, no_exec: bool) -> io::Result<OwnedFd> {
         let mount = sys::clone_tree(self.staging()?, Path::new(path), false)?;
         let read_only = if read_only { MOUNT_ATTR_RDONLY } else { 0 };
-        sys::set_mount_attributes(
-            mount.as_fd(),
-            false,
-            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | read_only,
-            None,
-        )?;
+        let no_exec = if no_exec { MOUNT_ATTR_NOEXEC } else { 0 };
+        let flags = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | read_only | no_exec;
+        sys::set_mount_attributes(mount.as_fd(), false, flags, None)?;
+        Ok(mount)
+    }
+
+    fn device(&mut self, from: &Node, wanted: Device) -> io::Result<OwnedFd> {
+        let mount = match from {
+            Node::Host(path) | Node::HostUsable(path) => device::of_host(path)?,
+            Node::Tree(tree) => self.tree(*tree)?,
+        };
+        device::check(mount.as_fd(), wanted)?;
+        if let Node::HostUsable(_) = from {
+            device::usable(mount.as_fd())?;
+        }
         Ok(mount)
     }
 
@@ -312,6 +326,14 @@ pub(crate) fn open_terminal(root: BorrowedFd<'_>) -> io::Result<Terminal> {
     // A caller without a window has no size to tell.
     let _ = sys::copy_window_size(io::stdin().as_fd(), master.as_fd());
     Ok(Terminal { master, slave })
+}
+
+/// The working directory is the staging directory.
+fn stage_image(lower: &[String], at: &str) -> io::Result<()> {
+    let data = format!("userxattr,lowerdir={}", lower.join(":"));
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    let kind = Some("overlay");
+    Ok(mount(kind, at, kind, flags, Some(data.as_str()))?)
 }
 
 fn private_mounts() -> io::Result<()> {
@@ -366,22 +388,4 @@ fn new_mount(mount: &NewMount) -> io::Result<OwnedFd> {
         .map(|(key, value)| (key.as_c_str(), value.clone()))
         .collect();
     sys::new_mount(&kind, &options, attributes)
-}
-
-/// Another mount of a device of the host, opened once and checked to be the device that it should be.
-fn device(path: &str, numbers: (u32, u32)) -> io::Result<OwnedFd> {
-    let mount = sys::clone_tree(sys::here(), Path::new(path), false)?;
-    let found = inroot::look(mount.as_fd())?;
-    let is_device = found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
-    let found = (major(found.st_rdev), minor(found.st_rdev));
-    if !is_device || found != (u64::from(numbers.0), u64::from(numbers.1)) {
-        return Err(Errno::ENODEV.into());
-    }
-    sys::set_mount_attributes(
-        mount.as_fd(),
-        false,
-        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-        None,
-    )?;
-    Ok(mount)
 }

@@ -17,7 +17,7 @@ use crate::network::Networks;
 use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::wait::{self, Ended, Signals};
-use crate::{files, netns, skeleton, streams, trees};
+use crate::{files, labels, netns, skeleton, streams, trees};
 
 /// Runs the pod of the working directory to its end, and gives its exit status.
 pub(crate) fn run() -> Result<u8, Error> {
@@ -40,6 +40,7 @@ fn sandbox(
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
     let plan = Plan::new(manifest, &ids.map)?;
+    labels::check(manifest)?;
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
     files::make_directories(pod, manifest, &plan)?;

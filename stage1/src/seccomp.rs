@@ -11,6 +11,7 @@ mod syscalls;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -50,6 +51,13 @@ pub(crate) fn program(app: &App) -> Result<Option<Cow<'static, [u8]>>, Error> {
         }
     };
     Ok(Some(program))
+}
+
+/// The names of all system calls that are known, by number.
+pub(crate) fn names() -> BTreeMap<u32, &'static str> {
+    syscalls::all()
+        .map(|(name, number)| (number, name))
+        .collect()
 }
 
 /// The built-in filter of an app with these capabilities. Only those beyond the default set make a difference.

@@ -14,6 +14,10 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
+mod mount_attributes;
+
+pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
+
 /// The empty path of calls that work on the descriptor itself.
 const EMPTY: &CStr = c"";
 
@@ -112,41 +116,6 @@ pub(crate) fn clone_tree(
             flags,
         )
     })
-}
-
-/// `mount_setattr(2)` on a mount: sets attributes, with `users` also the id map.
-pub(crate) fn set_mount_attributes(
-    mount: BorrowedFd<'_>,
-    recursive: bool,
-    set: u64,
-    users: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
-    let mut attributes = libc::mount_attr {
-        attr_set: set,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    if let Some(users) = users {
-        attributes.attr_set |= libc::MOUNT_ATTR_IDMAP;
-        attributes.userns_fd = u64::from(users.as_raw_fd().cast_unsigned());
-    }
-    let mut flags = libc::AT_EMPTY_PATH;
-    if recursive {
-        flags |= libc::AT_RECURSIVE;
-    }
-    // SAFETY: both pointers outlive the call, the size is the structure's.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            EMPTY.as_ptr(),
-            flags,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    })?;
-    Ok(())
 }
 
 /// `move_mount(2)`: attaches the mount `from` on what `onto` refers to.

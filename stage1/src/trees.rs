@@ -96,19 +96,23 @@ impl Maps {
 }
 
 fn one(tree: &Tree, maps: &Maps) -> Result<OwnedFd, Error> {
-    let read_only = if tree.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    let mut flags = if tree.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    if tree.no_exec {
+        flags |= MOUNT_ATTR_NOEXEC;
+    }
     let (users, more) = match tree.role {
-        Role::Layer => (maps.layers.as_ref(), 0),
-        Role::HostVolume => (maps.volumes.as_ref(), 0),
-        Role::HostSys => (None, MOUNT_ATTR_NOEXEC),
-        Role::Own => (None, 0),
+        Role::Layer => (maps.layers.as_ref(), FLAGS),
+        Role::HostVolume => (maps.volumes.as_ref(), FLAGS),
+        Role::HostSys => (None, FLAGS | MOUNT_ATTR_NOEXEC),
+        Role::Own => (None, FLAGS),
+        Role::Device => (None, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
     };
-    clone(
-        &tree.path,
-        tree.recursive,
-        FLAGS | read_only | more,
-        users.map(OwnedFd::as_fd),
-    )
+    let users = users.map(OwnedFd::as_fd);
+    let mount = clone(&tree.path, tree.recursive, flags | more, users)?;
+    if tree.role == Role::Device {
+        sys::allow_devices(mount.as_fd()).map_err(|e| Error::TreeFlags(tree.path.clone(), e))?;
+    }
+    Ok(mount)
 }
 
 fn clone(

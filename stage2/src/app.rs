@@ -6,14 +6,20 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 use pod::{AppFile, AppName};
 
-use crate::error::Error;
+use crate::confine::Filter;
+use crate::error::{self, Error};
 use crate::report::{self, Gate, Reporter, Reports};
+use crate::watch::Names;
 use crate::{confine, directory, exec, limits, root, stdio, sys, user};
+
+/// The most bytes of the names of system calls.
+const MAX_NAMES: u64 = 1 << 16;
 
 /// An app as stage1 wrote it, complete in memory: nothing is read from outside its root after its start.
 pub(crate) struct App {
@@ -21,6 +27,8 @@ pub(crate) struct App {
     pub(crate) file: AppFile,
     /// The seccomp program it names.
     pub(crate) filter: Option<Vec<libc::sock_filter>>,
+    /// Say what the filter refuses; the names are those of system calls.
+    pub(crate) watch: Option<Names>,
 }
 
 /// An app that has been started.
@@ -50,7 +58,12 @@ impl App {
             Some(beside) => Some(filter(apps, name, beside)?),
             None => None,
         };
-        Ok(Self { file, filter })
+        let watch = None;
+        Ok(Self {
+            file,
+            filter,
+            watch,
+        })
     }
 
     /// Starts the app in a child of its own, which waits at the gate before it executes anything.
@@ -88,10 +101,27 @@ impl App {
         limits::set(app)?;
         directory::enter(app, &root)?;
         let user = user::resolve(app, &root)?;
-        let confined = confine::to(app, self.filter.as_deref(), &root, user)?;
+        let filter = Filter {
+            program: self.filter.as_deref(),
+            watch: self.watch.as_ref(),
+        };
+        let confined = confine::to(app, filter, &root, user)?;
         before_exec()?;
         exec::app(app, &root, &confined)
     }
+}
+
+/// The names of system calls, if stage1 was asked to write them down.
+pub(crate) fn names(apps: &OwnedFd) -> Result<Names, Error> {
+    let path = Path::new(pod::SYSTEM_CALLS);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = openat(apps, path, flags, Mode::empty()).map_err(Error::Watcher)?;
+    let mut text = String::new();
+    File::from(file)
+        .take(MAX_NAMES)
+        .read_to_string(&mut text)
+        .map_err(|e| Error::Watcher(error::errno(&e)))?;
+    serde_json::from_str(&text).map_err(|_| Error::Watcher(Errno::EINVAL))
 }
 
 fn open(apps: &OwnedFd, name: &AppName, path: &Path) -> Result<File, Error> {

@@ -5,10 +5,6 @@
 //! **Leaves** a process that has what the app file grants and nothing else, read back from the kernel.
 //! **Undone by** nothing: none of this can be undone, which is the point.
 
-use landlock::{
-    CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope,
-};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -18,7 +14,8 @@ use crate::capability::{self, Plan};
 use crate::error::Error;
 use crate::root::Root;
 use crate::user::{self, Identity};
-use crate::{nest, sys, verify};
+use crate::watch::{self, Names};
+use crate::{domain, nest, procfs, sys, verify};
 
 /// Proof of confinement. Only [`to`] makes one, and exec takes it.
 pub(crate) struct Confined {
@@ -26,15 +23,25 @@ pub(crate) struct Confined {
     pub(crate) identity: Identity,
 }
 
+/// The seccomp filter of an app.
+#[derive(Clone, Copy)]
+pub(crate) struct Filter<'a> {
+    /// The program; absent: no filter.
+    pub(crate) program: Option<&'a [libc::sock_filter]>,
+    /// Say what it refuses; the names are those of system calls.
+    pub(crate) watch: Option<&'a Names>,
+}
+
 /// Confines this process. The order matters: what comes later needs the rights that remain, and takes them.
 pub(crate) fn to(
     app: &AppFile,
-    filter: Option<&[libc::sock_filter]>,
+    filter: Filter<'_>,
     root: &Root,
     identity: Identity,
 ) -> Result<Confined, Error> {
     let proc = verify::open_proc(root)?;
-    verify::surroundings(app, &proc)?;
+    verify::surroundings(app, &proc, root)?;
+    procfs::set(app, &proc)?;
     nest::enter(&proc, &app.id_map, &identity)?;
     let status = verify::open_status(&proc)?;
     let plan = Plan::new(app, &identity);
@@ -44,16 +51,16 @@ pub(crate) fn to(
     if app.no_new_privileges {
         prctl::set_no_new_privs().map_err(Error::NoNewPrivileges)?;
         capability::set(plan, &[])?;
-        scope(app)?;
-        install(filter)?;
+        domain::enter(&app.landlock, root)?;
+        install(app, filter)?;
     } else {
         // Landlock and seccomp want CAP_SYS_ADMIN then, so it goes last and the filter must allow that.
         capability::set(plan, &[Capability::SysAdmin])?;
-        scope(app)?;
-        install(filter)?;
+        domain::enter(&app.landlock, root)?;
+        install(app, filter)?;
         capability::set(plan, &[])?;
     }
-    verify::process(app, filter.is_some(), status, plan, &identity)?;
+    verify::process(app, filter.program.is_some(), status, plan, &identity)?;
     Ok(Confined { identity })
 }
 
@@ -78,32 +85,10 @@ fn keyring() -> Result<(), Error> {
     }
 }
 
-/// Landlock: no connection to abstract sockets made outside the app.
-fn scope(app: &AppFile) -> Result<(), Error> {
-    if !app.scope_abstract_sockets {
-        return Ok(());
-    }
-    let status = restrict().map_err(Error::Scope)?;
-    if status == RulesetStatus::FullyEnforced {
-        Ok(())
-    } else {
-        Err(Error::ScopeMissing)
-    }
-}
-
-fn restrict() -> Result<RulesetStatus, RulesetError> {
-    let restricted = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .scope(Scope::AbstractUnixSocket)?
-        .create()?
-        .no_new_privs(false)
-        .restrict_self()?;
-    Ok(restricted.ruleset)
-}
-
-fn install(filter: Option<&[libc::sock_filter]>) -> Result<(), Error> {
-    match filter {
-        Some(program) => sys::install_filter(program).map_err(Error::InstallFilter),
-        None => Ok(()),
+fn install(app: &AppFile, filter: Filter<'_>) -> Result<(), Error> {
+    match (filter.program, filter.watch) {
+        (None, _) => Ok(()),
+        (Some(program), None) => sys::install_filter(program).map_err(Error::InstallFilter),
+        (Some(program), Some(names)) => watch::install(program, &app.name, names),
     }
 }

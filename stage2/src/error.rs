@@ -53,9 +53,15 @@ pub(crate) enum Error {
     Ambient(u8, Errno),
     NoNewPrivileges(Errno),
     Keyring(Errno),
-    Scope(landlock::RulesetError),
+    Landlock(landlock::RulesetError),
     ScopeMissing,
+    NoDomain,
+    Nice(i32, Errno),
+    OomScore(i32, Errno),
+    Label(&'static str, String, Errno),
+    Volume(String, Errno),
     InstallFilter(Errno),
+    Watcher(Errno),
     Proc(&'static str, Errno),
     NotProc,
     ReadBack(&'static str),
@@ -111,6 +117,8 @@ impl Error {
                 write!(f, "unknown resource limit '{}'", name.escape_debug())
             }
             Self::Limit(name, _) => write!(f, "cannot set resource limit {name}"),
+            Self::Nice(nice, _) => write!(f, "cannot set its nice value to {nice}"),
+            Self::OomScore(score, _) => write!(f, "cannot set its oom_score_adj to {score}"),
             Self::WorkingDirectory(path, _) => write!(
                 f,
                 "cannot enter working directory '{}'",
@@ -173,12 +181,20 @@ impl Error {
             Self::Ambient(number, _) => write!(f, "cannot raise capability {number} as ambient"),
             Self::NoNewPrivileges(_) => f.write_str("cannot set no_new_privs"),
             Self::Keyring(_) => f.write_str("cannot make a session keyring"),
-            Self::Scope(_) => f.write_str("cannot scope abstract sockets with Landlock"),
+            Self::Landlock(_) => f.write_str("cannot make its Landlock domain"),
+            Self::NoDomain => f.write_str("the kernel did not enforce its Landlock domain"),
             Self::ScopeMissing => f.write_str(
                 "cannot scope abstract sockets: the kernel's Landlock is older than ABI 6 (Linux 6.12)",
             ),
             Self::InstallFilter(_) => f.write_str("cannot install its seccomp filter"),
+            Self::Watcher(_) => f.write_str("cannot watch what its seccomp filter refuses"),
             Self::Proc(file, _) => write!(f, "cannot read {file} of its root"),
+            Self::Label(what, label, _) => {
+                write!(f, "cannot set its {what} '{}'", label.escape_debug())
+            }
+            Self::Volume(path, _) => {
+                write!(f, "cannot look at the volume on {}", path.escape_debug())
+            }
             Self::NotProc => f.write_str("/proc of its root is not a proc file system"),
             Self::ReadBack(what) => write!(f, "/proc does not say its {what}"),
             Self::Differs {
@@ -217,6 +233,10 @@ impl Error {
             | Self::Session(e)
             | Self::ControllingTerminal(e)
             | Self::Limit(_, e)
+            | Self::Nice(_, e)
+            | Self::OomScore(_, e)
+            | Self::Label(_, _, e)
+            | Self::Volume(_, e)
             | Self::WorkingDirectory(_, e)
             | Self::Users(_, e)
             | Self::Nest(_, e)
@@ -227,6 +247,7 @@ impl Error {
             | Self::NoNewPrivileges(e)
             | Self::Keyring(e)
             | Self::InstallFilter(e)
+            | Self::Watcher(e)
             | Self::Proc(_, e)
             | Self::Exec(_, e)
             | Self::Wait(e)
@@ -258,6 +279,12 @@ impl Error {
             Self::Limit(_, Errno::EPERM) => {
                 Some("a pod cannot raise a hard limit above that of the process that started it")
             }
+            Self::Nice(_, Errno::EACCES | Errno::EPERM) => Some(
+                "a pod cannot lower it: start it with Nice= of its unit, or as root with nice(1)",
+            ),
+            Self::OomScore(_, Errno::EACCES | Errno::EPERM) => Some(
+                "a pod cannot lower it: start it with OOMScoreAdjust= of its unit, or as root with choom(1)",
+            ),
             Self::Exec(_, Errno::ENOEXEC) => {
                 Some("is the image made for this machine's architecture?")
             }
@@ -274,7 +301,7 @@ impl std::error::Error for Error {
         match self {
             Self::Contract(error) => error.source(),
             Self::Enter(_, error) => Some(&**error),
-            Self::Scope(error) => Some(error),
+            Self::Landlock(error) => Some(error),
             Self::Status(_, error) => Some(error),
             other => other
                 .errno()

@@ -1,4 +1,4 @@
-//! Resource limits and the file mode mask of an app.
+//! Resource limits, file mode mask and nice value of an app.
 //!
 //! **Runs as** the pod's user 0, who has no power over limits: that belongs to the host's namespace.
 //! **Needs** nothing. **Leaves** limits and mask of this process. **Undone by** nothing: exec follows.
@@ -8,10 +8,16 @@ use nix::sys::stat::{Mode, umask};
 use pod::AppFile;
 
 use crate::error::Error;
+use crate::{sys, verify};
 
 /// Sets every limit that the app file names, or fails.
 pub(crate) fn set(app: &AppFile) -> Result<(), Error> {
-    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    umask(Mode::from_bits_truncate(app.process.umask));
+    if let Some(nice) = app.process.nice {
+        let failed = |e| Error::Nice(nice, e);
+        sys::set_nice(nice).map_err(failed)?;
+        verify::compare("the nice value", nice, sys::nice().map_err(failed)?)?;
+    }
     for limit in &app.rlimits {
         let name = &limit.resource;
         let resource = resource(name).ok_or_else(|| Error::UnknownLimit(name.clone()))?;

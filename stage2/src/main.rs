@@ -5,11 +5,13 @@ mod arguments;
 mod capability;
 mod confine;
 mod directory;
+mod domain;
 mod error;
 mod exec;
 mod ids;
 mod limits;
 mod nest;
+mod procfs;
 mod reap;
 mod report;
 mod root;
@@ -20,6 +22,7 @@ mod stop;
 mod sys;
 mod user;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 

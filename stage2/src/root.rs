@@ -5,7 +5,7 @@
 //! **Leaves** a mount namespace of the app's own in which nothing but its root can be reached.
 //! **Undone by** the kernel, with the last process of that namespace.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
@@ -38,6 +38,12 @@ fn pivot(root: &OwnedFd) -> Result<(), Errno> {
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/")
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Root {

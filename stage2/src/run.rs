@@ -10,7 +10,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use pod::Capability;
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::arguments::{Enter, Run};
 use crate::error::Error;
 use crate::reap::Apps;
@@ -80,9 +80,16 @@ fn block_signals() -> Result<SigSet, Error> {
 
 /// Loads all apps before any is started: one bad file, and nothing runs.
 fn load(arguments: &Run) -> Result<Vec<App>, Error> {
-    arguments
-        .names
-        .iter()
-        .map(|name| App::load(&arguments.apps, name))
-        .collect()
+    let watch = match std::env::var_os(pod::DEBUG_VARIABLE) {
+        Some(_) => Some(app::names(&arguments.apps)?),
+        None => None,
+    };
+    let load = |name| -> Result<App, Error> {
+        let watch = watch.clone();
+        Ok(App {
+            watch,
+            ..App::load(&arguments.apps, name)?
+        })
+    };
+    arguments.names.iter().map(load).collect()
 }

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::{ForkResult, Pid};
 
+pub(crate) mod notify;
+
 /// A descriptor of the caller, duplicated: so it is owned once, whatever was inherited twice.
 pub(crate) fn inherited(number: u32) -> Result<OwnedFd, Errno> {
     let number = RawFd::try_from(number).map_err(|_| Errno::EBADF)?;
@@ -73,11 +75,33 @@ pub(crate) fn fork() -> Result<ForkResult, Errno> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Ends this process without running destructors.
+pub(crate) fn exit_now(code: u8) -> ! {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::_exit(code.into()) }
+}
+
 /// Makes standard input the controlling terminal of this session.
 pub(crate) fn set_controlling_terminal() -> Result<(), Errno> {
     // SAFETY: TIOCSCTTY takes a number: 0, do not steal it from another session.
     let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
     Errno::result(result).map(drop)
+}
+
+/// Sets the nice value of this process.
+pub(crate) fn set_nice(nice: i32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) };
+    Errno::result(result).map(drop)
+}
+
+/// The nice value of this process.
+pub(crate) fn nice() -> Result<i32, Errno> {
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) };
+    // The kernel itself answers 40 to 1, so that no answer looks like an error.
+    let found = Errno::result(result)?;
+    Ok(i32::try_from(found).map_or(i32::MAX, |found| 20 - found))
 }
 
 /// A new, empty session keyring.

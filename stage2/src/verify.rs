@@ -7,9 +7,11 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use pod::{AppFile, Extent, MountCheck};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use pod::{AppFile, Extent, MountCheck, VolumeCheck};
 
 use crate::capability::Plan;
 use crate::error::{self, Error};
@@ -34,16 +36,19 @@ pub(crate) fn open_proc(root: &Root) -> Result<OwnedFd, Error> {
 }
 
 fn open(proc: &OwnedFd, file: &'static str) -> Result<File, Error> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC)
-        .resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV,
-        );
-    openat2(proc, file, how)
+    open_file(proc, file, OFlag::O_RDONLY)
         .map(File::from)
         .map_err(|e| Error::Proc(file, e))
+}
+
+/// A file of a verified `/proc`, and not one that is mounted over it.
+pub(crate) fn open_file(proc: &OwnedFd, file: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV,
+    );
+    openat2(proc, file, how)
 }
 
 /// The whole text, by few system calls: such a file has no size to ask for.
@@ -61,7 +66,7 @@ pub(crate) fn open_status(proc: &OwnedFd) -> Result<File, Error> {
 }
 
 /// Checks id maps and mounts.
-pub(crate) fn surroundings(app: &AppFile, proc: &OwnedFd) -> Result<(), Error> {
+pub(crate) fn surroundings(app: &AppFile, proc: &OwnedFd, root: &Root) -> Result<(), Error> {
     for (file, planned) in [
         ("self/uid_map", &app.id_map.uids),
         ("self/gid_map", &app.id_map.gids),
@@ -72,7 +77,20 @@ pub(crate) fn surroundings(app: &AppFile, proc: &OwnedFd) -> Result<(), Error> {
     let mounts = text(open(proc, "self/mountinfo")?, "self/mountinfo")?;
     app.mounts
         .iter()
-        .try_for_each(|check| mount(&mounts, check))
+        .try_for_each(|check| mount(&mounts, check))?;
+    app.volumes.iter().try_for_each(|check| volume(check, root))
+}
+
+/// A volume lies where links of the image lead, so it is not looked for by name but asked of what is found there.
+fn volume(check: &VolumeCheck, root: &Root) -> Result<(), Error> {
+    let failed = |e| Error::Volume(check.path.clone(), e);
+    let place = root.open(&check.path, OFlag::O_PATH).map_err(failed)?;
+    let found = fstatvfs(&place).map_err(failed)?.flags();
+    let mut planned = FsFlags::ST_NOSUID | FsFlags::ST_NODEV;
+    planned.set(FsFlags::ST_RDONLY, check.read_only);
+    planned.set(FsFlags::ST_NOEXEC, check.no_exec);
+    let what = || format!("the volume on {}", check.path.escape_debug());
+    compare(&what(), planned, found & planned)
 }
 
 /// Checks credentials, capabilities, no_new_privs and seccomp.
@@ -106,6 +124,11 @@ pub(crate) fn process(
         let planned: Vec<_> = identity.groups.iter().map(u32::to_string).collect();
         compare("Groups", planned.join(" "), field("Groups")?)?;
     }
+    compare(
+        "Umask",
+        format!("{:04o}", app.process.umask),
+        field("Umask")?,
+    )?;
     let switch = u8::from(app.no_new_privileges).to_string();
     compare("NoNewPrivs", switch, field("NoNewPrivs")?)?;
     let mode = if filter { "2" } else { "0" };
@@ -116,7 +139,12 @@ fn words(rest: &str) -> String {
     rest.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn compare<T: PartialEq + std::fmt::Debug>(what: &str, planned: T, found: T) -> Result<(), Error> {
+/// What was planned must be what was found.
+pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    planned: T,
+    found: T,
+) -> Result<(), Error> {
     if planned == found {
         return Ok(());
     }

@@ -8,8 +8,8 @@ use pod::State;
 use crate::context::Context;
 use crate::error::Error;
 use crate::handover::Stage1;
-use crate::prepare;
-use crate::run_line::{AppWords, PodFlags};
+use crate::run_line::{AppWords, ParentFlags, PodFlags};
+use crate::{parent, prepare};
 
 // What `run` takes.
 #[derive(Debug, Args)]
@@ -17,11 +17,14 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) pod: PodFlags,
     #[command(flatten)]
+    pub(crate) parent: ParentFlags,
+    #[command(flatten)]
     pub(crate) apps: AppWords,
 }
 
 /// Runs the command. Only a failure comes back: the keeper has taken our place.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
+    parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
     let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;
     let reason = match pod.move_to(State::Run) {

@@ -9,13 +9,16 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
 use crate::handover::Stage1;
-use crate::trusted;
+use crate::run_line::ParentFlags;
+use crate::{parent, trusted};
 
 // What `run-prepared` takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunPreparedArgs {
     #[command(flatten)]
     pub(crate) pod: OnePod,
+    #[command(flatten)]
+    pub(crate) parent: ParentFlags,
     /// Use this stage1 instead of skua's own
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) stage1: Option<std::path::PathBuf>,
@@ -23,6 +26,7 @@ pub(crate) struct RunPreparedArgs {
 
 /// Runs the command. What was trusted when the pod was made must be trusted now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
+    parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
     let pod = args.pod.find(&context.data)?;
     let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {

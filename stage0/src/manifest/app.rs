@@ -2,7 +2,7 @@
 
 use pod::{App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, SeccompChoice};
 
-use super::{Caller, StandardInput, Wanted};
+use super::{Caller, StandardInput, Wanted, sandbox};
 use crate::error::Error;
 use crate::run_line::AppFlags;
 use crate::typed::{EnvironmentArg, SeccompArg, StopSignal};
@@ -50,6 +50,10 @@ pub(super) fn new(
         no_new_privileges: flags.no_new_privileges,
         seccomp: seccomp(&flags.seccomp, insecure, caller)?,
         rlimits: rlimits(&flags)?,
+        process: sandbox::process(&flags),
+        labels: sandbox::labels(&flags),
+        devices: sandbox::devices(&flags.device, caller)?,
+        unmasked: sandbox::unmasked(&flags.unmask)?,
         name,
         image,
         layers,

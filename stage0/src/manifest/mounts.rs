@@ -6,7 +6,7 @@ use pod::{HostVolume, Mount, Volume, VolumeName, VolumeSource};
 
 use super::Wanted;
 use crate::error::Error;
-use crate::typed::VolumeArg;
+use crate::typed::{VolumeArg, VolumeKind};
 
 /// Directories of an app that are the pod's own: nothing is mounted on or below them.
 const RESERVED: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -21,19 +21,31 @@ pub(super) struct Volumes {
 
 impl Volumes {
     /// Those of the pod's flags.
-    pub(super) fn declared(typed: &[VolumeArg], directory: &Path) -> Result<Self, Error> {
+    pub(super) fn declared(
+        typed: &[VolumeArg],
+        images: Vec<(pod::Image, Vec<pod::Layer>)>,
+        directory: &Path,
+    ) -> Result<Self, Error> {
+        let mut images = images.into_iter();
         let mut volumes: Vec<Volume> = Vec::new();
-        for VolumeArg { name, source } in typed {
+        for VolumeArg { name, kind } in typed {
             if volumes.iter().any(|other| other.name == *name) {
                 return Err(Error::usage(
                     format!("two volumes are named '{name}'"),
                     None,
                 ));
             }
-            let mut source = source.clone();
-            if let VolumeSource::Host(host) = &mut source {
-                host.path = host_path(&host.path, directory)?;
-            }
+            let source = match kind {
+                VolumeKind::Source(VolumeSource::Host(host)) => VolumeSource::Host(HostVolume {
+                    path: host_path(&host.path, directory)?,
+                    ..host.clone()
+                }),
+                VolumeKind::Source(source) => source.clone(),
+                VolumeKind::Image(name) => match images.next() {
+                    Some((image, layers)) => VolumeSource::Image { image, layers },
+                    None => return Err(Error::NotInStore(name.clone())),
+                },
+            };
             volumes.push(Volume {
                 name: name.clone(),
                 source,
@@ -53,7 +65,7 @@ impl Volumes {
         let mut mounts: Vec<Mount> = Vec::new();
         for typed in &flags.mount {
             let path = target(&typed.target)?;
-            mounts.push(self.mount(&typed.volume, path, typed.read_only)?);
+            mounts.push(self.mount(&typed.volume, path, typed.read_only, typed.no_exec)?);
         }
         for typed in &flags.volume {
             let source = VolumeSource::Host(HostVolume {
@@ -62,7 +74,8 @@ impl Volumes {
                 recursive: true,
             });
             let name = self.add("bind", source)?;
-            mounts.push(self.mount(&name, target(&typed.target)?, typed.read_only)?);
+            let path = target(&typed.target)?;
+            mounts.push(self.mount(&name, path, typed.read_only, typed.no_exec)?);
         }
         if flags.readonly_rootfs {
             self.image_volumes(wanted, &mut mounts)?;
@@ -96,7 +109,7 @@ impl Volumes {
                         mode: IMAGE_VOLUME_MODE,
                     },
                 )?;
-                mounts.push(self.mount(&name, path, false)?);
+                mounts.push(self.mount(&name, path, false, false)?);
             }
         }
         Ok(())
@@ -123,20 +136,27 @@ impl Volumes {
         volume: &VolumeName,
         path: String,
         read_only: bool,
+        no_exec: bool,
     ) -> Result<Mount, Error> {
         let Some(at) = self.volumes.iter().position(|other| other.name == *volume) else {
-            let hint = format!("before the first image, --volume {volume},kind=host|empty|tmpfs,…");
+            let hint =
+                format!("before the first image, --volume {volume},kind=host|empty|tmpfs|image,…");
             return Err(Error::usage(
                 format!("the pod has no volume '{volume}'"),
                 Some(&hint),
             ));
         };
         self.mounted[at] = true;
-        let whole = matches!(&self.volumes[at].source, VolumeSource::Host(host) if host.read_only);
+        let whole = match &self.volumes[at].source {
+            VolumeSource::Host(host) => host.read_only,
+            VolumeSource::Image { .. } => true,
+            VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => false,
+        };
         Ok(Mount {
             volume: volume.clone(),
             path,
             read_only: read_only || whole,
+            no_exec,
         })
     }
 

@@ -56,6 +56,7 @@ fn manifest(
             gid: 1000,
         },
         insecure,
+        volume_images: Vec::new(),
         apps: apps.collect(),
         flags: &line.pod,
     };
@@ -63,6 +64,7 @@ fn manifest(
     let caller = Caller {
         directory: PathBuf::from("/home/me"),
         variable: &variable,
+        device: &|_| Ok((DeviceKind::Character, 10, 229)),
         terminal,
     };
     new(draft, &caller)

@@ -124,7 +124,10 @@ fn networks() {
 
 #[test]
 fn volumes() {
-    let volume = |text: &str| text.parse::<VolumeArg>().unwrap().source;
+    let volume = |text: &str| match text.parse::<VolumeArg>().unwrap().kind {
+        VolumeKind::Source(source) => source,
+        VolumeKind::Image(name) => panic!("{name}"),
+    };
     assert_eq!(volume("v,kind=empty"), VolumeSource::Empty { mode: 0o755 });
     assert_eq!(
         volume("v,kind=empty,mode=1777"),
@@ -168,8 +171,33 @@ fn volumes() {
         "volume=v,target=/x,ro=true",
         "volume=../v,target=/x",
     ]);
-    refused::<BindArg>(&["", "/a", "a:/b", "/a:/b:x", "/a:/b:ro:z"]);
+    refused::<BindArg>(&[
+        "",
+        "/a",
+        "a:/b",
+        "/a:/b:x",
+        "/a:/b:ro:z",
+        "/a:/b:rslave",
+        "/a:/b:rshared",
+    ]);
     assert!("./a:/b:ro".parse::<BindArg>().unwrap().read_only);
+}
+
+#[test]
+fn image_volumes_noexec_and_propagation() {
+    let image: VolumeArg = "v,kind=image,source=example.org/a:1".parse().unwrap();
+    assert_eq!(image.kind, VolumeKind::Image("example.org/a:1".to_owned()));
+    let bind: BindArg = "/a:/b:ro,noexec,rprivate".parse().unwrap();
+    assert!(bind.read_only && bind.no_exec);
+    let mount: MountArg = "volume=v,target=/x,noexec".parse().unwrap();
+    assert!(mount.no_exec && !mount.read_only);
+    refused::<VolumeArg>(&[
+        "v,kind=host,source=/x,propagation=rslave",
+        "v,kind=host,source=/x,propagation=shared",
+        "v,kind=image",
+        "v,kind=image,source=i,readonly=false",
+        "v,kind=image,source=i,recursive=true",
+    ]);
 }
 
 #[test]
@@ -216,4 +244,53 @@ fn names_variables_and_profiles() {
     refused::<SeccompArg>(&[""]);
     assert_eq!(capability("none"), Ok(None));
     assert!(capability("CAP_NOPE").is_err());
+}
+
+#[test]
+fn masks_parameters_devices_and_labels() {
+    assert_eq!("027".parse(), Ok(UmaskArg(0o027)));
+    refused::<UmaskArg>(&["", "8", "1000", "00022", "+22", "0o22"]);
+    let sysctl: SysctlArg = "kernel.sem=1 2\t3 4".parse().unwrap();
+    assert_eq!(sysctl.0.value, "1 2\t3 4");
+    refused::<SysctlArg>(&[
+        "",
+        "kernel.sem",
+        "kernel.sem=",
+        "kernel.sem= ",
+        "kernel.sem=1\n2",
+        "kernel.core_pattern=|/x",
+        "kernel.hostname=x",
+        "user.max_user_namespaces=9",
+        "net/ipv4/x=1",
+    ]);
+    let device = |text: &str| {
+        let device: DeviceArg = text.parse().unwrap();
+        (device.host, device.path, device.read, device.write)
+    };
+    let expected = |host: &str, path: &str, r, w| (host.to_owned(), path.to_owned(), r, w);
+    assert_eq!(
+        device("/dev/fuse"),
+        expected("/dev/fuse", "/dev/fuse", true, true)
+    );
+    assert_eq!(
+        device("/dev/a:r"),
+        expected("/dev/a", "/dev/a", true, false)
+    );
+    assert_eq!(device("/x:/dev/b:w"), expected("/x", "/dev/b", false, true));
+    refused::<DeviceArg>(&[
+        "",
+        "fuse",
+        "/etc/x",
+        "/dev/a:/etc/b",
+        "/dev/a:/dev/../x",
+        "/dev/a:/dev/",
+        "/dev/a:rwm",
+        "/dev/a:m",
+        "/dev/a:rr",
+        "/dev/a:/dev/b:r:w",
+    ]);
+    assert!(label("docker-default").is_ok() && label("system_u:system_r:t:s0:c1,c2").is_ok());
+    for bad in ["", "a b", "a\n", "ä", &"a".repeat(256)] {
+        assert!(label(bad).is_err(), "{bad:?}");
+    }
 }

@@ -4,15 +4,24 @@ use std::str::FromStr;
 
 use pod::{HostVolume, VolumeName, VolumeSource};
 
-use super::{Refused, number};
+use super::{Refused, bytes};
 
 /// `--volume` of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VolumeArg {
     /// Its name.
     pub(crate) name: VolumeName,
-    /// What it is; the path of a host volume is as typed.
-    pub(crate) source: VolumeSource,
+    /// What it is.
+    pub(crate) kind: VolumeKind,
+}
+
+/// What a volume is, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum VolumeKind {
+    /// What needs nothing to be looked up; the path of a host volume is as typed.
+    Source(VolumeSource),
+    /// The image of this name.
+    Image(String),
 }
 
 impl FromStr for VolumeArg {
@@ -23,8 +32,18 @@ impl FromStr for VolumeArg {
         let mut keys = Keys::parse(rest)?;
         let kind = keys
             .take("kind")
-            .ok_or("kind=host, kind=empty or kind=tmpfs is missing")?;
+            .ok_or("kind=host, kind=empty, kind=tmpfs or kind=image is missing")?;
+        keys.private()?;
         let source = match kind.as_str() {
+            "image" => {
+                let image = keys.take("source").ok_or("source=IMAGE is missing")?;
+                if !keys.flag("readonly", true)? {
+                    return Err("the files of an image cannot be written".to_owned());
+                }
+                keys.end(&kind)?;
+                let kind = VolumeKind::Image(image);
+                return Ok(Self { name, kind });
+            }
             "host" => VolumeSource::Host(HostVolume {
                 path: keys.take("source").ok_or("source=PATH is missing")?,
                 read_only: keys.flag("readonly", false)?,
@@ -35,10 +54,11 @@ impl FromStr for VolumeArg {
                 mode: keys.mode()?,
                 size: keys.take("size").map(|size| bytes(&size)).transpose()?,
             },
-            other => return Err(format!("kind '{other}' is not host, empty or tmpfs")),
+            other => return Err(format!("kind '{other}' is not host, empty, tmpfs or image")),
         };
         keys.end(&kind)?;
-        Ok(Self { name, source })
+        let kind = VolumeKind::Source(source);
+        Ok(Self { name, kind })
     }
 }
 
@@ -51,6 +71,8 @@ pub(crate) struct MountArg {
     pub(crate) target: String,
     /// Read-only for this app.
     pub(crate) read_only: bool,
+    /// Nothing in it can be executed by this app.
+    pub(crate) no_exec: bool,
 }
 
 impl FromStr for MountArg {
@@ -62,7 +84,9 @@ impl FromStr for MountArg {
             volume: VolumeName::parse(&volume).map_err(|e| e.to_string())?,
             target: keys.take("target").ok_or("target=PATH is missing")?,
             read_only: keys.flag("readonly", false)?,
+            no_exec: keys.flag("noexec", false)?,
         };
+        keys.private()?;
         keys.end("mount")?;
         Ok(mount)
     }
@@ -77,17 +101,30 @@ pub(crate) struct BindArg {
     pub(crate) target: String,
     /// Read-only.
     pub(crate) read_only: bool,
+    /// Nothing in it can be executed.
+    pub(crate) no_exec: bool,
 }
 
 impl FromStr for BindArg {
     type Err = Refused;
     fn from_str(text: &str) -> Result<Self, Refused> {
         let parts: Vec<&str> = text.split(':').collect();
-        let (source, target, read_only) = match parts.as_slice() {
-            [source, target] | [source, target, "rw"] => (source, target, false),
-            [source, target, "ro"] => (source, target, true),
-            _ => return Err("the form is SOURCE:TARGET[:ro]".to_owned()),
+        let (source, target, options) = match parts.as_slice() {
+            [source, target] => (source, target, ""),
+            [source, target, options] => (source, target, *options),
+            _ => return Err("the form is SOURCE:TARGET[:ro][,noexec]".to_owned()),
         };
+        let (mut read_only, mut no_exec) = (false, false);
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option {
+                "ro" => read_only = true,
+                "rw" => read_only = false,
+                "noexec" => no_exec = true,
+                // As it is anyway, however else it is written elsewhere.
+                "nosuid" | "nodev" | "private" | "rprivate" => {}
+                other => private(other)?,
+            }
+        }
         if !source.starts_with(['/', '.']) {
             return Err(format!(
                 "'{source}' does not begin with '/' or '.'; a volume of the pod is mounted with --mount volume=NAME,target=PATH"
@@ -97,6 +134,7 @@ impl FromStr for BindArg {
             source: (*source).to_owned(),
             target: (*target).to_owned(),
             read_only,
+            no_exec,
         })
     }
 }
@@ -131,6 +169,14 @@ impl Keys {
         }
     }
 
+    /// `propagation=`, of which there is one.
+    fn private(&mut self) -> Result<(), Refused> {
+        match self.take("propagation").as_deref() {
+            None | Some("private" | "rprivate") => Ok(()),
+            Some(other) => private(other),
+        }
+    }
+
     fn mode(&mut self) -> Result<u32, Refused> {
         let Some(text) = self.take("mode") else {
             return Ok(0o755);
@@ -150,24 +196,16 @@ impl Keys {
     }
 }
 
-/// A number of bytes, with K, M, G or T for powers of 1024.
-fn bytes(text: &str) -> Result<u64, Refused> {
-    let form = || format!("'{text}' is not a number of bytes, such as 65536 or 64M");
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
-        _ => (text, 'B'),
-    };
-    let factor: u64 = match unit {
-        'B' => 1,
-        'K' => 1 << 10,
-        'M' => 1 << 20,
-        'G' => 1 << 30,
-        'T' => 1 << 40,
-        _ => return Err(form()),
-    };
-    let number = number(digits).ok_or_else(form)?;
-    number
-        .checked_mul(factor)
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(form)
+/// An option of a mount that is none of ours.
+fn private(option: &str) -> Result<(), Refused> {
+    Err(match option {
+        "shared" | "rshared" => {
+            "nothing in a pod is ever mounted outside of it: 'shared' cannot be given".to_owned()
+        }
+        "slave" | "rslave" => {
+            "a mount that appeared later would not be read-only, nosuid and nodev as the volume is: 'slave' cannot be given"
+                .to_owned()
+        }
+        other => format!("'{other}' is not ro, rw or noexec"),
+    })
 }

@@ -103,6 +103,8 @@ pub(super) fn manifest(networks: Vec<NetworkRequest>, plugin_path: Vec<String>) 
         },
         ports: Vec::new(),
         volumes: Vec::new(),
+        shm_size: 65_536,
+        sysctls: Vec::new(),
         apps: Vec::new(),
         stop_timeout: 10,
         remove: false,

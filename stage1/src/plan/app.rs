@@ -1,13 +1,15 @@
 //! The part of a plan that belongs to one app: its root, what is mounted in it, and its file for stage2.
 
 use pod::{
-    AppFile, CONTRACT_VERSION, CapabilitySets, InsecureOption, MountCheck, Network, PodManifest,
-    SeccompChoice, VolumeSource,
+    AppFile, CONTRACT_VERSION, Capability, CapabilitySets, DeviceKind, IdMap, InsecureOption,
+    LandlockRules, MountCheck, Network, PodManifest, SeccompChoice,
 };
 
-use super::{Namespaces, Plan, Role, SKELETON, app_root, host_files, insecure, staged_volume};
+use super::{
+    Namespaces, Opener, Plan, Role, SKELETON, app_root, hide, host_files, insecure, mounts,
+};
 use crate::error::Error;
-use crate::op::{App, FileSystem, Find, NewMount, Op, Origin, Source, Target};
+use crate::op::{App, Device, FileSystem, Find, NewMount, Node, Op, Origin, Source, Target};
 use crate::seccomp;
 
 /// Devices of every app, with their numbers (`Documentation/admin-guide/devices.txt` of the kernel).
@@ -31,33 +33,6 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// Tell about or act on the host, not the pod: what container runtimes mask, and what newer kernels have added.
-const MASKED: [&str; 15] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/kallsyms",
-    "/proc/kmsg",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/kernel/security",
-];
-
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
-
 /// Adds all steps of one app.
 pub(super) fn add(
     plan: &mut Plan,
@@ -68,12 +43,13 @@ pub(super) fn add(
     let mut file = app_file(plan, manifest, app);
     root(plan, app, place, &mut file);
     kernel_file_systems(plan, place, &mut file);
-    devices(plan, place);
-    if !insecure(manifest, InsecureOption::Paths) {
-        hide(plan, place, &mut file);
+    devices(plan, app, place);
+    if place.index == 0 {
+        sysctls(plan, manifest, place);
     }
+    hide::paths(plan, manifest, app, place, &mut file)?;
     etc(plan, manifest, place);
-    volumes(plan, manifest, app, place)?;
+    mounts::add(plan, manifest, app, place, &mut file)?;
     if app.terminal {
         plan.add(Origin::CommandLine, Op::Terminal(place.clone()));
     }
@@ -84,7 +60,7 @@ pub(super) fn add(
     Ok(())
 }
 
-fn target(place: &App, path: &str, find: Find) -> Target {
+pub(super) fn target(place: &App, path: &str, find: Find) -> Target {
     Target {
         app: place.clone(),
         path: path.to_owned(),
@@ -92,7 +68,7 @@ fn target(place: &App, path: &str, find: Find) -> Target {
     }
 }
 
-fn expect(file: &mut AppFile, path: &str, kind: FileSystem, read_only: bool) {
+pub(super) fn expect(file: &mut AppFile, path: &str, kind: FileSystem, read_only: bool) {
     expect_named(file, path, kind.name(), read_only);
 }
 
@@ -151,6 +127,7 @@ fn kernel_file_systems(plan: &mut Plan, place: &App, file: &mut AppFile) {
     let shm = Source::Staged {
         path: "shm".to_owned(),
         read_only: false,
+        no_exec: false,
     };
     for (path, kind, source) in [
         ("/proc", Proc, new(Proc, Vec::new(), false)),
@@ -176,32 +153,61 @@ fn new(kind: FileSystem, options: Vec<(&'static str, String)>, read_only: bool) 
     })
 }
 
-fn devices(plan: &mut Plan, place: &App) {
+fn devices(plan: &mut Plan, app: &pod::App, place: &App) {
     for (path, numbers) in DEVICES {
-        let source = Source::Device { path, numbers };
+        let device = Device {
+            kind: DeviceKind::Character,
+            numbers,
+        };
+        let from = Node::Host(path.to_owned());
         let target = target(place, path, Find::Resolved);
+        let source = Source::Device { from, device };
         plan.add(Origin::BuiltIn, Op::Mount { source, target });
     }
     for (path, to) in LINKS {
         let (target, to) = (target(place, path, Find::Plain), to.to_owned());
         plan.add(Origin::BuiltIn, Op::Link { target, to });
     }
+    for (number, asked) in app.devices.iter().enumerate() {
+        let from = match plan.opener {
+            Opener::Keeper { .. } => {
+                let node = format!("devices/{}/{number}", app.name);
+                Node::Tree(plan.tree(node, Role::Device, false))
+            }
+            Opener::Inside => Node::HostUsable(asked.host.clone()),
+        };
+        let device = Device {
+            kind: asked.kind,
+            numbers: (asked.major, asked.minor),
+        };
+        let target = target(place, &asked.path, Find::Resolved);
+        let source = Source::Device { from, device };
+        plan.add(Origin::CommandLine, Op::Mount { source, target });
+    }
 }
 
-fn hide(plan: &mut Plan, place: &App, file: &mut AppFile) {
-    for path in MASKED {
-        plan.add(
-            Origin::BuiltIn,
-            Op::Mask(target(place, path, Find::Existing)),
-        );
+/// While `/proc/sys` can still be written: kernel parameters of the pod, through the `/proc` of its first app.
+fn sysctls(plan: &mut Plan, manifest: &PodManifest, place: &App) {
+    let nested = !no_nested_users(manifest, &plan.id_map);
+    let mut set = |origin, name: &str, value: &str| {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        let app = place.clone();
+        plan.add(origin, Op::Sysctl { app, name, value });
+    };
+    if !nested {
+        set(Origin::BuiltIn, "user.max_user_namespaces", "0");
     }
-    for path in READ_ONLY {
-        plan.add(
-            Origin::BuiltIn,
-            Op::ReadOnly(target(place, path, Find::Existing)),
-        );
+    for sysctl in &manifest.sysctls {
+        set(Origin::CommandLine, sysctl.name.as_str(), &sysctl.value);
     }
-    expect(file, "/proc/sys", FileSystem::Proc, true);
+}
+
+/// The built-in filter refuses new user namespaces; where every app has it, so does the kernel itself. Not with a map of one
+/// id, where stage2 needs one for an app that is not user 0.
+fn no_nested_users(manifest: &PodManifest, map: &IdMap) -> bool {
+    let ids: u64 = map.uids.iter().map(|extent| u64::from(extent.count)).sum();
+    let built_in = |app: &pod::App| app.seccomp == SeccompChoice::Default;
+    ids > 1 && manifest.apps.iter().all(built_in)
 }
 
 fn etc(plan: &mut Plan, manifest: &PodManifest, place: &App) {
@@ -209,46 +215,12 @@ fn etc(plan: &mut Plan, manifest: &PodManifest, place: &App) {
         let source = Source::Staged {
             path: host_file.name().to_owned(),
             read_only: false,
+            no_exec: false,
         };
         let path = format!("/etc/{}", host_file.name());
         let target = target(place, &path, Find::Resolved);
         plan.add(Origin::BuiltIn, Op::Mount { source, target });
     }
-}
-
-fn volumes(
-    plan: &mut Plan,
-    manifest: &PodManifest,
-    app: &pod::App,
-    place: &App,
-) -> Result<(), Error> {
-    for mount in &app.mounts {
-        let volume = manifest
-            .volumes
-            .iter()
-            .find(|volume| volume.name == mount.volume);
-        let volume =
-            volume.ok_or_else(|| Error::NoVolume(app.name.clone(), mount.volume.clone()))?;
-        let source = match &volume.source {
-            VolumeSource::Host(host) => {
-                let read_only = host.read_only || mount.read_only;
-                let tree = plan.tree(&host.path, Role::HostVolume, read_only);
-                plan.trees[tree].recursive = host.recursive;
-                Source::Tree(tree)
-            }
-            VolumeSource::Empty { .. } => {
-                let path = format!("volumes/{}", volume.name);
-                Source::Tree(plan.tree(path, Role::Own, mount.read_only))
-            }
-            VolumeSource::Tmpfs { .. } => Source::Staged {
-                path: staged_volume(volume.name.as_str()),
-                read_only: mount.read_only,
-            },
-        };
-        let target = target(place, &mount.path, Find::Resolved);
-        plan.add(Origin::CommandLine, Op::Mount { source, target });
-    }
-    Ok(())
 }
 
 fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
@@ -278,9 +250,31 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
         capabilities: CapabilitySets { bounding, ambient },
         no_new_privileges: app.no_new_privileges,
         seccomp: (app.seccomp != SeccompChoice::Unconfined).then(|| seccomp::FILE.to_owned()),
-        scope_abstract_sockets: manifest.network == Network::Host,
+        landlock: landlock(manifest, app),
         rlimits: app.rlimits.clone(),
+        process: app.process.clone(),
+        labels: app.labels.clone(),
         id_map: plan.id_map.clone(),
         mounts: Vec::new(),
+        volumes: Vec::new(),
+    }
+}
+
+/// Landlock denies mounting to whom it confines, so an app that was given the right to mount has no domain for files.
+fn landlock(manifest: &PodManifest, app: &pod::App) -> LandlockRules {
+    let files = !insecure(manifest, InsecureOption::Landlock)
+        && !app.capabilities.contains(&Capability::SysAdmin);
+    let mut writable = Vec::new();
+    if files && app.readonly_rootfs {
+        writable.extend(["/proc", "/dev"].map(str::to_owned));
+        let own = host_files(&manifest.network).iter();
+        writable.extend(own.map(|file| format!("/etc/{}", file.name())));
+        let volumes = app.mounts.iter().filter(|mount| !mount.read_only);
+        writable.extend(volumes.map(|mount| mount.path.clone()));
+    }
+    LandlockRules {
+        files,
+        writable,
+        scope_abstract_sockets: manifest.network == Network::Host,
     }
 }

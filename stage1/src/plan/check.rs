@@ -1,12 +1,20 @@
 //! What a manifest must not ask for, whoever wrote it: checked before anything is done.
 
-use pod::{App, InsecureOption, Mount, PodManifest, SeccompChoice, VolumeSource};
+use pod::{
+    App, Device, InsecureOption, Mount, Network, PodManifest, SeccompChoice, Sysctl, VolumeSource,
+};
 
 use super::insecure;
 use crate::error::Error;
 
 /// Where stage1 itself mounts: no volume may be there or below.
 const RESERVED: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// What every app has in `/dev`.
+const OWN_DEVICES: [&str; 14] = [
+    "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "ptmx",
+    "pts", "mqueue", "shm",
+];
 
 /// Checks everything that does not depend on the host.
 pub(super) fn manifest(manifest: &PodManifest) -> Result<(), Error> {
@@ -25,15 +33,28 @@ pub(super) fn manifest(manifest: &PodManifest) -> Result<(), Error> {
         }
         one_app(manifest, app)?;
     }
-    manifest
+    let of_host = |sysctl: &&Sysctl| sysctl.name.as_str().starts_with("net.");
+    if manifest.network == Network::Host
+        && let Some(sysctl) = manifest.sysctls.iter().find(of_host)
+    {
+        return Err(Error::HostSysctl(sysctl.name.clone()));
+    }
+    let paths = manifest
         .volumes
         .iter()
-        .try_for_each(|volume| match &volume.source {
-            VolumeSource::Host(host) if !host.path.starts_with('/') => {
-                Err(Error::RelativePath(host.path.escape_debug().to_string()))
-            }
-            _ => Ok(()),
-        })
+        .flat_map(|volume| match &volume.source {
+            VolumeSource::Host(host) => vec![&host.path],
+            VolumeSource::Image { layers, .. } => layers.iter().map(|layer| &layer.path).collect(),
+            VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => Vec::new(),
+        });
+    absolute(paths)
+}
+
+fn absolute<'a>(mut paths: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    match paths.find(|path| !path.starts_with('/')) {
+        Some(path) => Err(Error::RelativePath(path.escape_debug().to_string())),
+        None => Ok(()),
+    }
 }
 
 fn one_app(manifest: &PodManifest, app: &App) -> Result<(), Error> {
@@ -43,12 +64,36 @@ fn one_app(manifest: &PodManifest, app: &App) -> Result<(), Error> {
     if app.seccomp == SeccompChoice::Unconfined && !insecure(manifest, InsecureOption::Seccomp) {
         return Err(Error::NotInsecure(app.name.clone(), "seccomp"));
     }
-    if let Some(layer) = app.layers.iter().find(|layer| !layer.path.starts_with('/')) {
-        return Err(Error::RelativePath(layer.path.escape_debug().to_string()));
-    }
+    absolute(app.layers.iter().map(|layer| &layer.path))?;
+    absolute(app.devices.iter().map(|device| &device.host))?;
+    app.devices
+        .iter()
+        .try_for_each(|device| one_device(app, device))?;
     app.mounts
         .iter()
         .try_for_each(|mount| one_mount(app, mount))
+}
+
+fn one_device(app: &App, device: &Device) -> Result<(), Error> {
+    let refuse = |why| {
+        let path = device.path.escape_debug().to_string();
+        Err(Error::DevicePath {
+            app: app.name.clone(),
+            path,
+            why,
+        })
+    };
+    let Some(below) = device.path.strip_prefix("/dev/") else {
+        return refuse("it is not below /dev");
+    };
+    let mut parts = below.split('/');
+    if parts.clone().any(|part| matches!(part, "" | "." | "..")) {
+        return refuse("it is not a plain path");
+    }
+    match parts.next() {
+        Some(first) if OWN_DEVICES.contains(&first) => refuse("that is the pod's own"),
+        _ => Ok(()),
+    }
 }
 
 fn one_mount(app: &App, mount: &Mount) -> Result<(), Error> {
@@ -91,6 +136,7 @@ mod tests {
             volume,
             path: path.to_owned(),
             read_only: false,
+            no_exec: false,
         }];
         manifest(&pod)
     }
@@ -114,6 +160,46 @@ mod tests {
         for good in ["/data", "/process", "/a/proc", "/device/"] {
             assert!(with_mount(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_device_is_below_dev_and_covers_none_of_the_pod_s_own() {
+        for (path, good) in [
+            ("/dev/fuse", true),
+            ("/dev/dri/card0", true),
+            ("/dev", false),
+            ("/dev/", false),
+            ("/dev/../etc/x", false),
+            ("/dev//x", false),
+            ("/etc/x", false),
+            ("/dev/null", false),
+            ("/dev/pts/0", false),
+            ("/dev/shm/x", false),
+        ] {
+            let mut pod = sample();
+            pod.apps[0].devices = vec![Device {
+                host: "/dev/fuse".to_owned(),
+                path: path.to_owned(),
+                kind: pod::DeviceKind::Character,
+                major: 10,
+                minor: 229,
+                read: true,
+                write: true,
+            }];
+            assert_eq!(manifest(&pod).is_ok(), good, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_parameter_of_the_host_s_network_is_refused() {
+        let mut pod = sample();
+        pod.sysctls.push(Sysctl {
+            name: pod::SysctlName::parse("net.ipv4.ip_forward").unwrap(),
+            value: "1".to_owned(),
+        });
+        assert!(manifest(&pod).is_ok());
+        pod.network = Network::Host;
+        assert!(matches!(manifest(&pod), Err(Error::HostSysctl(_))));
     }
 
     #[test]

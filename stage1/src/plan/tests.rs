@@ -64,6 +64,22 @@ fn the_insecure_option_for_paths_leaves_them_as_the_kernel_has_them() {
 }
 
 #[test]
+fn a_path_is_unmasked_by_its_name_and_the_others_stay() {
+    let mut pod = manifest();
+    pod.apps[0].unmasked = vec!["/proc/keys".to_owned(), "/proc/sys".to_owned()];
+    let found = plan(&pod);
+    let hidden = |path: &str| {
+        let is = |step: &Step| matches!(&step.op, Op::Mask(t) | Op::ReadOnly(t) if t.path == path);
+        found.steps.iter().any(is)
+    };
+    assert!(!hidden("/proc/keys") && !hidden("/proc/sys") && hidden("/proc/kcore"));
+    assert!(found.apps[0].mounts.iter().all(|m| m.path != "/proc/sys"));
+    pod.apps[0].unmasked = vec!["/proc/key".to_owned()];
+    let map = idmap::single(1000, 1000);
+    assert!(matches!(Plan::new(&pod, &map), Err(Error::NotMasked(..))));
+}
+
+#[test]
 fn volumes_come_after_proc_sys_and_dev_so_that_links_to_them_are_seen() {
     let plan = plan(&full());
     let at = |test: &dyn Fn(&Step) -> bool| plan.steps.iter().position(test).unwrap();
@@ -79,6 +95,7 @@ fn a_volume_that_the_pod_does_not_have_is_refused() {
         volume,
         path: "/data".to_owned(),
         read_only: false,
+        no_exec: false,
     }];
     let map = idmap::single(1000, 1000);
     assert!(matches!(Plan::new(&pod, &map), Err(Error::NoVolume(..))));

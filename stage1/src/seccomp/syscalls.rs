@@ -110,7 +110,8 @@ const FORGOTTEN: &[(&str, u32)] = &[("SYS_io_pgetevents", 292)];
 /// The highest number that this table knows: what lies above is newer than this program.
 pub(crate) const HIGHEST: u32 = 470;
 
-fn all() -> impl Iterator<Item = (&'static str, u32)> {
+/// Every system call that is known, by name and number.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, u32)> {
     [COMMON, OWN, NEW, FORGOTTEN]
         .into_iter()
         .flatten()

@@ -34,12 +34,16 @@ pub(crate) fn app(name: &str, argv: &[&str]) -> Value {
         "environment": ["PATH=/bin"], "user": "", "group": null, "supplementary_groups": [],
         "working_directory": "/", "stop_signal": 15, "terminal": false, "stdin": false,
         "capabilities": {"bounding": ["CAP_CHOWN", "CAP_KILL"], "ambient": []},
-        "no_new_privileges": true, "seccomp": null, "scope_abstract_sockets": false, "rlimits": [],
+        "no_new_privileges": true, "seccomp": null, "rlimits": [],
+        "landlock": {"files": false, "writable": [], "scope_abstract_sockets": false},
+        "process": {"umask": 18, "nice": null, "oom_score_adj": null},
+        "labels": {"apparmor": null, "selinux": null},
         "id_map": {
             "uids": [{"inside": 0, "host": uid, "count": 1}],
             "gids": [{"inside": 0, "host": gid, "count": 1}],
         },
         "mounts": [{"path": "/proc", "file_system": "proc", "read_only": false}],
+        "volumes": [],
     })
 }
 

@@ -162,7 +162,7 @@ fn abstract_sockets_outside_are_out_of_reach_when_scoped() {
         return;
     }
     let mut pod = script("exit 0");
-    pod.apps[0]["scope_abstract_sockets"] = json!(true);
+    pod.apps[0]["landlock"]["scope_abstract_sockets"] = json!(true);
     let end = pod.run();
     let supported = !end.stderr.contains("older than ABI 6");
     assert_eq!(end.code, if supported { 0 } else { 254 }, "{end:?}");

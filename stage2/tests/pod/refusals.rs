@@ -84,6 +84,42 @@ fn an_app_that_would_not_be_confined_as_planned_keeps_its_neighbours_from_starti
 }
 
 #[test]
+fn volumes_and_labels_that_are_not_as_planned_keep_all_from_starting() {
+    if skip_reason("volumes_and_labels_that_are_not_as_planned_keep_all_from_starting") {
+        return;
+    }
+    for (key, value, complaint) in [
+        (
+            "volumes",
+            json!([{"path": "/bin", "read_only": true, "no_exec": false}]),
+            "not confined as planned: the volume on /bin",
+        ),
+        (
+            "volumes",
+            json!([{"path": "/proc", "read_only": false, "no_exec": true}]),
+            "not confined as planned: the volume on /proc",
+        ),
+        (
+            "volumes",
+            json!([{"path": "/missing", "read_only": false, "no_exec": false}]),
+            "cannot look at the volume on /missing",
+        ),
+        (
+            "labels",
+            json!({"apparmor": "no-such-profile", "selinux": null}),
+            "cannot set its AppArmor profile",
+        ),
+        (
+            "labels",
+            json!({"apparmor": null, "selinux": "u:r:t:s0"}),
+            "cannot set its SELinux context",
+        ),
+    ] {
+        refused(|file| file[key] = value.clone(), complaint);
+    }
+}
+
+#[test]
 fn a_root_or_working_directory_elsewhere_keeps_all_from_starting() {
     if skip_reason("a_root_or_working_directory_elsewhere_keeps_all_from_starting") {
         return;

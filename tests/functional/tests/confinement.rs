@@ -1,7 +1,10 @@
 //! What an app holds, sees and can do to what is outside of it: asked and tried from inside, for every kind of caller.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use functional::{Entry, Env, Image, Kind, Layer, Run, User};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn image(env: &Env, tag: &str, image: &Image) -> String {
     let layout = env.scratch("layout");
@@ -254,5 +257,116 @@ fn abstract_sockets_of_the_host_are_out_of_reach_even_on_its_network() {
         // Also when the app may gain privileges: then it is CAP_SYS_ADMIN that lets stage2 scope it.
         let flags = ["--no-new-privileges=false"];
         assert_eq!(ask("--net=host", &flags), "EPERM", "{user:?}");
+    }
+}
+
+/// A run whose standard input is this file or directory of the host.
+fn with_input(env: &Env, name: &str, input: &Path, options: &str, question: &[&str]) -> Value {
+    let start = [options, "run", "--net=none", name, "--"];
+    let mut command = env.command(&[&start[..], question].concat());
+    command.stdin(std::fs::File::open(input).expect("an input"));
+    Run::of(command).success().json()
+}
+
+#[test]
+fn a_directory_of_the_host_that_leaks_in_as_a_descriptor_leads_nowhere() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let directory = env.scratch("leaked");
+        std::fs::create_dir(&directory).expect("mkdir");
+        std::fs::write(directory.join("secret"), "of the host").expect("write");
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(env.scratch(""), open).expect("chmod");
+        env.give(&directory);
+        for question in [
+            &["read", "/proc/self/fd/0/secret"][..],
+            &["list", "/proc/self/fd/0"],
+            &["write", "/proc/self/fd/0/new", "x"],
+        ] {
+            let options = "--insecure-options=image";
+            let found = with_input(&env, &name, &directory, options, question);
+            assert_eq!(found["errno"], "EACCES", "{user:?} {question:?}: {found}");
+        }
+        // It is Landlock that denies it.
+        let options = "--insecure-options=image,landlock";
+        let question = ["read", "/proc/self/fd/0/secret"];
+        let found = with_input(&env, &name, &directory, options, &question);
+        assert_eq!(found["text"], "of the host", "{user:?}: {found}");
+    }
+}
+
+#[test]
+fn files_that_are_standard_streams_can_be_opened_again_no_further_than_they_are_open() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", &Image::inspect());
+    let input = env.write("input", "from the caller");
+    let options = "--insecure-options=image";
+    let ask = |question: &[&str]| with_input(&env, &name, &input, options, question);
+    assert_eq!(ask(&["read", "/dev/stdin"])["text"], "from the caller");
+    assert_eq!(ask(&["append", "/dev/stdin", "x"])["errno"], "EACCES");
+    let output = env.write("output", "");
+    let words = [
+        options,
+        "run",
+        &name,
+        "--",
+        "write",
+        "/dev/stdout",
+        "logged",
+    ];
+    let mut command = env.command(&words);
+    let file = std::fs::OpenOptions::new().append(true).open(&output);
+    command.stdout(file.expect("an output"));
+    let ended = command.status().expect("skua");
+    assert!(ended.success());
+    let logged = std::fs::read_to_string(&output).expect("the output");
+    assert!(logged.starts_with("logged"), "{logged}");
+}
+
+#[test]
+fn programs_rename_link_and_truncate_as_anywhere() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(
+            &env,
+            "1",
+            &Image::inspect().layer(Layer::new().directory("a").directory("b")),
+        );
+        for flags in [&[][..], &["--no-new-privileges=false"]] {
+            let ask = |question: &[&str]| run(&env, &name, flags, question).success().json();
+            assert_eq!(
+                ask(&["rename", "/etc/passwd", "/b/passwd"])["ok"],
+                true,
+                "{user:?}"
+            );
+            assert_eq!(ask(&["write", "/etc/passwd", "x"])["ok"], true, "{user:?}");
+            assert_eq!(ask(&["symlink", "/a", "/b/link"])["ok"], true, "{user:?}");
+        }
+    }
+}
+
+#[test]
+fn with_a_read_only_root_an_app_writes_to_its_volumes_and_dev() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let ask = |question: &[&str]| {
+            let pod = ["--volume=v,kind=tmpfs,mode=1777", &name];
+            let flags = ["--readonly-rootfs", "--mount=volume=v,target=/v"];
+            let start = ["--insecure-options=image", "run"];
+            let words = [&start[..], &pod, &flags, &["--"], question].concat();
+            env.skua(&words).success().json()
+        };
+        assert_eq!(ask(&["write", "/v/x", "x"])["ok"], true, "{user:?}");
+        assert_eq!(ask(&["write", "/dev/shm/x", "x"])["ok"], true, "{user:?}");
+        assert_eq!(ask(&["append", "/dev/null", "x"])["ok"], true, "{user:?}");
+        assert_eq!(
+            ask(&["write", "/proc/self/comm", "x"])["ok"],
+            true,
+            "{user:?}"
+        );
+        assert_eq!(ask(&["write", "/etc/hosts", "x"])["ok"], true, "{user:?}");
+        assert_eq!(ask(&["write", "/new", "x"])["ok"], false, "{user:?}");
     }
 }

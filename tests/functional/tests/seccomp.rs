@@ -204,3 +204,53 @@ fn i386_exit() -> Vec<u8> {
     file.extend(code);
     file
 }
+
+#[test]
+fn with_debug_a_refused_call_is_named_and_fails_as_it_would_without() {
+    for user in User::all() {
+        let (env, name) = image(user);
+        for (call, errno, word) in [
+            (libc::SYS_mount, "EPERM", "mount"),
+            (libc::SYS_clone3, "ENOSYS", "clone3"),
+            (600, "ENOSYS", "unknown"),
+        ] {
+            let number = call.to_string();
+            let ask = |flags: &[&str]| {
+                let run = ["--insecure-options=image", "run", "--net=none"];
+                let question = [&name, "--", "syscall", &number, "1", "2"];
+                env.skua(&[flags, &run, &question].concat()).success()
+            };
+            let said = format!("refused system call {word} ({call:#x}) with {errno}");
+            let debug = ask(&["--debug"]).complains(&said);
+            assert_eq!(debug.json()["errno"], errno, "{user:?} {}", debug.report());
+            let plain = ask(&[]);
+            assert_eq!(plain.json()["errno"], errno, "{user:?}");
+            assert!(!plain.stderr.contains("refused"), "{}", plain.report());
+        }
+    }
+}
+
+#[test]
+fn with_debug_even_a_profile_that_refuses_nearly_everything_ends() {
+    let (env, name) = image(User::ordinary());
+    let profile = env.write(
+        "sendless.json",
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["sendmsg", "sendto", "socketpair", "recvmsg", "clone", "prctl", "nanosleep"],
+             "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]}"#,
+    );
+    let flag = format!("--seccomp={}", profile.display());
+    let sendmsg = libc::SYS_sendmsg.to_string();
+    let words = [
+        "--debug",
+        "--insecure-options=image",
+        "run",
+        &name,
+        &flag,
+        "--",
+        "syscall",
+        &sendmsg,
+    ];
+    let run = env.skua(&words).success().complains("system call sendmsg");
+    assert_eq!(run.json()["errno"], "EACCES");
+}

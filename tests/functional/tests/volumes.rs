@@ -1,10 +1,12 @@
 //! Volumes: what the host gives, where it lands, and how a hostile image cannot redirect it.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use functional::{Env, Image, Layer, Run, User};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
 /// An image layout for one user.
@@ -226,4 +228,128 @@ fn a_volume_that_is_not_there_is_named() {
     let bind = "/nowhere/at/all:/data";
     lab.run(&[], &["--volume", bind], &["exit", "0"])
         .fails(&["/nowhere/at/all"]);
+}
+
+#[test]
+fn nothing_in_a_noexec_volume_can_be_executed() {
+    every_user(&Image::inspect(), |lab| {
+        let shared = lab.shared();
+        let program = shared.join("program");
+        fs::write(&program, functional::inspect_bytes()).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        lab.env.give(&shared);
+        let bind = format!("{}:/data", shared.display());
+        let words = ["exec", "/data/program", "exit", "7"];
+        lab.run(&[], &["--volume", &bind], &words).exits(7);
+        let refused = lab.bind(&format!("{bind}:noexec"), &words);
+        assert_eq!(refused["errno"], "EACCES", "{refused}");
+        let volume = format!("--volume=d,kind=host,source={}", shared.display());
+        let mount = "--mount=volume=d,target=/data,noexec=true";
+        let refused = lab.run(&[&volume], &[mount], &words).success().json();
+        assert_eq!(refused["errno"], "EACCES", "{refused}");
+    });
+}
+
+#[test]
+fn the_files_of_an_image_are_a_volume_that_cannot_be_written() {
+    every_user(&Image::inspect(), |lab| {
+        let data = Image::new()
+            .layer(
+                Layer::new()
+                    .file("set/one", 0o644, "lower")
+                    .file("set/two", 0o644, "lower"),
+            )
+            .layer(
+                Layer::new()
+                    .file("set/.wh.two", 0o644, "")
+                    .file("set/three", 0o644, "upper"),
+            );
+        let one = Image::new().layer(Layer::new().file("set/one", 0o644, "lower"));
+        for (tag, image, expected) in [
+            ("two", data, vec!["one", "three"]),
+            ("one", one, vec!["one"]),
+        ] {
+            let layout = lab.env.scratch(&format!("data-{tag}"));
+            image.build().write_layout(&layout, "1");
+            lab.env.give(&layout);
+            let volume = format!("--volume=d,kind=image,source=oci:{}:1", layout.display());
+            let ask = |words: &[&str]| {
+                let mount = "--mount=volume=d,target=/data";
+                lab.run(&[&volume], &[mount], words).success().json()
+            };
+            assert_eq!(ask(&["list", "/data/set"]), serde_json::json!(expected));
+            assert_eq!(ask(&["read", "/data/set/one"])["text"], "lower");
+            assert_eq!(ask(&["stat", "/data/set/one"])["uid"], 0);
+            assert_eq!(ask(&["write", "/data/set/one", "x"])["errno"], "EROFS");
+        }
+    });
+}
+
+#[test]
+fn an_image_that_no_policy_accepts_is_no_volume_either() {
+    let lab = Lab::new(User::ordinary(), &Image::inspect());
+    let layout = lab.env.scratch("data");
+    Image::new()
+        .layer(Layer::new().file("x", 0o644, "x"))
+        .build()
+        .write_layout(&layout, "1");
+    lab.env.give(&layout);
+    let name = format!("oci:{}:1", layout.display());
+    let volume = format!("--volume=d,kind=image,source={name}");
+    let words = ["run", &volume, &lab.image, "--mount=volume=d,target=/d"];
+    lab.env.skua(&words).fails(&[&name]);
+}
+
+#[test]
+fn privileged_a_read_only_volume_is_read_only_in_the_mounts_below_it() {
+    let test = "privileged_a_read_only_volume_is_read_only_in_the_mounts_below_it";
+    let Some(user) = User::root(test) else { return };
+    // A mount that only this test sees, shared as those of a host with systemd are.
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let lab = Lab::new(user, &Image::inspect());
+    let shared = lab.shared();
+    let source = shared.to_str().unwrap();
+    mount(Some(source), source, none, MsFlags::MS_BIND, none).unwrap();
+    mount(none, source, none, MsFlags::MS_SHARED, none).unwrap();
+    let below = shared.join("below");
+    fs::create_dir(&below).unwrap();
+    mount(Some("tmpfs"), &below, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    fs::write(below.join("file"), "below").unwrap();
+    let bind = format!("{source}:/data:ro");
+    assert_eq!(
+        lab.bind(&bind, &["read", "/data/below/file"])["text"],
+        "below"
+    );
+    for path in ["/data/new", "/data/below/new"] {
+        assert_eq!(
+            lab.bind(&bind, &["write", path, "x"])["errno"],
+            "EROFS",
+            "{path}"
+        );
+    }
+    let mounts = lab.bind(&bind, &["mounts"]);
+    for mount in mounts.as_array().unwrap() {
+        let target = mount["target"].as_str().unwrap();
+        if target.starts_with("/data") {
+            let options = mount["options"].to_string();
+            assert!(
+                options.contains("nosuid") && options.contains("nodev"),
+                "{mount}"
+            );
+            assert_eq!(mount["propagation"], Value::Array(Vec::new()), "{mount}");
+        }
+    }
+}
+
+#[test]
+fn propagation_that_could_not_be_kept_safe_is_refused() {
+    let lab = Lab::new(User::ordinary(), &Image::inspect());
+    let shared = lab.shared();
+    for kind in ["shared", "rshared", "slave", "rslave"] {
+        let bind = format!("{}:/data:{kind}", shared.display());
+        lab.run(&[], &["--volume", &bind], &["exit", "0"])
+            .fails(&["cannot be given"]);
+    }
 }

@@ -1,0 +1,93 @@
+//! Volumes: what is staged once for the pod, and what each app mounts of it.
+
+use pod::{AppFile, PodManifest, VolumeCheck, VolumeSource};
+
+use super::app::target;
+use super::{Plan, Role, tmpfs};
+use crate::error::Error;
+use crate::op::{App, Find, Op, Origin, Source};
+
+/// An empty staging directory: overlayfs wants two layers where nothing can be written.
+const EMPTY: &str = "empty";
+
+/// Adds the volumes that are mounts of their own, shared by apps.
+pub(super) fn stage(plan: &mut Plan, manifest: &PodManifest) {
+    for volume in &manifest.volumes {
+        let at = staged(volume.name.as_str());
+        match &volume.source {
+            VolumeSource::Host(_) | VolumeSource::Empty { .. } => {}
+            VolumeSource::Tmpfs { mode, size } => {
+                let mount = tmpfs(&format!("{mode:o}"), *size);
+                plan.stage_mount(Origin::CommandLine, at, mount);
+            }
+            VolumeSource::Image { layers, .. } => {
+                let mut lower = Vec::new();
+                for layer in layers {
+                    let at = format!("l{}", plan.trees.len());
+                    let tree = plan.tree(&layer.path, Role::Layer, true);
+                    plan.stage_tree(Origin::CommandLine, tree, at.clone());
+                    lower.insert(0, at);
+                }
+                lower.push(EMPTY.to_owned());
+                plan.add(Origin::CommandLine, Op::StageDirectory(at.clone()));
+                plan.add(Origin::CommandLine, Op::StageImage { lower, at });
+            }
+        }
+    }
+}
+
+fn staged(name: &str) -> String {
+    format!("v-{name}")
+}
+
+/// Adds the volumes of one app, and what stage2 must find of them.
+pub(super) fn add(
+    plan: &mut Plan,
+    manifest: &PodManifest,
+    app: &pod::App,
+    place: &App,
+    file: &mut AppFile,
+) -> Result<(), Error> {
+    for mount in &app.mounts {
+        let volume = manifest
+            .volumes
+            .iter()
+            .find(|volume| volume.name == mount.volume);
+        let volume =
+            volume.ok_or_else(|| Error::NoVolume(app.name.clone(), mount.volume.clone()))?;
+        let tree = |plan: &mut Plan, path: &str, role, read_only, recursive| {
+            let tree = plan.tree(path, role, read_only);
+            plan.trees[tree].recursive = recursive;
+            plan.trees[tree].no_exec = mount.no_exec;
+            Source::Tree(tree)
+        };
+        let staged = |read_only| Source::Staged {
+            path: staged(volume.name.as_str()),
+            read_only,
+            no_exec: mount.no_exec,
+        };
+        let (source, read_only) = match &volume.source {
+            VolumeSource::Host(host) => {
+                let read_only = host.read_only || mount.read_only;
+                let role = Role::HostVolume;
+                let source = tree(plan, &host.path, role, read_only, host.recursive);
+                (source, read_only)
+            }
+            VolumeSource::Empty { .. } => {
+                let path = format!("volumes/{}", volume.name);
+                let source = tree(plan, &path, Role::Own, mount.read_only, false);
+                (source, mount.read_only)
+            }
+            VolumeSource::Tmpfs { .. } => (staged(mount.read_only), mount.read_only),
+            VolumeSource::Image { .. } => (staged(true), true),
+        };
+        let target = target(place, &mount.path, Find::Resolved);
+        plan.add(Origin::CommandLine, Op::Mount { source, target });
+        file.volumes.push(VolumeCheck {
+            path: mount.path.clone(),
+            read_only,
+            no_exec: mount.no_exec,
+        });
+    }
+    Ok(())
+}
