@@ -8,22 +8,22 @@ const LONGEST_MESSAGE: usize = 4096;
 /// `bytes` as one line of printable text. What is not UTF-8 or not printable is escaped, what is too long is cut.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
-    up_to(LONGEST, bytes)
+    up_to(LONGEST, bytes, &['\'', '"'])
 }
 
-/// As [`text`], for a whole message: it may be longer.
+/// As [`text`], for a whole message: it may be longer, and names in it were escaped by who wrote it.
 #[must_use]
 pub fn message(bytes: &[u8]) -> String {
-    up_to(LONGEST_MESSAGE, bytes)
+    up_to(LONGEST_MESSAGE, bytes, &['\'', '"', '\\'])
 }
 
-fn up_to(longest: usize, bytes: &[u8]) -> String {
+fn up_to(longest: usize, bytes: &[u8], as_they_are: &[char]) -> String {
     let shown = &bytes[..bytes.len().min(longest)];
     let mut line = String::with_capacity(shown.len());
     for chunk in shown.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
-                '\'' | '"' => line.push(character),
+                plain if as_they_are.contains(&plain) => line.push(plain),
                 other => line.extend(other.escape_debug()),
             }
         }
@@ -39,7 +39,7 @@ fn up_to(longest: usize, bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{message, text};
 
     #[test]
     fn nothing_that_a_terminal_obeys_gets_through() {
@@ -57,5 +57,8 @@ mod tests {
             assert_eq!(text(given), shown);
         }
         assert!(text(&[b'a'; 100_000]).len() < 300);
+        let once = format!("entry '{}'", text(b"\x1b[2J"));
+        assert_eq!(message(once.as_bytes()), once);
+        assert_eq!(message(b"\x1b\xff"), "\\u{1b}\\xff");
     }
 }

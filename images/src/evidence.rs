@@ -14,11 +14,12 @@
 //! are left alone: later kinds of evidence live beside these. Nothing here is trusted: whoever can write the directory
 //! can only take evidence away.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::digest::Digest;
@@ -54,9 +55,6 @@ pub enum EvidenceError {
     /// It cannot be read.
     #[error("cannot read evidence {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// It cannot be written.
-    #[error("cannot write evidence {}", .0.display())]
-    Write(PathBuf, #[source] io::Error),
     /// There is more than any image needs.
     #[error("more than {MAX_ITEMS} signatures for one image")]
     TooMany,
@@ -174,6 +172,21 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError`] when it cannot be read or is more than [`Evidence::add`] would have taken.
     pub fn load(directory: &Path) -> Result<Self, EvidenceError> {
+        Self::load_some(directory, |_, _| true)
+    }
+
+    /// As [`Evidence::load`], without items that are damaged: names are made of contents, so it shows. What replaces one
+    /// has its name.
+    pub(crate) fn load_whole(directory: &Path) -> Result<Self, EvidenceError> {
+        Self::load_some(directory, |item, name| {
+            item.files().pop().is_some_and(|(whole, _)| whole == name)
+        })
+    }
+
+    fn load_some(
+        directory: &Path,
+        wanted: impl Fn(&Item, &str) -> bool,
+    ) -> Result<Self, EvidenceError> {
         let read = |e| EvidenceError::Read(directory.to_owned(), e);
         let mut evidence = Self::default();
         let entries = match fs::read_dir(directory) {
@@ -183,7 +196,8 @@ impl Evidence {
         };
         for entry in entries {
             let name = entry.map_err(read)?.file_name();
-            if let Some(item) = load_item(directory, &name.to_string_lossy())? {
+            let name = name.to_string_lossy();
+            if let Some(item) = load_item(directory, &name)?.filter(|item| wanted(item, &name)) {
                 evidence.add(item)?;
             }
         }
@@ -215,25 +229,9 @@ impl Evidence {
         }
     }
 
-    /// Writes all items into `directory`, which is made; each appears whole or not at all.
-    ///
-    /// # Errors
-    /// [`EvidenceError::Write`].
-    pub fn save(&self, directory: &Path) -> Result<(), EvidenceError> {
-        if self.items.is_empty() {
-            return Ok(());
-        }
-        let write = |e| EvidenceError::Write(directory.to_owned(), e);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(write)?;
-        for (name, bytes) in self.items.iter().flat_map(Item::files) {
-            let path = directory.join(name);
-            replace(&path, bytes).map_err(|e| EvidenceError::Write(path, e))?;
-        }
-        Ok(())
+    /// The files that hold all items, in the order of writing.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (String, &[u8])> {
+        self.items.iter().flat_map(Item::files)
     }
 
     /// Says that the index with this digest lists the image's manifest, as the store has verified: multi-platform images
@@ -256,17 +254,33 @@ impl Evidence {
 fn load_item(directory: &Path, name: &str) -> Result<Option<Item>, EvidenceError> {
     let read = |name: &str| {
         let path = directory.join(name);
-        let bytes = File::open(&path).and_then(bounded);
-        bytes.map_err(|e| EvidenceError::Read(path, e))
+        // Never through a link, never waiting for a fifo.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(&path);
+        file.and_then(bounded)
+            .map_err(|e| EvidenceError::Read(path, e))
     };
     let Some((id, extension)) = name.split_once('.') else {
         return Ok(None);
     };
     Ok(match extension {
-        "cosign" => Some(Item::Cosign {
-            payload: read(&format!("{id}.payload"))?,
-            signature: read(name)?,
-        }),
+        "cosign" => match read(&format!("{id}.payload")) {
+            // Half of an item proves nothing, and does not stand in the way of the others.
+            Err(EvidenceError::Read(path, e)) if e.kind() == io::ErrorKind::NotFound => {
+                log::debug!(
+                    "{} is missing, so its signature is not used",
+                    path.display()
+                );
+                None
+            }
+            payload => Some(Item::Cosign {
+                payload: payload?,
+                signature: read(name)?,
+            }),
+        },
         "minisig" => Some(Item::Minisign(read(name)?)),
         "sshsig" => Some(Item::OpenSsh(read(name)?)),
         "bundle" => Some(Item::Bundle(read(name)?)),
@@ -281,23 +295,6 @@ fn bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(MAX_ITEM as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Writes to a name of our own beside `path`, then renames. Two writers of the same item write the same bytes.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod document;
 mod error;
 mod layers;
 pub mod layout_worker;
+mod limits;
 mod part;
 mod platform;
 pub mod protocol;
@@ -21,7 +22,10 @@ pub mod workers;
 
 use std::path::{Path, PathBuf};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use document::understand;
 pub use error::FetchError;
+pub use limits::DocumentLimits;
 use resolve::{Before, Now, Resolved};
 use source::Source;
 use workers::Workers;
@@ -65,6 +69,8 @@ pub struct Fetcher<'a> {
     pub progress: &'a dyn Progress,
     /// Whose the unpacked files are.
     pub owners: Owners,
+    /// What its documents may be.
+    pub documents: DocumentLimits,
     /// What a layer may cost.
     pub limits: Limits,
     /// Plain HTTP to any registry, not only on the loopback interface.
@@ -88,6 +94,8 @@ pub struct Fetcher<'a> {
 pub struct Fetched {
     /// Its manifest.
     pub manifest: Digest,
+    /// The index that it was chosen from.
+    pub index: Option<Digest>,
     /// It was complete in the store before, and its name still stands for it.
     pub unchanged: bool,
 }
@@ -146,7 +154,7 @@ impl Fetcher<'_> {
         resolved: &Resolved,
     ) -> Result<Evidence, FetchError> {
         let directory = self.store.evidence_dir(&resolved.manifest.digest);
-        let mut evidence = Evidence::load(&directory)?;
+        let mut evidence = Evidence::load_whole(&directory)?;
         for path in &self.signatures {
             evidence.add(crate::evidence::Item::load_detached(path)?)?;
         }
@@ -190,11 +198,12 @@ impl Fetcher<'_> {
         if let Some(index) = &resolved.index {
             self.store.put_blob(&index.bytes)?;
         }
-        evidence.save(&self.store.evidence_dir(&manifest))?;
+        self.store.put_evidence(&manifest, evidence)?;
         let index = resolved.index.as_ref().map(|index| index.digest);
         self.set_ref(name, manifest, index, resolved.etag.clone())?;
         Ok(Fetched {
             manifest,
+            index,
             unchanged: false,
         })
     }
@@ -202,9 +211,11 @@ impl Fetcher<'_> {
     /// Records that the name has been resolved again, to the same.
     fn touch(&self, name: &ImageName, known: &Known) -> Result<Fetched, FetchError> {
         let manifest = known.image.manifest_digest;
-        self.set_ref(name, manifest, known.image.index_digest, known.etag.clone())?;
+        let index = known.image.index_digest;
+        self.set_ref(name, manifest, index, known.etag.clone())?;
         Ok(Fetched {
             manifest,
+            index,
             unchanged: true,
         })
     }

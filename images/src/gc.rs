@@ -7,6 +7,7 @@
 //! - a launch leases its image before it reads it, and until its pod's manifest, which names the trees, is written;
 //! - a fetch leases each document and tree it makes or finds, until the name is recorded.
 
+mod age;
 mod inbox;
 mod marks;
 
@@ -16,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, is_absent, open};
 use marks::Marks;
 
 /// A failure to find out what may be removed, or to remove it.
@@ -100,7 +101,7 @@ pub fn collect<E: std::error::Error + 'static>(
                 .filter(|(digest, _)| !needed.contains(digest));
             let mut candidates = Vec::new();
             for (digest, path) in unneeded {
-                match lock(&lease(&path), mode) {
+                match lock(&path, &lease(&path), mode) {
                     Ok(Lock::Taken(lock)) => candidates.push(Candidate { digest, path, lock }),
                     Ok(Lock::Busy) => busy.push(digest),
                     Ok(Lock::Gone) => {}
@@ -167,10 +168,17 @@ enum Lock {
     Gone,
 }
 
-fn lock(path: &Path, mode: Mode) -> io::Result<Lock> {
-    let file = match File::open(path) {
+/// Locks the object at `path` by its `lease`, which may be the object itself.
+fn lock(path: &Path, lease: &Path, mode: Mode) -> io::Result<Lock> {
+    let file = match open(lease) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Lock::Gone),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            return Ok(Lock::Gone);
+        }
+        // An object without a lease is damaged, and nobody is using it.
+        Err(_) if !fs::symlink_metadata(lease).is_ok_and(|found| found.is_file()) => {
+            return Ok(Lock::Taken(None));
+        }
         Err(e) => return Err(e),
     };
     match file.try_lock() {
@@ -184,7 +192,9 @@ fn lock(path: &Path, mode: Mode) -> io::Result<Lock> {
 /// Removes a document, and the signatures that were kept for it.
 fn remove_blob(store: &Store, blob: &Candidate) -> Result<(), StoreError> {
     let evidence = store.evidence_dir(&blob.digest);
-    fs::remove_file(&blob.path).map_err(|e| StoreError::Remove(blob.path.clone(), e))?;
+    store
+        .remove_dir(&blob.path)
+        .map_err(|e| StoreError::Remove(blob.path.clone(), e))?;
     match fs::remove_dir_all(&evidence) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::Remove(evidence, e)),
         _ => Ok(()),
@@ -197,11 +207,11 @@ fn remove_tree(store: &Store, tree: Candidate) -> Result<(), StoreError> {
         let path = path.to_owned();
         |e| StoreError::Remove(path, e)
     };
-    let gone = store
-        .inbox()
-        .join(format!("gone-{}-{}", std::process::id(), tree.digest.hex()));
-    fs::rename(&tree.path, &gone).map_err(failed(&tree.path))?;
-    fs::remove_file(gone.join("meta.json")).map_err(failed(&gone))?;
+    let gone = store.take_away(&tree.path).map_err(failed(&tree.path))?;
+    match store.remove_dir(&gone.join("meta.json")) {
+        Err(e) if !is_absent(&e) => return Err(failed(&gone)(e)),
+        _ => {}
+    }
     drop(tree.lock);
     store.remove_dir(&gone).map_err(failed(&gone))
 }

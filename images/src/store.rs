@@ -21,6 +21,7 @@
 
 mod blob;
 mod error;
+mod evidence;
 mod image;
 mod names;
 mod remove;
@@ -31,18 +32,20 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use blob::{open, read_at_most};
 pub use error::StoreError;
 pub use image::{CONFIG_LIMIT, Image, LayerTree, MANIFEST_LIMIT};
 pub(crate) use image::{OPAQUE, content_digest, diff_ids, document};
 pub use names::RefRecord;
+pub(crate) use names::is_absent;
 pub(crate) use remove::remove_directory;
 pub use remove::remove_tree;
 pub use tree::{Begin, Owners, TreeMeta, TreeWriter};
 
 use crate::digest::Digest;
+use blob::write_temporary;
 
 /// Version of the store's layout.
 const VERSION: u32 = 1;
@@ -164,13 +167,21 @@ impl Store {
         Ok(true)
     }
 
-    /// A fresh name in the inbox.
-    fn temporary(&self) -> PathBuf {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        self.inbox()
-            .join(format!("new-{}-{count}", std::process::id()))
+    /// Takes a directory out of sight by one rename, for its removal.
+    pub(crate) fn take_away(&self, path: &Path) -> io::Result<PathBuf> {
+        let gone = fresh(&self.inbox(), "gone")?;
+        fs::rename(path, &gone)?;
+        Ok(gone)
     }
+}
+
+/// A name in the inbox that nobody has used. Not of process ids: those come again, after a crash in the next boot, and at
+/// once in another container.
+fn fresh(inbox: &Path, what: &str) -> io::Result<PathBuf> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    let number = u64::from_ne_bytes(bytes);
+    Ok(inbox.join(format!("{what}-{number:016x}")))
 }
 
 /// Makes an empty store. The version is written last, by rename: a store without one is made again.
@@ -188,11 +199,10 @@ fn make(root: &Path) -> io::Result<()> {
             .create(root.join(below))?;
     }
     let place = |name: &str, content: &str| {
-        let temporary = root
-            .join("inbox")
-            .join(format!("make-{}", std::process::id()));
-        fs::write(&temporary, content)?;
-        fs::rename(&temporary, root.join(name))
+        let (temporary, _lock) = write_temporary(&root.join("inbox"), content.as_bytes())?;
+        fs::rename(&temporary, root.join(name)).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
     };
     place("oci/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}")?;
     if !root.join("oci/index.json").exists() {

@@ -1,9 +1,11 @@
 //! The one way in for JSON from outside: bounded in size and depth, each key once, nothing before or after the document.
 //!
 //! Two readers that disagree about a document are an attack (one checks, the other runs), so whatever JSON libraries are known
-//! to read differently is refused: a key given twice, a byte order mark, a second document, numbers out of range.
+//! to read differently is refused: a key given twice, a byte order mark, a second document, numbers out of range; and, where
+//! [`Bounds`] say so, a key given twice in capital and small letters, which Go's library takes for the same.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -14,6 +16,20 @@ use thiserror::Error;
 
 /// The most objects and arrays that may stand inside each other.
 pub const MAX_DEPTH: u32 = 64;
+
+/// The most values of a document: what becomes of a few bytes each in memory is bounded by their number.
+pub const MAX_VALUES: u32 = 250_000;
+
+/// How much a document may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes.
+    pub bytes: u64,
+    /// Objects and arrays inside each other.
+    pub depth: u32,
+    /// Down to this depth no two keys of an object may differ in the case of their letters only; 0: they may.
+    pub same_case: u32,
+}
 
 /// Why a document was refused.
 #[derive(Debug, Error)]
@@ -37,47 +53,85 @@ pub enum JsonError {
 /// # Errors
 /// A [`JsonError`] that says what about the document was refused.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, JsonError> {
+    let bounds = Bounds {
+        bytes: limit as u64,
+        depth: MAX_DEPTH,
+        same_case: 0,
+    };
+    within(bytes, bounds)
+}
+
+/// Reads `bytes` as one JSON document within `bounds`.
+///
+/// # Errors
+/// A [`JsonError`] that says what about the document was refused.
+pub fn within<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Result<T, JsonError> {
+    let limit = usize::try_from(bounds.bytes).unwrap_or(usize::MAX);
     if bytes.len() > limit {
         return Err(JsonError::TooLarge(bytes.len(), limit));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonError::ByteOrderMark);
     }
-    check(bytes).map_err(JsonError::Syntax)?;
+    check(bytes, bounds).map_err(JsonError::Syntax)?;
     serde_json::from_slice(bytes).map_err(JsonError::Form)
 }
 
-fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
+fn check(bytes: &[u8], bounds: Bounds) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Checker { depth: 0 }.deserialize(&mut reader)?;
+    let checker = Checker {
+        depth: 0,
+        bounds,
+        values: &Cell::new(0),
+    };
+    checker.deserialize(&mut reader)?;
     reader.end()
 }
 
 /// Walks over one value without keeping it.
 #[derive(Clone, Copy)]
-struct Checker {
+struct Checker<'a> {
     depth: u32,
+    bounds: Bounds,
+    /// Values so far.
+    values: &'a Cell<u32>,
 }
 
-impl Checker {
+impl Checker<'_> {
     fn below<E: Error>(self) -> Result<Self, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format_args!("nested more than {MAX_DEPTH} deep")));
+        let limit = self.bounds.depth;
+        if self.depth >= limit {
+            return Err(E::custom(format_args!("nested more than {limit} deep")));
         }
         Ok(Self {
             depth: self.depth + 1,
+            ..self
         })
+    }
+
+    /// The form of a key by which it must be the only one of its object.
+    fn form(self, key: Cow<'_, str>) -> Cow<'_, str> {
+        match self.depth <= self.bounds.same_case {
+            // Both ways, because some letters are small in one form of two large ones.
+            true => Cow::Owned(key.to_uppercase().to_lowercase()),
+            false => key,
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Checker {
+impl<'de> DeserializeSeed<'de> for Checker<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MAX_VALUES {
+            let text = format_args!("more than {MAX_VALUES} values");
+            return Err(D::Error::custom(text));
+        }
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Checker {
+impl<'de> Visitor<'de> for Checker<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,12 +166,11 @@ impl<'de> Visitor<'de> for Checker {
         let below = self.below()?;
         let mut seen = HashSet::new();
         while let Some(key) = entries.next_key_seed(Key)? {
-            if seen.contains(&key) {
+            if !seen.insert(below.form(key.clone())) {
                 return Err(A::Error::custom(format_args!(
                     "key {key:?} stands twice in one object"
                 )));
             }
-            seen.insert(key);
             entries.next_value_seed(below)?;
         }
         Ok(())
@@ -149,6 +202,8 @@ impl<'de> Visitor<'de> for Key {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IgnoredAny;
+
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
@@ -207,6 +262,37 @@ mod tests {
             from_slice::<serde_json::Value>(deep.as_bytes(), 127),
             Err(JsonError::TooLarge(128, 127))
         ));
+    }
+
+    #[test]
+    fn keys_that_differ_in_case_only_are_refused_down_to_the_depth_asked_for() {
+        let read = |same_case, document: &str| {
+            let bounds = Bounds {
+                bytes: 4096,
+                depth: MAX_DEPTH,
+                same_case,
+            };
+            within::<serde_json::Value>(document.as_bytes(), bounds).is_ok()
+        };
+        for document in [
+            r#"{"config":1,"Config":2}"#,
+            r#"{"layers":1,"layer\u017f":2}"#,
+            r#"{"k":1,"\u212a":2}"#,
+        ] {
+            assert!(!read(1, document), "{document}");
+            assert!(read(0, document), "{document}");
+        }
+        assert!(read(1, r#"{"labels":{"A":1,"a":2}}"#));
+        assert!(!read(2, r#"{"labels":{"A":1,"a":2}}"#));
+        assert!(read(2, r#"{"a":{"x":1},"b":{"X":2}}"#));
+    }
+
+    #[test]
+    fn a_document_has_only_so_many_values() {
+        let document = |count: u32| format!("[{}1]", "1,".repeat(count as usize - 2));
+        let read = |text: String| from_slice::<IgnoredAny>(text.as_bytes(), 1 << 20).is_ok();
+        assert!(read(document(MAX_VALUES)));
+        assert!(!read(document(MAX_VALUES + 1)));
     }
 
     #[test]

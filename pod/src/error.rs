@@ -75,3 +75,12 @@ impl std::error::Error for Error {
         }
     }
 }
+
+impl Error {
+    /// Whether something could not be written because the disk, or the caller's share of it, is full.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Write(_, e) if full.contains(&e.kind()))
+    }
+}

@@ -63,8 +63,11 @@ fn first_sight(pod: &Pod, now: &Clock) -> Result<u64, Error> {
         boot_id: now.boot_id.clone(),
         since_boot: now.since_boot,
     };
-    pod::save(&pod.path().join("ended"), &seen)?;
-    Ok(0)
+    match pod::save(&pod.path().join("ended"), &seen) {
+        // It stays as young as it is until there is space, and stands in nobody's way.
+        Err(error) if error.is_full_disk() => Ok(0),
+        saved => saved.map(|()| 0).map_err(Error::from),
+    }
 }
 
 fn ran_before_this_boot(dir: &PodDir, now: &Clock) -> bool {

@@ -6,7 +6,19 @@
 //! stop-timeout = "30s"             # --stop-timeout
 //! grace-period = "1h"              # gc --grace-period
 //! cni-path = ["/opt/cni/bin"]      # unless CNI_PATH is set
+//!
+//! [image-limits]                   # a larger image is not fetched
+//! manifest = "4MiB"                # bytes of a manifest or index
+//! config = "8MiB"
+//! json-depth = 64                  # objects and arrays inside each other
+//! layers = 128
+//! entries = 1000000                # files, directories and links of all layers
+//! unpacked = "64GiB"               # bytes of all layers
+//! path = 4096                      # bytes of a path in a layer
+//! depth = 256                      # components of a path in a layer
 //! ```
+
+mod limits;
 
 use std::fmt;
 use std::fs::File;
@@ -18,6 +30,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::typed::{NetworkArg, Seconds};
+pub(crate) use limits::ImageLimits;
 
 /// The most bytes that a `config.toml` may have.
 const MAX_SETTINGS: u64 = 1 << 20;
@@ -50,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) grace_period: Origin<Seconds>,
     /// Directories of CNI plugins.
     pub(crate) cni_path: Origin<Vec<PathBuf>>,
+    /// What an image may be.
+    pub(crate) image_limits: ImageLimits,
 }
 
 /// One file, as written.
@@ -60,6 +75,8 @@ struct Written {
     stop_timeout: Option<Parsed<Seconds>>,
     grace_period: Option<Parsed<Seconds>>,
     cni_path: Option<Vec<PathBuf>>,
+    #[serde(default)]
+    image_limits: limits::Written,
 }
 
 /// A value with the syntax that it has on the command line.
@@ -82,6 +99,7 @@ impl Settings {
             stop_timeout: Origin::built_in(Seconds(10)),
             grace_period: Origin::built_in(Seconds(30 * 60)),
             cni_path: Origin::built_in(CNI_PATH.map(PathBuf::from).to_vec()),
+            image_limits: ImageLimits::default(),
         };
         for directory in directories {
             let path = directory.join("config.toml");
@@ -104,6 +122,9 @@ impl Settings {
 
     fn apply(&mut self, written: Written, path: &Path) -> Result<(), Error> {
         let from = Some(path.to_owned());
+        self.image_limits
+            .apply(&written.image_limits, path)
+            .map_err(|e| Error::Settings(path.to_owned(), e.into()))?;
         let relative = |directories: &Vec<PathBuf>| directories.iter().any(|d| !d.is_absolute());
         if written.cni_path.as_ref().is_some_and(relative) {
             return Err(Error::Settings(

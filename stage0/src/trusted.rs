@@ -42,7 +42,7 @@ impl Judge {
         }
         let accepted = policy.decide(image.name, image.digest, image.manifest, &evidence)?;
         if !self.given.is_empty() {
-            evidence.save(&store.evidence_dir(image.digest))?;
+            store.put_evidence(image.digest, &evidence)?;
         }
         Ok(trust(accepted))
     }

@@ -7,7 +7,6 @@ use serde::de::IgnoredAny;
 use super::FetchError;
 use super::source::Source;
 use crate::escape;
-use crate::store::MANIFEST_LIMIT;
 use crate::strict_json;
 
 /// A manifest or an index.
@@ -69,13 +68,27 @@ pub(super) fn parse(
     }
 }
 
+/// What some bytes are within `limits`, when nobody has said anything about them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn understand(
+    bytes: &[u8],
+    limits: &super::DocumentLimits,
+) -> Option<(Option<ImageManifest>, Option<ImageIndex>)> {
+    let outline: Outline = strict_json::within(bytes, limits.manifests()).ok()?;
+    match classify(&outline, &[]).ok()? {
+        Class::Manifest => Some((strict_json::within(bytes, limits.manifests()).ok(), None)),
+        Class::Index => Some((None, strict_json::within(bytes, limits.manifests()).ok())),
+    }
+    .filter(|(manifest, index)| manifest.is_some() || index.is_some())
+}
+
 /// Parses a document of the form `T`.
 pub(super) fn json<T: serde::de::DeserializeOwned>(
     source: &Source,
     what: &str,
     bytes: &[u8],
 ) -> Result<T, FetchError> {
-    strict_json::from_slice(bytes, MANIFEST_LIMIT as usize).map_err(|error| FetchError::Parse {
+    strict_json::within(bytes, source.limits.manifests()).map_err(|error| FetchError::Parse {
         what: what.to_owned(),
         name: source.name.clone(),
         source: error,

@@ -37,6 +37,7 @@ pub(super) fn complete(
     name: &ImageName,
     resolved: &Resolved,
 ) -> Result<(), FetchError> {
+    check_sizes(fetcher, source, &resolved.layers)?;
     let missing = lock(fetcher, &resolved.layers)?;
     let event = Event::Resolved(name, &resolved.manifest.digest, missing.len());
     fetcher.progress.on(event);
@@ -53,6 +54,20 @@ pub(super) fn complete(
         forget(&part);
     }
     Ok(())
+}
+
+/// Blobs that are larger than all that may come out of them are not even begun.
+fn check_sizes(
+    fetcher: &Fetcher<'_>,
+    source: &Source,
+    layers: &[LayerSource],
+) -> Result<(), FetchError> {
+    let add = |sum: u64, layer: &LayerSource| sum.saturating_add(layer.size);
+    let sum = Used {
+        entries: 0,
+        bytes: layers.iter().fold(0, add),
+    };
+    sum.check(&fetcher.limits, source)
 }
 
 /// The missing layers, largest first, with their trees locked.

@@ -10,7 +10,6 @@ use super::source::{Reply, Source};
 use super::{FetchError, document, signatures};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Item, MAX_ITEM, MAX_ITEMS};
-use crate::store::MANIFEST_LIMIT;
 use crate::trust::{BUNDLE_TYPE, SIGN_PREDICATE};
 
 const LIST: &str = "list of referrers";
@@ -43,10 +42,10 @@ pub(super) fn gather(
 }
 
 fn list(source: &Source, subject: &Digest) -> Result<Option<ImageIndex>, FetchError> {
-    let reply = match source.referrers(LIST, *subject, MANIFEST_LIMIT)? {
+    let reply = match source.referrers(LIST, *subject, source.limits.manifest)? {
         Reply::NotFound(_) => {
             let tag = format!("sha256-{}", subject.hex());
-            source.manifest(LIST, Some(tag), None, MANIFEST_LIMIT)?
+            source.manifest(LIST, Some(tag), None, source.limits.manifest)?
         }
         found => found,
     };
@@ -80,7 +79,7 @@ fn attached(
 ) -> Result<Vec<Item>, FetchError> {
     let digest = digest_of(source, REFERRER, descriptor)?;
     let name = Some(digest.to_string());
-    let found = match source.manifest(REFERRER, name, None, MANIFEST_LIMIT)? {
+    let found = match source.manifest(REFERRER, name, None, source.limits.manifest)? {
         Reply::Document(document) => document,
         Reply::NotFound(_) | Reply::NotModified => return Ok(Vec::new()),
     };

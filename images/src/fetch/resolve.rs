@@ -10,13 +10,9 @@ use super::{FetchError, platform};
 use crate::digest::Digest;
 use crate::escape;
 use crate::reference::ImageName;
-use crate::store::{CONFIG_LIMIT, MANIFEST_LIMIT};
 
 /// The most indexes inside each other.
 const MAX_DEPTH: usize = 4;
-
-/// The most layers of an image: overlayfs stacks them all.
-const MAX_LAYERS: usize = 128;
 
 /// Media types of configs of images that run; artifacts have others.
 const CONFIG_TYPES: &[&str] = &[
@@ -117,7 +113,7 @@ fn find_manifest(
         .map(|digest| digest.to_string())
         .or_else(|| tag(name));
     let etag = before.and_then(|before| before.etag);
-    let first = match source.manifest("manifest", wanted, etag, MANIFEST_LIMIT)? {
+    let first = match source.manifest("manifest", wanted, etag, source.limits.manifest)? {
         Reply::Document(document) if before.is_some_and(|b| b.top == document.digest) => {
             return Ok(Search::Unchanged(document.etag));
         }
@@ -231,7 +227,7 @@ fn offered(entries: &[Descriptor]) -> String {
 
 fn descend(source: &Source, chosen: &Descriptor) -> Result<Document, FetchError> {
     let digest = digest_of(source, "index", chosen)?;
-    let limit = chosen.size().min(MANIFEST_LIMIT);
+    let limit = chosen.size().min(source.limits.manifest);
     let document = match source.manifest("manifest", Some(digest.to_string()), None, limit)? {
         Reply::Document(document) => document,
         Reply::NotFound(said) => return Err(source.not_found("manifest", said)),
@@ -255,9 +251,10 @@ fn check_manifest(source: &Source, manifest: &ImageManifest) -> Result<(), Fetch
         let reason = format!("it is no image that could run, its config is of type '{shown}'");
         return Err(unusable(source, "manifest", reason));
     }
-    if manifest.layers().len() > MAX_LAYERS {
+    let limit = source.limits.layers;
+    if manifest.layers().len() > limit {
         let count = manifest.layers().len();
-        let reason = format!("it has {count} layers, more than the {MAX_LAYERS} allowed");
+        let reason = format!("it has {count} layers, more than the {limit} allowed");
         return Err(unusable(source, "manifest", reason));
     }
     Ok(())
@@ -265,7 +262,7 @@ fn check_manifest(source: &Source, manifest: &ImageManifest) -> Result<(), Fetch
 
 fn fetch_config(source: &Source, config: &Descriptor) -> Result<Verified, FetchError> {
     let digest = digest_of(source, "manifest", config)?;
-    let bytes = source.blob("config", digest, config.size(), CONFIG_LIMIT)?;
+    let bytes = source.blob("config", digest, config.size(), source.limits.config)?;
     Ok(Verified { digest, bytes })
 }
 
@@ -275,7 +272,7 @@ fn layers(
     manifest: &ImageManifest,
     config: &[u8],
 ) -> Result<Vec<LayerSource>, FetchError> {
-    let config: ImageConfiguration = crate::strict_json::from_slice(config, CONFIG_LIMIT as usize)
+    let config: ImageConfiguration = crate::strict_json::within(config, source.limits.configs())
         .map_err(|error| FetchError::Parse {
             what: "config".to_owned(),
             name: source.name.clone(),

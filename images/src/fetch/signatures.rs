@@ -9,7 +9,6 @@ use super::source::{Reply, Source};
 use super::{FetchError, document};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, Item, MAX_ITEM, MAX_ITEMS};
-use crate::store::MANIFEST_LIMIT;
 
 const WHAT: &str = "signature manifest";
 const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -32,7 +31,7 @@ pub(super) fn gather(
 
 fn signatures_of(source: &Source, subject: &Digest) -> Result<Vec<Item>, FetchError> {
     let tag = format!("sha256-{}.sig", subject.hex());
-    let document = match source.manifest(WHAT, Some(tag), None, MANIFEST_LIMIT)? {
+    let document = match source.manifest(WHAT, Some(tag), None, source.limits.manifest)? {
         Reply::Document(document) => document,
         Reply::NotFound(_) => return Ok(Vec::new()),
         Reply::NotModified => return Err(FetchError::NotModified),

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use super::error::Told;
 use super::protocol::{Answer, Get, LayoutJob};
 use super::workers::Worker;
-use super::{FetchError, Fetcher, registry};
+use super::{DocumentLimits, FetchError, Fetcher, registry};
 use crate::digest::Digest;
 use crate::reference::ImageName;
 use crate::wire::{Channel, WireError};
@@ -25,6 +25,8 @@ const LAYOUT: &str = "layout";
 pub(super) struct Source {
     /// The image, for messages.
     pub(super) name: String,
+    /// Of its documents.
+    pub(super) limits: DocumentLimits,
     kind: &'static str,
     /// Taken away to end all transfers at once.
     worker: Mutex<Option<Worker>>,
@@ -55,6 +57,7 @@ impl Source {
         };
         Ok(Self {
             name: name.to_string(),
+            limits: fetcher.documents,
             kind,
             worker: Mutex::new(Some(worker)),
         })

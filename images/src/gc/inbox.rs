@@ -1,18 +1,38 @@
 //! What crashes left in the inbox: everything there that nobody has locked, and partial downloads that have grown old.
+//!
+//! ```text
+//! inbox/<name>.seen    how long a collector knows that a partial download has not grown
+//! ```
+//!
+//! That age is counted by the clock of the boot, as for pods: a wall clock that jumps removes nothing.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
 
-use super::Mode;
-use crate::store::{Store, StoreError};
+use super::{Mode, age};
+use crate::digest::Digest;
+use crate::store::{Store, StoreError, open};
 
-/// How long a partial download is kept, to be resumed.
-const KEPT: Duration = Duration::from_hours(24 * 7);
+/// What is removed as soon as nobody holds its lock.
+const OURS: [&str; 3] = ["new-", "tree-", "gone-"];
+
+/// What a collection needs to know about the inbox.
+struct Sweep<'a> {
+    store: &'a Store,
+    mode: Mode,
+    /// Blobs that are unpacked: their downloads are done.
+    unpacked: HashSet<Digest>,
+}
 
 pub(super) fn sweep(store: &Store, mode: Mode) -> Result<Vec<PathBuf>, StoreError> {
+    let sweep = Sweep {
+        store,
+        mode,
+        unpacked: unpacked(store)?,
+    };
     let inbox = store.inbox();
     let mut swept = Vec::new();
     let entries = fs::read_dir(&inbox).map_err(|e| StoreError::Read(inbox.clone(), e))?;
@@ -20,37 +40,78 @@ pub(super) fn sweep(store: &Store, mode: Mode) -> Result<Vec<PathBuf>, StoreErro
         let path = entry
             .map_err(|e| StoreError::Read(inbox.clone(), e))?
             .path();
-        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            continue;
-        };
-        let lock = match File::open(&path) {
-            Ok(lock) => lock,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(StoreError::Read(path, e)),
-        };
-        let free = match lock.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(e)) => return Err(StoreError::Lock(path, e)),
-        };
-        let ours = ["new-", "make-", "tree-", "gone-"];
-        let left = ours.iter().any(|begin| name.starts_with(begin)) || is_old(&lock);
-        if !free || !left {
-            continue;
+        if sweep.is_left(&path)? {
+            sweep.remove(&path)?;
+            swept.push(path);
         }
-        if mode == Mode::Remove {
-            store
-                .remove_dir(&path)
-                .map_err(|e| StoreError::Remove(path.clone(), e))?;
-        }
-        swept.push(path);
     }
     Ok(swept)
 }
 
-/// Whether a file was last written long ago. A clock that jumps costs a download, not an image.
-fn is_old(file: &File) -> bool {
-    let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let age = modified.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-    age.is_ok_and(|age| age > KEPT)
+impl Sweep<'_> {
+    fn is_left(&self, path: &Path) -> Result<bool, StoreError> {
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+            return Ok(false);
+        };
+        if let Some(extension @ (".etag" | ".seen")) = name.rfind('.').map(|at| &name[at..]) {
+            // They say something about another file.
+            let about = match extension {
+                ".etag" => path.with_extension("part"),
+                _ => path.with_extension(""),
+            };
+            return Ok(!about.exists() && path.exists());
+        }
+        let Some(file) = lock(path)? else {
+            return Ok(false);
+        };
+        if OURS.iter().any(|begin| name.starts_with(begin)) {
+            return Ok(true);
+        }
+        let blob = name.strip_suffix(".part").and_then(Digest::from_hex);
+        if blob.is_some_and(|blob| self.unpacked.contains(&blob)) {
+            return Ok(true);
+        }
+        let length = file.metadata().map_or(0, |found| found.len());
+        Ok(age::is_old(path, length, self.mode))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), StoreError> {
+        if self.mode == Mode::DryRun {
+            return Ok(());
+        }
+        let remove = |path: &Path| {
+            self.store
+                .remove_dir(path)
+                .map_err(|e| StoreError::Remove(path.to_owned(), e))
+        };
+        remove(path)?;
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "part")
+        {
+            remove(&path.with_extension("etag"))?;
+        }
+        remove(&age::path(path))
+    }
+}
+
+/// Locks something in the inbox. `None`: somebody is using it, or it is gone.
+fn lock(path: &Path) -> Result<Option<File>, StoreError> {
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::Read(path.to_owned(), e)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(StoreError::Lock(path.to_owned(), e)),
+    }
+}
+
+/// The blobs that the trees of the store were unpacked from.
+fn unpacked(store: &Store) -> Result<HashSet<Digest>, StoreError> {
+    let trees = super::objects(&store.trees())?;
+    let metas = trees.iter().map(|(digest, _)| store.tree_meta(digest));
+    Ok(metas.flatten().map(|meta| meta.blob).collect())
 }

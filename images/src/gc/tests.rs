@@ -159,18 +159,98 @@ fn leftovers_of_crashes_go_and_fresh_downloads_stay() {
     fs::create_dir_all(inbox.join("tree-x/fs/etc")).unwrap();
     fs::create_dir_all(inbox.join("gone-1-x/fs")).unwrap();
     fs::write(inbox.join("new-1-1"), "x").unwrap();
-    fs::write(inbox.join("download"), "x").unwrap();
-    fs::write(inbox.join("old"), "x").unwrap();
-    let old = File::options().write(true).open(inbox.join("old")).unwrap();
-    old.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let [fresh, orphan] = [b"fresh", b"gone!"].map(|bytes| Digest::of(bytes).hex());
+    fs::write(inbox.join(format!("{fresh}.part")), "x").unwrap();
+    fs::write(inbox.join(format!("{fresh}.etag")), "x").unwrap();
+    fs::write(inbox.join(format!("{orphan}.etag")), "x").unwrap();
     let busy = match store.begin_tree(&Digest::of(b"busy")).unwrap() {
         Begin::Write(writer) => writer,
         Begin::Exists => panic!("nobody made it"),
     };
     let removed = collect(&store, nothing, Mode::Remove).unwrap();
     assert_eq!(removed.leftovers.len(), 4);
-    assert!(inbox.join("download").exists());
+    assert!(inbox.join(format!("{fresh}.part")).exists());
+    assert!(inbox.join(format!("{fresh}.etag")).exists());
     busy.commit(&meta(Digest::of(b"busy"))).unwrap();
+}
+
+#[test]
+fn a_download_grows_old_by_the_clock_of_the_boot_and_by_no_other() {
+    let (_directory, store) = store();
+    let part = store
+        .inbox()
+        .join(format!("{}.part", Digest::of(b"a").hex()));
+    fs::write(&part, "x").unwrap();
+    let file = File::options().write(true).open(&part).unwrap();
+    let left = || collect(&store, nothing, Mode::Remove).unwrap().leftovers;
+    // Whether the wall clock says 1970 or 2106.
+    for seconds in [0, 4_294_967_296] {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        file.set_modified(time).unwrap();
+        assert!(left().is_empty(), "{seconds}");
+    }
+    let seen = age::path(&part);
+    let note = |text: &str| fs::write(&seen, text).unwrap();
+    let of = |boot: &str, age: u64, length: u64| {
+        serde_json::json!({"boot_id": boot, "since_boot": 0, "age": age, "length": length})
+            .to_string()
+    };
+    let week = 7 * 24 * 3600;
+    for young in [of("another", week + 1, 2), "{".to_owned()] {
+        note(&young);
+        assert!(left().is_empty(), "{young}");
+    }
+    note(&of("another", week + 1, 1));
+    assert_eq!(
+        collect(&store, nothing, Mode::DryRun)
+            .unwrap()
+            .leftovers
+            .len(),
+        1
+    );
+    assert_eq!(left(), [part]);
+    assert_eq!(fs::read_dir(store.inbox()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_download_that_is_unpacked_goes_at_once() {
+    let (_directory, store) = store();
+    let layer = Digest::of(b"a");
+    image(store.root(), &name("a.b/first:1"), &[layer]);
+    let part = store.inbox().join(format!("{}.part", layer.hex()));
+    for extension in ["part", "etag"] {
+        fs::write(part.with_extension(extension), "x").unwrap();
+    }
+    let busy = File::open(&part).unwrap();
+    busy.lock().unwrap();
+    collect(&store, nothing, Mode::Remove).unwrap();
+    assert!(part.exists() && part.with_extension("etag").exists());
+    drop(busy);
+    collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!(fs::read_dir(store.inbox()).unwrap().count(), 0);
+}
+
+#[test]
+fn damaged_objects_that_nothing_needs_are_removed() {
+    let (_directory, store) = store();
+    let [empty, file, link] = [b"e", b"f", b"l"].map(|byte| Digest::of(byte));
+    fs::create_dir_all(store.trees().join(empty.hex()).join("fs/etc")).unwrap();
+    fs::write(store.trees().join(file.hex()), "").unwrap();
+    fs::create_dir(store.blob_path(&file)).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", store.blob_path(&link)).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        store.blob_path(&empty),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    assert_eq!((removed.trees.len(), removed.blobs.len()), (2, 3));
+    for directory in [store.trees(), store.blobs(), store.inbox()] {
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
+    }
 }
 
 #[test]

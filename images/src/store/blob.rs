@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, fresh};
 use crate::digest::Digest;
 
 impl Store {
@@ -61,6 +61,14 @@ impl Store {
         Ok(kept.then_some(bytes))
     }
 
+    /// Makes `path` a file with `bytes`, on disk, in place of what is there. On failure nothing has changed.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (temporary, _lock) = write_temporary(&self.inbox(), bytes)?;
+        fs::rename(&temporary, path).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
+    }
+
     fn read_verified(
         &self,
         file: &mut File,
@@ -81,6 +89,15 @@ impl Store {
 
     /// Leases the blob at `path` when it holds `bytes`.
     fn keep_existing(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => {
+                self.remove_dir(path)?;
+                return Ok(false);
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        }
         let mut file = match open(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -95,7 +112,7 @@ impl Store {
 
     /// Writes a blob that is not there. `false`: another process was faster.
     fn place_blob(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
-        let (temporary, file) = self.write_temporary(bytes)?;
+        let (temporary, file) = write_temporary(&self.inbox(), bytes)?;
         match rustix::fs::renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             Err(rustix::io::Errno::EXIST) => {
@@ -103,39 +120,46 @@ impl Store {
                 return Ok(false);
             }
             Err(rustix::io::Errno::INVAL) => fs::rename(&temporary, path)?,
-            Err(e) => return Err(e.into()),
+            Err(e) => {
+                let _ = fs::remove_file(&temporary);
+                return Err(e.into());
+            }
         }
         self.lease(file)
     }
+}
 
-    /// A file in the inbox, locked, with `bytes` on disk.
-    pub(super) fn write_temporary(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
-        loop {
-            let path = self.temporary();
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            file.lock_shared()?;
-            // A collector may have come between the making and the lock.
-            if file.metadata()?.nlink() == 0 {
-                continue;
-            }
-            match file.write_all(bytes).and_then(|()| file.sync_all()) {
-                Ok(()) => return Ok((path, file)),
-                Err(e) => {
-                    // The first error counts; what is left is removed by gc.
-                    let _ = fs::remove_file(&path);
-                    return Err(e);
-                }
+/// A file in the inbox, locked, with `bytes` on disk.
+pub(super) fn write_temporary(inbox: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+    loop {
+        let path = fresh(inbox, "new")?;
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        let mut file = match made {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        };
+        file.lock_shared()?;
+        // A collector may have come between the making and the lock.
+        if file.metadata()?.nlink() == 0 {
+            continue;
+        }
+        match file.write_all(bytes).and_then(|()| file.sync_all()) {
+            Ok(()) => return Ok((path, file)),
+            Err(e) => {
+                // The first error counts; what is left is removed by gc.
+                let _ = fs::remove_file(&path);
+                return Err(e);
             }
         }
     }
 }
 
 /// Opens a regular file of the store: never through a link, never waiting for a fifo.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     OpenOptions::new()
         .read(true)
@@ -144,7 +168,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The content of a regular file of at most `limit` bytes; `None` when it has more.
-pub(super) fn read_at_most(file: &mut File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_at_most(file: &mut File, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));

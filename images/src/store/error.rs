@@ -3,7 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::digest::Digest;
+use crate::reference::ImageName;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +44,7 @@ pub enum StoreError {
     #[error("blob {0} has more than {1} bytes")]
     TooLarge(Digest, u64),
     /// A blob's bytes are not those of its name.
-    #[error(
-        "blob {wanted} in the image store is corrupt: its digest is {found}; fetch the image again"
-    )]
+    #[error("blob {wanted} in the image store is corrupt: its digest is {found}")]
     Corrupt {
         /// Its name.
         wanted: Digest,
@@ -93,10 +94,49 @@ pub enum StoreError {
         /// The manifest.
         manifest: Digest,
     },
+    /// An image that was complete is so no more.
+    #[error(
+        "image {name} is damaged in the store: fetch it again, or remove it by 'skua image rm'"
+    )]
+    Image {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// The record of a pinned name says something else than the name.
     #[error("the store's record of {name} is of another digest")]
     WrongRecord {
         /// The image's name.
         name: String,
     },
+}
+
+impl StoreError {
+    /// Says which image is the damaged one. What is no damage, such as a lack of descriptors, stays as it is.
+    pub(super) fn of_image(self, name: &ImageName) -> Self {
+        let is_damage = match &self {
+            Self::Read(_, e) => !matches!(
+                e.raw_os_error().map(Errno::from_raw_os_error),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM)
+            ),
+            Self::TooLarge(..)
+            | Self::Corrupt { .. }
+            | Self::Document { .. }
+            | Self::Record(..)
+            | Self::Digest { .. }
+            | Self::LayerCount { .. }
+            | Self::NotInIndex { .. }
+            | Self::WrongRecord { .. } => true,
+            _ => false,
+        };
+        match is_damage {
+            true => Self::Image {
+                name: name.to_string(),
+                source: Box::new(self),
+            },
+            false => self,
+        }
+    }
 }

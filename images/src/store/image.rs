@@ -1,19 +1,21 @@
 //! An image as it is in the store: complete, its documents verified again. This is on the way of every launch.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
 use serde::de::DeserializeOwned;
 
+use super::names::is_absent;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::reference::ImageName;
 
-/// Largest manifest or index.
-pub const MANIFEST_LIMIT: u64 = 4 << 20;
-/// Largest config.
-pub const CONFIG_LIMIT: u64 = 8 << 20;
+/// Largest manifest or index, whatever is configured for a fetch.
+pub const MANIFEST_LIMIT: u64 = 16 << 20;
+/// Largest config, whatever is configured for a fetch.
+pub const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// The attribute that makes a directory hide the same directory of lower layers.
 pub(crate) const OPAQUE: &str = "user.overlay.opaque";
@@ -50,11 +52,39 @@ impl Store {
     /// The image called `name`. `None`: it was never fetched, or not all of it is here. The image is leased.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] and others that say which object of the store is unusable.
+    /// [`StoreError::Image`], whose cause says which object of the store is unusable, or another.
     pub fn image(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
-        let Some((manifest_digest, index_digest)) = self.resolve(name)? else {
-            return Ok(None);
-        };
+        self.find(name).map_err(|error| error.of_image(name))
+    }
+
+    fn find(&self, name: &ImageName) -> Result<Option<Image>, StoreError> {
+        match self.resolve(name)? {
+            Some((manifest, index)) => self.complete(name, manifest, index),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Store::image`], of this manifest and index, whatever the name stands for now: who has just fetched them does not
+    /// lose them to somebody who removes the name. They are leased.
+    ///
+    /// # Errors
+    /// As [`Store::image`].
+    pub fn image_of(
+        &self,
+        name: &ImageName,
+        manifest: Digest,
+        index: Option<Digest>,
+    ) -> Result<Option<Image>, StoreError> {
+        self.complete(name, manifest, index)
+            .map_err(|error| error.of_image(name))
+    }
+
+    fn complete(
+        &self,
+        name: &ImageName,
+        manifest_digest: Digest,
+        index_digest: Option<Digest>,
+    ) -> Result<Option<Image>, StoreError> {
         if let Some(index) = index_digest
             && !self.index_lists(&index, &manifest_digest)?
         {
@@ -143,6 +173,12 @@ impl Store {
         let mut layers = Vec::with_capacity(diff_ids.len());
         for (at, diff_id) in diff_ids.iter().enumerate() {
             let path = self.tree_path(diff_id).join("fs");
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Ok(None),
+                Err(e) if is_absent(&e) => return Ok(None),
+                Err(e) => return Err(StoreError::Read(path, e)),
+            }
             let mut value = [0; 1];
             match rustix::fs::lgetxattr(&path, OPAQUE, &mut value) {
                 Ok(1) if value == *b"y" => layers.clear(),

@@ -40,14 +40,13 @@ impl Store {
         let path = self.ref_path(name);
         let write = || {
             let bytes = serde_json::to_vec(record)?;
-            let (temporary, _lock) = self.write_temporary(&bytes)?;
             if let Some(parent) = path.parent() {
                 DirBuilder::new()
                     .recursive(true)
                     .mode(0o700)
                     .create(parent)?;
             }
-            fs::rename(&temporary, &path)
+            self.replace(&path, &bytes)
         };
         write().map_err(|e| StoreError::Write(path.clone(), e))
     }
@@ -105,7 +104,7 @@ impl Store {
 }
 
 /// A missing file, or a file where a directory would have to be.
-fn is_absent(e: &io::Error) -> bool {
+pub(crate) fn is_absent(e: &io::Error) -> bool {
     matches!(
         e.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

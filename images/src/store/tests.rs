@@ -1,12 +1,20 @@
 //! The store on a real file system.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::testing::{meta, name, put_image, record, store, write_tree};
 use super::*;
 use crate::reference::ImageName;
+
+/// What is wrong with an image, which the error names.
+fn damage(store: &Store, image: &ImageName) -> StoreError {
+    match store.image(image).unwrap_err() {
+        StoreError::Image { name, source } if name == image.to_string() => *source,
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn a_newer_store_is_refused_with_a_sentence() {
@@ -110,15 +118,15 @@ fn a_pinned_name_needs_no_tag_and_believes_no_other_record() {
         .set_ref(&by_index, &record(&by_index, other, Some(index)))
         .unwrap();
     assert!(matches!(
-        store.image(&by_index),
-        Err(StoreError::NotInIndex { .. })
+        damage(&store, &by_index),
+        StoreError::NotInIndex { .. }
     ));
     store
         .set_ref(&pinned, &record(&pinned, other, None))
         .unwrap();
     assert!(matches!(
-        store.image(&pinned),
-        Err(StoreError::WrongRecord { .. })
+        damage(&store, &pinned),
+        StoreError::WrongRecord { .. }
     ));
 }
 
@@ -133,8 +141,8 @@ fn one_flipped_bit_is_found_and_putting_the_blob_again_repairs_it() {
         bad[position] ^= 1;
         std::fs::write(&path, &bad).unwrap();
         assert!(matches!(
-            store.image(&name(&format!("a.b/c@{manifest}"))),
-            Err(StoreError::Corrupt { .. })
+            damage(&store, &name(&format!("a.b/c@{manifest}"))),
+            StoreError::Corrupt { .. }
         ));
         assert_eq!(store.put_blob(&good).unwrap(), manifest);
         assert!(
@@ -168,6 +176,36 @@ fn a_blob_that_is_a_link_or_a_fifo_is_not_read() {
         store.read_blob(&digest, 100),
         Err(StoreError::Read(..))
     ));
+    store.put_blob(b"secret").unwrap();
+    assert_eq!(store.read_blob(&digest, 100).unwrap(), b"secret");
+}
+
+#[test]
+fn a_tree_that_is_damaged_is_made_again() {
+    let (_directory, store) = store();
+    let layer = Digest::of(b"layer");
+    let tree = store.tree_path(&layer);
+    write_tree(&store, layer);
+    let damages: [fn(&Path); 5] = [
+        |tree| std::fs::remove_dir_all(tree.join("fs")).unwrap(),
+        |tree| std::fs::remove_file(tree.join("meta.json")).unwrap(),
+        |tree| std::fs::write(tree.join("meta.json"), "{}").unwrap(),
+        |tree| {
+            std::fs::remove_dir_all(tree).unwrap();
+            std::fs::write(tree, "").unwrap();
+        },
+        |tree| {
+            let other = serde_json::to_vec(&meta(Digest::of(b"other"))).unwrap();
+            std::fs::write(tree.join("meta.json"), other).unwrap();
+        },
+    ];
+    for damage in damages {
+        damage(&tree);
+        assert!(!store.has_tree(&layer));
+        write_tree(&store, layer);
+        assert!(store.has_tree(&layer) && tree.join("fs/etc").is_dir());
+    }
+    assert_eq!(std::fs::read_dir(store.inbox()).unwrap().count(), 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::blob::{open, read_at_most};
+use super::names::is_absent;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 
@@ -78,7 +79,9 @@ impl Store {
     /// Whether the tree of `diff_id` is there, complete. It is not leased.
     #[must_use]
     pub fn has_tree(&self, diff_id: &Digest) -> bool {
-        self.tree_path(diff_id).join("meta.json").exists()
+        let found = self.tree_meta(diff_id);
+        let root = fs::symlink_metadata(self.tree_path(diff_id).join("fs"));
+        found.is_ok_and(|meta| meta.diff_id == *diff_id) && root.is_ok_and(|root| root.is_dir())
     }
 
     /// `meta.json` of a tree.
@@ -112,6 +115,7 @@ impl Store {
                 self.remove_dir(&work)?;
                 continue;
             }
+            self.discard_tree(diff_id)?;
             let fs = self.empty(&work)?;
             return Ok(Begin::Write(TreeWriter {
                 store: self.clone(),
@@ -127,10 +131,20 @@ impl Store {
 
     fn lease_tree(&self, diff_id: &Digest) -> io::Result<bool> {
         match open(&self.tree_path(diff_id).join("meta.json")) {
-            Ok(meta) => self.lease(meta),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(meta) => Ok(self.lease(meta)? && self.has_tree(diff_id)),
+            Err(e) if is_absent(&e) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// Removes what stands in the place of a tree and is none: no crash of ours leaves that, but a damaged disk may.
+    fn discard_tree(&self, diff_id: &Digest) -> io::Result<()> {
+        let gone = match self.take_away(&self.tree_path(diff_id)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            gone => gone?,
+        };
+        log::warn!("the tree of layer {diff_id} is damaged and made again");
+        self.remove_dir(&gone)
     }
 
     /// Removes what a dead process left in `work` and makes an empty `fs/`.

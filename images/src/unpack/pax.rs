@@ -14,6 +14,8 @@ pub(super) struct Pax {
 }
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
+/// The most extended attributes of an entry.
+const MOST_XATTRS: usize = 256;
 
 /// The records of a local header.
 pub(super) fn parse(data: &[u8]) -> Result<Pax, &'static str> {
@@ -32,7 +34,7 @@ pub(super) fn parse(data: &[u8]) -> Result<Pax, &'static str> {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
-                    pax.xattrs.push((name.to_vec(), value.to_vec()));
+                    add_xattr(&mut pax.xattrs, name, value)?;
                 }
             }
         }
@@ -90,6 +92,21 @@ fn set<T>(field: &mut Option<T>, value: T) -> Result<(), &'static str> {
         None => Ok(()),
         Some(_) => Err("its PAX header says the same thing twice"),
     }
+}
+
+fn add_xattr(
+    known: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), &'static str> {
+    if known.iter().any(|(other, _)| other == name) {
+        return Err("its PAX header says the same thing twice");
+    }
+    if known.len() == MOST_XATTRS {
+        return Err("it has too many extended attributes");
+    }
+    known.push((name.to_vec(), value.to_vec()));
+    Ok(())
 }
 
 fn text(value: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -175,6 +192,7 @@ mod tests {
             b"28 size=9223372036854775808\n",
             b"22 GNU.sparse.major=1\n",
             b"13 mtime=1.x\n",
+            b"25 SCHILY.xattr.user.a=b\n25 SCHILY.xattr.user.a=c\n",
             b"9 mtime=\n",
         ] {
             assert!(parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
@@ -187,5 +205,12 @@ mod tests {
             assert!(check_global(bad).is_err());
         }
         assert!(check_global(b"13 comment=a\n").is_ok());
+        let many = |count: usize| -> Vec<u8> {
+            (0..count)
+                .flat_map(|at| format!("27 SCHILY.xattr.user.{at:03}=b\n").into_bytes())
+                .collect()
+        };
+        assert!(parse(&many(MOST_XATTRS)).is_ok());
+        assert!(parse(&many(MOST_XATTRS + 1)).is_err());
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Format;
-use crate::settings::{Origin, Settings};
+use crate::settings::{ImageLimits, Origin, Settings};
 use crate::{network, output};
 
 /// Version of the JSON form.
@@ -47,6 +47,7 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
     let settings = Settings::load(&context.config_directories)?;
     let mut entries = directories(context)?;
     entries.extend(in_force(&settings));
+    entries.extend(image_limits(&settings.image_limits));
     for conflist in network::in_force(&context.config("net.d"))? {
         let value = match &conflist.name {
             Ok(name) => name.to_string(),
@@ -153,6 +154,17 @@ fn in_force(settings: &Settings) -> [Entry; 4] {
         ),
         setting("cni-path", &settings.cni_path, paths.join(":")),
     ]
+}
+
+fn image_limits(limits: &ImageLimits) -> Vec<Entry> {
+    let built_in = Path::new("built in");
+    let limits = limits.all().into_iter();
+    limits
+        .map(|(key, value, from)| {
+            let key = format!("image-limits.{key}");
+            entry(&key, value, from.unwrap_or(built_in))
+        })
+        .collect()
 }
 
 fn setting<T>(key: &str, origin: &Origin<T>, value: String) -> Entry {

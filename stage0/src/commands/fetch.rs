@@ -11,13 +11,13 @@ use images::fetch::Fetcher;
 use images::reference::{ImageName, Reference};
 use images::store::{Image, Owners, Store};
 use images::trust::Policy;
-use images::unpack::Limits;
 use pod::{IdMapChoice, InsecureOption};
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::output;
 use crate::progress;
+use crate::settings::Settings;
 use crate::worker::Spawner;
 
 /// What `fetch --help` says at its end.
@@ -74,6 +74,7 @@ pub(crate) fn image(
     let insecure = context.allows(InsecureOption::Image);
     let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
     let policy = policy.transpose()?;
+    let limits = Settings::load(&context.config_directories)?.image_limits;
     let workers = Spawner::new(map, context.debug);
     let progress = progress::choose(context.quiet);
     let fetcher = Fetcher {
@@ -82,7 +83,8 @@ pub(crate) fn image(
         workers: &workers,
         progress: progress.as_ref(),
         owners,
-        limits: Limits::default(),
+        documents: limits.documents,
+        limits: limits.unpacked,
         plain_http: context.allows(InsecureOption::Http),
         any_certificate: context.allows(InsecureOption::Tls),
         registries: context.registries(),
@@ -91,9 +93,9 @@ pub(crate) fn image(
         authorities: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
         signatures: signatures.to_vec(),
     };
-    fetcher.fetch(name)?;
+    let fetched = fetcher.fetch(name)?;
     store
-        .image(name)?
+        .image_of(name, fetched.manifest, fetched.index)?
         .ok_or_else(|| Error::NotInStore(name.to_string()))
 }
 

@@ -18,7 +18,11 @@ use crate::id_map;
 pub(crate) fn remove(path: &Path, debug: bool) -> io::Result<()> {
     let map = id_map::choose();
     if matches!(map, IdMapChoice::Subordinate { .. }) && needs_worker(path)? {
-        empty(path, map, debug).map_err(io::Error::other)?;
+        match empty(path, map, debug) {
+            // Somebody else has removed it meanwhile.
+            Err(WorkerError::Directory(e)) if e.kind() == io::ErrorKind::NotFound => {}
+            emptied => emptied.map_err(io::Error::other)?,
+        }
     }
     remove_tree(path)
 }
@@ -31,7 +35,11 @@ fn needs_worker(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    Ok(fs::read_dir(path)?.next().is_some())
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The caller's side.

@@ -328,12 +328,14 @@ fn a_local_image_is_signed_by_its_path_or_as_its_scope_says() {
 
 #[test]
 fn evidence_survives_the_store_byte_for_byte() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("sha256/ab");
+    let (directory, store) = crate::store::testing::store();
+    let manifest = Digest::of(b"a manifest");
+    let path = store.evidence_dir(&manifest);
     let saved = evidence(every_form().into_iter().map(|(_, item)| item));
-    saved.save(&path).unwrap();
-    saved.save(&path).unwrap();
+    store.put_evidence(&manifest, &saved).unwrap();
+    store.put_evidence(&manifest, &saved).unwrap();
     fs::write(path.join("0123.later"), "a later kind").unwrap();
+    fs::write(path.join("0123.cosign"), "half an item").unwrap();
     let loaded = Evidence::load(&path).unwrap();
     assert_eq!(loaded.items().count(), saved.items().count());
     for item in saved.items() {
