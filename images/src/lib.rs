@@ -7,6 +7,8 @@ pub mod digest;
 pub mod escape;
 pub mod evidence;
 pub mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gc;
 pub mod layout;
 pub mod reference;

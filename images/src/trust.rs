@@ -11,6 +11,8 @@ mod edit;
 mod error;
 mod file;
 mod finding;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod import;
 mod key;
 mod minisign;
@@ -26,6 +28,8 @@ pub use decision::{Accepted, Reason, Refusal, Unsigned};
 pub use edit::Editor;
 pub use error::{TomlError, TrustError};
 pub use finding::{Failure, Finding, Outcome};
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzzing::{understand_payload, understand_statement};
 pub use import::{ImportError, Imported, Unsupported, policy_json};
 pub use key::{Fingerprint, KeyError, MAX_KEY_TEXT, PublicKey};
 pub use policy::Policy;

@@ -41,6 +41,8 @@ mod xattr;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use apply::archive as apply_archive;
 pub(crate) use archive::{Extent, Kind, Skip, TarReader};
 pub use error::UnpackError;
 pub use limits::Limits;

@@ -138,7 +138,7 @@ fn authenticated(kind: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Checks that a statement, whose signature was verified, approves of `subject`.
-fn check(statement: &[u8], subject: &Subject<'_>) -> Result<(), Failure> {
+pub(super) fn check(statement: &[u8], subject: &Subject<'_>) -> Result<(), Failure> {
     let statement: Statement =
         strict_json::from_slice(statement, MAX_ITEM).map_err(Failure::Payload)?;
     if statement.kind != STATEMENT {

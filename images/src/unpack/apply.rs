@@ -16,7 +16,7 @@ use super::{LayerReport, Limits, Ownership, UnpackError};
 use crate::store::remove_directory;
 
 /// Makes everything that is in the archive.
-pub(super) fn archive<R: Skip>(
+pub(crate) fn archive<R: Skip>(
     input: &mut R,
     into: BorrowedFd<'_>,
     ownership: Ownership,
