@@ -103,6 +103,7 @@ impl Entry {
 pub struct Layer {
     tar: Vec<u8>,
     compression: Compression,
+    zstd_window: Option<u32>,
     unfinished: bool,
 }
 
@@ -127,6 +128,20 @@ impl Layer {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Compressed with zstd, whose frame says that it needs a window of 2 to this power.
+    #[must_use]
+    pub fn with_zstd_window(mut self, log: u32) -> Self {
+        self.zstd_window = Some(log);
+        self.compression(Compression::Zstd)
+    }
+
+    /// With all entries of another layer.
+    #[must_use]
+    pub fn append(mut self, other: &Self) -> Self {
+        self.tar.extend(&other.tar);
         self
     }
 
@@ -223,7 +238,7 @@ impl Layer {
             Compression::Gzip => ("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&tar)),
             Compression::Zstd => (
                 "application/vnd.oci.image.layer.v1.tar+zstd",
-                zstd::encode_all(&*tar, 1).expect("memory"),
+                zstd(&tar, self.zstd_window),
             ),
         };
         Blob {
@@ -237,6 +252,18 @@ impl Layer {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zstd(bytes: &[u8], window: Option<u32>) -> Vec<u8> {
+    let Some(log) = window else {
+        return zstd::encode_all(bytes, 1).expect("memory");
+    };
+    // Without the size of the content: with it, the window is that size.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("memory");
+    encoder.window_log(log).expect("a window");
+    encoder.include_contentsize(false).expect("a setting");
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }

@@ -21,6 +21,7 @@
 //! | `env.rs` | [`Env`]: data and configuration directory of one test, run as one user |
 //! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
+//! | `store.rs` | what is in a store; file systems of a test's own |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
@@ -41,6 +42,7 @@ mod proxy;
 pub mod registry;
 mod run;
 mod skip;
+mod store;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};
@@ -55,4 +57,5 @@ pub use proxy::Proxy;
 pub use registry::Registry;
 pub use run::{Background, Run, eventually};
 pub use skip::{is_root, missing_program, skip};
+pub use store::{difference, mount_data, private_mounts, snapshot, store_snapshot};
 pub use user::User;

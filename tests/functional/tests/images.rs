@@ -212,7 +212,7 @@ fn a_document_with_one_flipped_bit_is_found_and_fetched_again() {
     let mut bytes = fs::read(lab.manifest(0)).expect("the manifest");
     bytes[10] ^= 1;
     fs::write(lab.manifest(0), bytes).expect("write");
-    lab.runs(0).fails(&["corrupt", "fetch the image again"]);
+    lab.runs(0).fails(&["corrupt", "fetch it again"]);
     assert!(lab.list()[0]["problem"].is_string());
     lab.skua(&["image", "gc"]).fails(&[&lab.names[0]]);
     lab.runs(1).exits(7);

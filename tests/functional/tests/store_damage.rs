@@ -1,0 +1,232 @@
+//! A store that a disk, or somebody, has damaged: noticed where it is used, told with the image's name, repaired by fetching
+//! again.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use functional::{Built, Env, Image, Layer, Registry, User};
+
+const INSECURE: &str = "--insecure-options=image";
+
+fn image() -> Built {
+    Image::inspect()
+        .layer(Layer::new().file("one", 0o644, "1"))
+        .build()
+}
+
+fn hex(digest: &str) -> &str {
+    &digest["sha256:".len()..]
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(1).unwrap();
+}
+
+fn become_a_link(path: &Path) {
+    remove(path);
+    symlink("/etc/passwd", path).unwrap();
+}
+
+fn become_a_directory(path: &Path) {
+    remove(path);
+    fs::create_dir_all(path.join("x")).unwrap();
+}
+
+fn become_a_fifo(path: &Path) {
+    remove(path);
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+fn remove(path: &Path) {
+    match fs::symlink_metadata(path).unwrap().is_dir() {
+        true => fs::remove_dir_all(path).unwrap(),
+        false => fs::remove_file(path).unwrap(),
+    }
+}
+
+type Damage = (&'static str, fn(&Path));
+
+const OF_FILES: [Damage; 6] = [
+    ("flipped", flip),
+    ("cut", cut),
+    ("a link", become_a_link),
+    ("a directory", become_a_directory),
+    ("a fifo", become_a_fifo),
+    ("gone", remove),
+];
+
+struct Lab {
+    registry: Registry,
+    env: Env,
+    name: String,
+    image: Built,
+}
+
+impl Lab {
+    fn new(user: User) -> Self {
+        let (registry, image) = (Registry::start(), image());
+        registry.push("i", "amd64", &image);
+        let index = image.index();
+        for reference in ["1", &index.digest] {
+            registry.put_manifest("i", reference, &index.media_type, &index.bytes);
+        }
+        let name = registry.name("i:1");
+        let env = Env::new(user);
+        env.skua(&[INSECURE, "fetch", &name]).success();
+        Self {
+            registry,
+            env,
+            name,
+            image,
+        }
+    }
+
+    fn store(&self, below: &str) -> PathBuf {
+        self.env.data().join("store").join(below)
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.store("oci/blobs/sha256").join(hex(digest))
+    }
+
+    fn run(&self, words: &[&str]) -> functional::Run {
+        let run = [INSECURE, "run"];
+        self.env
+            .skua(&[&run[..], words, &[&self.name, "--", "exit", "7"]].concat())
+    }
+
+    /// Whatever is damaged at `path`: a run says so, a fetch repairs it.
+    fn is_noticed_and_repaired(&self, what: &str, path: &Path, damage: Damage) {
+        let (kind, damage) = damage;
+        eprintln!("{what} is {kind}");
+        damage(path);
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_symlink()) {
+            self.env.give(path);
+        }
+        let run = self.run(&["--pull=never"]);
+        assert!(
+            run.code() == Some(254),
+            "{what} is {kind}\n{}",
+            run.report()
+        );
+        run.fails(&[&self.name]);
+        let listed = self.env.skua(&["image", "list", "--format=json"]).success();
+        let listed = listed.json();
+        for row in listed["images"].as_array().unwrap() {
+            assert!(row["problem"].is_string(), "{what} is {kind}: {row}");
+        }
+        self.env.skua(&[INSECURE, "fetch", &self.name]).success();
+        self.run(&["--pull=never"]).exits(7);
+        self.env.skua(&["gc", "--grace-period=0"]).success();
+        self.env.skua(&["image", "gc"]).success();
+    }
+}
+
+#[test]
+fn damaged_documents_are_noticed_named_and_repaired() {
+    let lab = Lab::new(User::ordinary());
+    let index = lab.image.index().digest;
+    for (what, digest) in [
+        ("index", &index),
+        ("manifest", &lab.image.manifest.digest),
+        ("config", &lab.image.config.digest),
+    ] {
+        for damage in OF_FILES {
+            lab.is_noticed_and_repaired(what, &lab.blob(digest), damage);
+        }
+    }
+}
+
+#[test]
+fn damaged_trees_are_noticed_named_and_repaired() {
+    // Trees of root belong to nobody, so root damages them.
+    let users = User::all().into_iter().filter(|user| *user != User::Single);
+    for user in users {
+        let lab = Lab::new(user);
+        let layer = lab.image.layers[1].diff_id.clone();
+        let tree = lab.store("trees/sha256").join(hex(&layer));
+        for damage in [("gone", remove as fn(&Path)), ("a link", become_a_link)] {
+            lab.is_noticed_and_repaired("tree", &tree, damage);
+            lab.is_noticed_and_repaired("root of a tree", &tree.join("fs"), damage);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_tree_stands_in_nobodys_way() {
+    let lab = Lab::new(User::ordinary());
+    let layer = lab.image.layers[1].diff_id.clone();
+    let record = lab
+        .store("trees/sha256")
+        .join(hex(&layer))
+        .join("meta.json");
+    for (kind, damage) in OF_FILES {
+        eprintln!("the record is {kind}");
+        damage(&record);
+        if fs::symlink_metadata(&record).is_ok_and(|found| !found.is_symlink()) {
+            lab.env.give(&record);
+        }
+        lab.run(&["--pull=never"]).exits(7);
+        lab.env.skua(&["gc", "--grace-period=0"]).success();
+        lab.env.skua(&["image", "gc"]).success();
+        lab.env.skua(&["image", "rm", &lab.name]).success();
+        lab.env.skua(&[INSECURE, "fetch", &lab.name]).success();
+        assert!(fs::symlink_metadata(&record).unwrap().is_file(), "{kind}");
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_name_is_noticed_named_and_repaired() {
+    let lab = Lab::new(User::ordinary());
+    let record = lab.store("refs").join(lab.registry.host()).join("i/:1");
+    for (kind, damage) in [("flipped", flip as fn(&Path)), ("cut", cut)] {
+        damage(&record);
+        lab.run(&["--pull=never"]).fails(&[&lab.name]);
+        lab.env.skua(&["image", "gc"]).fails(&["refs", ":1"]);
+        lab.env.skua(&[INSECURE, "fetch", &lab.name]).success();
+        lab.run(&["--pull=never"]).exits(7);
+        eprintln!("{kind}");
+    }
+    flip(&record);
+    lab.env.skua(&["image", "rm", &lab.name]).success();
+    lab.env.skua(&["image", "gc"]).success();
+}
+
+#[test]
+fn damaged_evidence_is_fetched_again() {
+    let registry = Registry::start();
+    let (key, image) = (functional::Key::new(1), image());
+    let name = registry.push_signed("team/i", "1", &image, &key);
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("team"), &key);
+    env.skua(&["fetch", &name]).success();
+    let evidence = env
+        .data()
+        .join("store/evidence/sha256")
+        .join(hex(image.digest()));
+    let files = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(&evidence).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let whole = files().len();
+    assert_eq!(whole, 2);
+    for path in files() {
+        for damage in [flip as fn(&Path), cut, remove] {
+            damage(&path);
+            let run = env.skua(&["run", &name, "--", "exit", "7"]);
+            // A signature that is damaged proves nothing: an unsigned image does not run.
+            run.exits(254).complains("is not trusted");
+            env.skua(&["fetch", &name]).success();
+            env.skua(&["run", &name, "--", "exit", "7"]).exits(7);
+            assert_eq!(files().len(), whole, "what is damaged is replaced");
+        }
+    }
+}
