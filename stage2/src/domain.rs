@@ -24,23 +24,23 @@ const NEWEST: ABI = ABI::V5;
 
 /// Enters the domain that the app file asks for.
 pub(crate) fn enter(rules: &LandlockRules, root: &Root) -> Result<(), Error> {
-    if rules.files && renames() {
-        restrict_files(rules, root)?;
-    } else if rules.scope_abstract_sockets {
-        restrict(
-            with_scope(Ruleset::default()).and_then(Ruleset::create),
-            true,
-        )?;
+    let files = if rules.files { renames() } else { None };
+    match files {
+        Some(ruleset) => restrict_files(ruleset, rules, root),
+        None if rules.scope_abstract_sockets => {
+            let scoped = with_scope(Ruleset::default());
+            restrict(scoped.and_then(Ruleset::create), true)
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// A kernel older than ABI 2 (Linux 5.19) would deny every rename from one directory to another.
-fn renames() -> bool {
+/// A kernel older than ABI 2 (Linux 5.19) would deny every rename from one directory to another: there is no domain then.
+fn renames() -> Option<Ruleset> {
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::Refer)
-        .is_ok()
+        .ok()
 }
 
 fn with_scope(ruleset: Ruleset) -> Result<Ruleset, RulesetError> {
@@ -49,9 +49,11 @@ fn with_scope(ruleset: Ruleset) -> Result<Ruleset, RulesetError> {
         .scope(Scope::AbstractUnixSocket)
 }
 
-fn restrict_files(rules: &LandlockRules, root: &Root) -> Result<(), Error> {
+fn restrict_files(ruleset: Ruleset, rules: &LandlockRules, root: &Root) -> Result<(), Error> {
     let all = AccessFs::from_all(NEWEST);
-    let mut ruleset = Ruleset::default().handle_access(all);
+    let mut ruleset = ruleset
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all);
     if rules.scope_abstract_sockets {
         ruleset = ruleset.and_then(with_scope);
     }
