@@ -94,6 +94,12 @@ fn inside_hint(said: &str) -> Option<&'static str> {
         Some(
             "something is mounted over parts of /proc here, as in a container: the kernel then allows no new one",
         )
+    } else if says("mount device") && says("Permission denied") {
+        Some(
+            "the pod's root may not use it: groups of the caller do not count in a pod with subordinate ids",
+        )
+    } else if says("mount device") && says("No such device") {
+        Some("its path means another device now than when the pod was made")
     } else if says("a mount of") {
         tree_hint(said)
     } else if says("Too many levels of symbolic links") {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use functional::{Env, Image, Layer, Run, User};
+use functional::{Env, Image, Key, Layer, Registry, Run, User};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -283,6 +283,35 @@ fn the_files_of_an_image_are_a_volume_that_cannot_be_written() {
             assert_eq!(ask(&["write", "/data/set/one", "x"])["errno"], "EROFS");
         }
     });
+}
+
+#[test]
+fn a_prepared_pod_keeps_its_image_volume_and_is_judged_by_it_again() {
+    let (env, registry, key) = (Env::new(User::ordinary()), Registry::start(), Key::new(1));
+    let app = registry.push_signed("app/inspect", "1", &Image::inspect().build(), &key);
+    let data = Image::new().layer(Layer::new().file("x", 0o644, "of the image"));
+    let data = registry.push_signed("data/set", "1", &data.build(), &key);
+    for prefix in ["app", "data"] {
+        env.trust(&registry.name(prefix), &key);
+    }
+    let volume = format!("--volume=d,kind=image,source={data}");
+    let mount = "--mount=volume=d,target=/d";
+    let words = ["prepare", &volume, &app, mount, "--", "read", "/d/x"];
+    let prepare = || env.skua(&words).success().stdout.trim().to_owned();
+    let (first, second) = (prepare(), prepare());
+    env.skua(&["image", "rm", &data]).success();
+    env.skua(&["image", "gc"]).success();
+    let read = env.skua(&["run-prepared", &first]).success().json();
+    assert_eq!(read["text"], "of the image", "{read}");
+    let policies = env.config().join("trust.d");
+    for entry in fs::read_dir(&policies).unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read_to_string(&path).is_ok_and(|text| text.contains(&registry.name("data"))) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    env.skua(&["run-prepared", &second])
+        .fails(&[&registry.name("data")]);
 }
 
 #[test]
