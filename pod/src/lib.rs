@@ -11,6 +11,9 @@ mod lifecycle;
 mod manifest;
 mod names;
 mod network_file;
+mod origin;
+#[cfg(feature = "policy")]
+pub mod policy;
 mod running;
 mod sandbox;
 mod status;
@@ -29,6 +32,7 @@ pub use manifest::{
 };
 pub use names::{AppName, NetworkName, PodId, PodName, SysctlName, VolumeName};
 pub use network_file::NetworkFile;
+pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
 pub use status::{AppStatus, Outcome, PodResult, Usage};

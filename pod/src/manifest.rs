@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Capability, Device, IdMapChoice, NetworkName, PodId, PodName, ProcessAttributes,
-    SecurityLabels, Sysctl, VolumeName,
+    AppName, Capability, Device, IdMapChoice, NetworkName, Origins, PodId, PodName,
+    ProcessAttributes, SecurityLabels, Sysctl, VolumeName,
 };
 
 /// A pod.
@@ -43,6 +43,9 @@ pub struct PodManifest {
     pub remove: bool,
     /// What `--insecure-options` named: part of the pod's record for ever.
     pub insecure_options: Vec<InsecureOption>,
+    /// Who asked for `hostname`, `network`, `stop_timeout` and each of `volumes`.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
 }
 
 impl PodManifest {
@@ -132,6 +135,9 @@ pub struct App {
     pub devices: Vec<Device>,
     /// Paths that are masked or read-only by default, and not for this app.
     pub unmasked: Vec<String>,
+    /// Who asked for the fields above.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
 }
 
 /// The image of an app and the evidence of its trust.

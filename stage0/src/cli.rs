@@ -105,10 +105,17 @@ pub(crate) enum Command {
     Status(commands::status::StatusArgs),
     /// Print the manifest of a pod
     CatManifest(commands::cat_manifest::CatManifestArgs),
+    /// Print what 'run' would do with a command line, or what was decided for a pod, and who asked for it
+    #[command(
+        override_usage = "skua explain [POD FLAGS] IMAGE [APP FLAGS] [-- ARG…] [--- IMAGE …]…\n       skua explain POD"
+    )]
+    Explain(commands::explain::ExplainArgs),
     /// Run a program inside a running pod, confined as its app
     Enter(commands::enter::EnterArgs),
     /// Ask running pods to end
     Stop(commands::stop::StopArgs),
+    /// Send a signal to running pods
+    Kill(commands::kill::KillArgs),
     /// Remove pods that are not running
     Rm(commands::rm::RmArgs),
     /// Heal what crashes left and remove old pods
@@ -148,8 +155,10 @@ impl Command {
             Self::List(args) => commands::list::run(args, context),
             Self::Status(args) => commands::status::run(args, context),
             Self::CatManifest(args) => commands::cat_manifest::run(args, context),
+            Self::Explain(args) => commands::explain::run(args, context),
             Self::Enter(args) => commands::enter::run(args, context),
             Self::Stop(args) => commands::stop::run(args, context),
+            Self::Kill(args) => commands::kill::run(args, context),
             Self::Rm(args) => commands::rm::run(args, context),
             Self::Gc(args) => commands::gc::run(args, context),
             Self::Image(command) => commands::image::run(command, context),
@@ -187,7 +196,7 @@ pub(crate) fn parse() -> Result<(Global, Command), Error> {
 pub(crate) fn documented(width: Option<usize>) -> clap::Command {
     let app_flags = run_line::app_flags_help(width);
     let mut command = Cli::command();
-    for name in ["run", "prepare"] {
+    for name in ["run", "prepare", "explain"] {
         command = command.mut_subcommand(name, |c| c.after_help(app_flags.clone()));
     }
     command
@@ -196,7 +205,7 @@ pub(crate) fn documented(width: Option<usize>) -> clap::Command {
 /// Shell completion needs every flag: those of an app too, where `run` itself does not parse them.
 pub(crate) fn completable() -> clap::Command {
     let mut command = Cli::command();
-    for name in ["run", "prepare"] {
+    for name in ["run", "prepare", "explain"] {
         command = command.mut_subcommand(name, run_line::with_app_flags);
     }
     command

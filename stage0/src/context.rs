@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use images::registries::Layers;
 use images::store::Store;
+use pod::policy::{self, Policy};
 use pod::{DataDir, InsecureOption};
 
 use crate::cli::Global;
@@ -103,6 +104,31 @@ impl Context {
     /// Whether `--insecure-options` names `option`.
     pub(crate) fn allows(&self, option: InsecureOption) -> bool {
         self.insecure.contains(&option)
+    }
+
+    /// The host's bounds, and the further ones of a user or of `--config-dir`.
+    pub(crate) fn policy(&self) -> Result<Policy, Error> {
+        let mut further = self.config_directories.clone();
+        further.retain(|directory| {
+            !policy::SYSTEM
+                .iter()
+                .any(|system| directory == Path::new(system))
+        });
+        let user = nix::unistd::geteuid().as_raw();
+        Ok(Policy::of_host()?.tightened(&further, user)?)
+    }
+
+    /// No command makes an exception that the host's bounds do not allow.
+    pub(crate) fn check_exceptions(&self) -> Result<(), Error> {
+        match self.insecure.is_empty() {
+            true => Ok(()),
+            false => Ok(self.policy()?.check_insecure(&self.insecure)?),
+        }
+    }
+
+    /// Whether the stages are in a directory that the command line names.
+    pub(crate) fn libexec_typed(&self) -> bool {
+        self.libexec.is_some()
     }
 
     /// The image store. Trees of subordinate ids are removed from within the user namespace that has them.

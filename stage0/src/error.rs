@@ -199,6 +199,12 @@ pub(crate) enum Error {
     /// A worker's own failure.
     #[error(transparent)]
     Worker(Box<crate::worker::WorkerError>),
+    /// The policy cannot be loaded.
+    #[error(transparent)]
+    Policy(#[from] pod::policy::PolicyError),
+    /// The policy does not allow what was asked for.
+    #[error(transparent)]
+    Bound(#[from] pod::policy::Violation),
     /// A file or directory of a pod.
     #[error(transparent)]
     Pod(#[from] pod::Error),
@@ -227,6 +233,7 @@ impl Error {
             | Self::Digest(_)
             | Self::CollectImages(_)
             | Self::LayerChanged { .. } => "store",
+            Self::Policy(_) | Self::Bound(_) => "policy",
             Self::Refusal(_) => "not-trusted",
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
             Self::Fetch(_) => "fetch",
@@ -265,6 +272,9 @@ impl Error {
             }
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
+            Self::Bound(_) => {
+                Some("skua config prints every bound and the file that sets it".to_owned())
+            }
             Self::Running(id) => Some(format!("skua stop {id}")),
             Self::Exec(..) => {
                 Some("name the directory of the stages with --libexec-dir".to_owned())

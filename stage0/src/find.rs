@@ -40,6 +40,24 @@ pub(crate) struct SomePods {
 }
 
 impl OnePod {
+    /// The pod that `word` means: see [`OnePod::find`].
+    pub(crate) fn of_word(word: String) -> Self {
+        Self {
+            uuid: Some(word),
+            name: None,
+            uuid_file: None,
+        }
+    }
+
+    /// The pod whose UUID is in `file`.
+    pub(crate) fn of_file(file: PathBuf) -> Self {
+        Self {
+            uuid: None,
+            name: None,
+            uuid_file: Some(file),
+        }
+    }
+
     /// The pod.
     pub(crate) fn find(&self, data: &DataDir) -> Result<Pod, Error> {
         match (&self.uuid, &self.name, &self.uuid_file) {

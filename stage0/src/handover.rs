@@ -1,6 +1,7 @@
 //! Calling stage1: for a pod's life by exec, so that the keeper has our pid; for single errands as a child.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir};
+use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir, PodManifest};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, ErrorFormat};
@@ -32,6 +33,9 @@ impl<'a> Stage1<'a> {
             Some(path) => absolute(path)?,
             None => context.libexec(STAGE1)?,
         };
+        if typed.is_some() || context.libexec_typed() {
+            context.policy()?.check_stage1(&program)?;
+        }
         Ok(Self { program, context })
     }
 
@@ -68,6 +72,33 @@ impl<'a> Stage1<'a> {
         self.errand("stop", command)
     }
 
+    /// Sends a signal to the apps of a running pod.
+    pub(crate) fn kill(&self, dir: &PodDir, signal: i32) -> Result<(), Error> {
+        let mut command = self.command("kill", dir);
+        command.arg(signal.to_string());
+        self.errand("kill", command)
+    }
+
+    /// The plan of a pod, as it is printed.
+    pub(crate) fn explain(&self, dir: &PodDir, form: Form) -> Result<String, Error> {
+        let mut command = self.command("explain", dir);
+        command.args(form.option());
+        self.answer("explain", command, b"")
+    }
+
+    /// The plan of a pod that is not made.
+    pub(crate) fn explain_draft(
+        &self,
+        manifest: &PodManifest,
+        form: Form,
+    ) -> Result<String, Error> {
+        let mut command = self.command("explain", &PodDir::new("/".into()));
+        command.args(form.option()).arg("--stdin");
+        let failed = |e| Error::Exec(self.program.clone(), e);
+        let input = pod::to_bytes(manifest).map_err(failed)?;
+        self.answer("explain", command, &input)
+    }
+
     /// Clears away what a pod without a keeper left outside its directory.
     pub(crate) fn gc(&self, pod: &Locked) -> Result<(), Error> {
         inherit(pod.lock.as_fd())?;
@@ -86,16 +117,32 @@ impl<'a> Stage1<'a> {
     }
 
     /// Runs a child to its end. What it says went wrong becomes the cause of our one error.
-    fn errand(&self, entrypoint: &'static str, mut command: Command) -> Result<(), Error> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .env_remove(ERROR_FORMAT);
-        let ended = command
-            .output()
-            .map_err(|e| Error::Exec(self.program.clone(), e))?;
+    fn errand(&self, entrypoint: &'static str, command: Command) -> Result<(), Error> {
+        self.answer(entrypoint, command, b"").map(drop)
+    }
+
+    /// Runs a child to its end with `input`; what it prints. It reads all of its input before it prints, or none.
+    fn answer(
+        &self,
+        entrypoint: &'static str,
+        mut command: Command,
+        input: &[u8],
+    ) -> Result<String, Error> {
+        let failed = |e| Error::Exec(self.program.clone(), e);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove(ERROR_FORMAT)
+            .spawn()
+            .map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that does not read says in its own words why it failed.
+            let _ = stdin.write_all(input);
+        }
+        let ended = child.wait_with_output().map_err(failed)?;
         if ended.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&ended.stderr);
         let cause = said
@@ -103,6 +150,21 @@ impl<'a> Stage1<'a> {
             .find_map(|line| line.strip_prefix("skua: stage1: "));
         let why = cause.map_or_else(|| ended.status.to_string(), str::to_owned);
         Err(Error::Stage1 { entrypoint, why })
+    }
+}
+
+/// How stage1 prints a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Form {
+    fn option(self) -> Option<&'static str> {
+        (self == Self::Json).then_some("--json")
     }
 }
 

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         cli::Command::Worker(args) => worker::run(args),
         command => context::Context::new(global).and_then(|context| {
             logger::start(&context);
+            context.check_exceptions()?;
             command.run(&context)
         }),
     };

@@ -2,12 +2,13 @@
 
 mod app;
 mod mounts;
+mod origins;
 mod sandbox;
 
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
-use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Network, PodId, PodManifest};
+use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Network, Origins, PodId, PodManifest};
 
 use crate::error::Error;
 use crate::run_line::{AppLine, PodFlags};
@@ -63,6 +64,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) insecure: &'a [InsecureOption],
     /// The images that are volumes, in the order of the command line.
     pub(crate) volume_images: Vec<(pod::Image, Vec<pod::Layer>)>,
+    /// Who asked for what was looked up: `network` and `stop_timeout`.
+    pub(crate) origins: Origins,
     /// The apps, in the order of the command line.
     pub(crate) apps: Vec<Wanted>,
 }
@@ -92,6 +95,7 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
         volumes: volumes.used()?,
         shm_size: flags.shm_size.map_or(SHM_SIZE, |size| size.0),
         sysctls: sandbox::sysctls(&flags.sysctl)?,
+        origins: origins::of_pod(flags, &apps, draft.origins),
         apps,
         stop_timeout: draft.stop_timeout,
         remove: flags.rm,

@@ -35,6 +35,18 @@ pub(crate) fn pod(
     lines: Vec<AppLine>,
     context: &Context,
 ) -> Result<Locked, Error> {
+    let manifest = self::manifest(flags, lines, context)?;
+    let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
+    let _name_lock = name_lock.transpose()?;
+    place(&manifest, flags.uuid_file_save.as_deref(), context)
+}
+
+/// What the pod of a command line will be. Images may be fetched for it; nothing of the pod is made.
+pub(crate) fn manifest(
+    flags: &PodFlags,
+    lines: Vec<AppLine>,
+    context: &Context,
+) -> Result<PodManifest, Error> {
     let settings = Settings::load(&context.config_directories)?;
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, context, &settings)?;
@@ -48,14 +60,14 @@ pub(crate) fn pod(
         id_map: id_map::choose(),
         insecure: &context.insecure,
         volume_images,
+        origins: settings.origins(flags),
         apps,
         flags,
     };
     let manifest = manifest::new(draft, &caller()?)?;
+    context.policy()?.check(&manifest)?;
     paths_exist(&manifest)?;
-    let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
-    let _name_lock = name_lock.transpose()?;
-    place(&manifest, flags.uuid_file_save.as_deref(), context)
+    Ok(manifest)
 }
 
 /// An image that is a volume, as the manifest has it.
@@ -234,11 +246,17 @@ fn reserve(name: &PodName, context: &Context) -> Result<File, Error> {
     let lock = File::open(data).map_err(|e| Error::LockData(data.clone(), e))?;
     lock.lock().map_err(|e| Error::LockData(data.clone(), e))?;
     heal::pods(context)?;
+    name_is_free(name, context)?;
+    Ok(lock)
+}
+
+/// No living pod has the name now.
+pub(crate) fn name_is_free(name: &PodName, context: &Context) -> Result<(), Error> {
     let living = |pod: &Pod| pod.state <= State::Run;
     let mut named = find::named(&context.data, name)?.into_iter();
     match named.find(|(pod, _)| living(pod)) {
         Some((pod, _)) => Err(Error::NameTaken(name.clone(), pod.id)),
-        None => Ok(lock),
+        None => Ok(()),
     }
 }
 

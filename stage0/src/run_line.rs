@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use pod::{AppName, Capability, PodName};
 
 use crate::error::Error;
@@ -66,6 +66,19 @@ pub(crate) struct PodFlags {
     /// Use this stage1 instead of skua's own
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) stage1: Option<PathBuf>,
+}
+
+impl PodFlags {
+    /// Whether no flag was given but `--stage1`. Compared as printed, so that a flag that is added later counts too.
+    pub(crate) fn are_default(&self) -> bool {
+        let command = Self::augment_args(clap::Command::new("none"));
+        let none = command.try_get_matches_from(["none"]);
+        let none = none.and_then(|matches| Self::from_arg_matches(&matches));
+        none.is_ok_and(|none| {
+            let stage1 = self.stage1.clone();
+            format!("{:?}", Self { stage1, ..none }) == format!("{self:?}")
+        })
+    }
 }
 
 // Whether a pod outlives who started it.
@@ -218,6 +231,11 @@ pub(crate) struct AppWords {
 }
 
 impl AppWords {
+    /// The words after the flags of a pod.
+    pub(crate) fn new(words: Vec<String>) -> Self {
+        Self { words }
+    }
+
     /// One [`AppLine`] for each app.
     pub(crate) fn parse(&self) -> Result<Vec<AppLine>, Error> {
         self.words

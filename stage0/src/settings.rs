@@ -26,9 +26,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use pod::Origins;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::run_line::PodFlags;
 use crate::typed::{NetworkArg, Seconds};
 pub(crate) use limits::ImageLimits;
 
@@ -118,6 +120,27 @@ impl Settings {
             };
         }
         Ok(settings)
+    }
+
+    /// Who decides on what a command line may leave to the configuration.
+    pub(crate) fn origins(&self, flags: &PodFlags) -> Origins {
+        let mut origins = Origins::default();
+        let fields = [
+            ("network", flags.net.is_some(), self.net.from.is_some()),
+            (
+                "stop_timeout",
+                flags.stop_timeout.is_some(),
+                self.stop_timeout.from.is_some(),
+            ),
+        ];
+        for (field, typed, configured) in fields {
+            match (typed, configured) {
+                (true, _) => origins.set(field, pod::Origin::CommandLine),
+                (false, true) => origins.set(field, pod::Origin::HostPolicy),
+                (false, false) => {}
+            }
+        }
+        origins
     }
 
     fn apply(&mut self, written: Written, path: &Path) -> Result<(), Error> {

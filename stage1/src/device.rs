@@ -18,26 +18,25 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
 use nix::unistd::{AccessFlags, faccessat};
 
-use pod::{DeviceKind, PodDir, PodManifest};
+use pod::{DeviceKind, PodDir};
 
 use crate::error::Error;
 use crate::inroot;
 use crate::op::Device;
+use crate::plan::DeviceNode;
 use crate::sys;
 
 /// Makes the nodes of every app. They are owned by root, whatever the directories below which they lie.
-pub(crate) fn make_nodes(pod: &PodDir, manifest: &PodManifest) -> Result<(), Error> {
-    for app in manifest.apps.iter().filter(|app| !app.devices.is_empty()) {
-        let directory = pod.devices(&app.name);
+pub(crate) fn make_nodes(pod: &PodDir, nodes: &[DeviceNode]) -> Result<(), Error> {
+    for made in nodes {
+        let directory = pod.devices(&made.app);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&directory)
             .map_err(|e| Error::PodFile(directory.clone(), e))?;
-        for (number, device) in app.devices.iter().enumerate() {
-            let path = directory.join(number.to_string());
-            node(&path, device).map_err(|e| Error::PodFile(path, e))?;
-        }
+        let path = directory.join(made.number.to_string());
+        node(&path, &made.device).map_err(|e| Error::PodFile(path, e))?;
     }
     Ok(())
 }

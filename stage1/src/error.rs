@@ -12,7 +12,7 @@ pub(crate) enum Error {
     #[error("cannot tell the working directory, which must be a pod's")]
     WorkingDirectory(#[source] io::Error),
     #[error(
-        "usage: skua-stage1 run | explain | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | gc | rm"
+        "usage: skua-stage1 run | explain [--json] [--stdin] | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | kill SIGNAL | gc"
     )]
     Usage,
     #[error("cannot write to standard output")]
@@ -25,6 +25,12 @@ pub(crate) enum Error {
     NotItsDirectory(pod::PodId, &'static str),
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    #[error(transparent)]
+    Policy(#[from] pod::policy::PolicyError),
+    #[error(transparent)]
+    Bound(#[from] pod::policy::Violation),
+    #[error("cannot tell what is at {0}")]
+    RealPath(PathBuf, #[source] io::Error),
 
     #[error("the pod has no app")]
     NoApps,

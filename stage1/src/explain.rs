@@ -1,19 +1,111 @@
-//! Prints the plan of the pod in the working directory, for people: nothing is done, not even looked at.
+//! Prints the plan of a pod, for people or for programs: nothing is done, not even looked at.
+//!
+//! Everything that a pod's life consists of is an [`Item`], in the order in which it is done: what the keeper does, the
+//! steps of the inside, what stage2 makes of each app, and what the keeper undoes. Each says who asked for it.
 
-use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
+mod app;
+mod keeper;
 
-use pod::{Extent, IdMap, IdMapChoice, PodDir, PodManifest};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write as _};
+
+use pod::{Extent, IdMap, IdMapChoice, MAX_FILE, Origin, PodDir, PodManifest, Running};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::idmap;
-use crate::plan::{Namespaces, Opener, Plan, Role};
+use crate::plan::{Namespaces, Opener, Plan, Role, Tree};
+use crate::{alive, idmap};
 
-/// Prints it.
-pub(crate) fn explain() -> Result<u8, Error> {
-    let manifest: PodManifest = pod::load(&PodDir::here().manifest())?;
-    let plan = Plan::new(&manifest, &expected_map(&manifest.id_map))?;
-    let text = plan.to_string();
+/// Version of the JSON form: fields and kinds of `op` may be added to it, `text` may change.
+const VERSION: u32 = 1;
+
+/// How it is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Lines for people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Where the manifest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// In the pod directory that is the working directory.
+    PodDirectory,
+    /// On standard input: of a pod that is not made.
+    StandardInput,
+}
+
+/// Who does an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Process {
+    /// The keeper, before the apps run.
+    Keeper,
+    /// The inside.
+    Inside,
+    /// Stage2, or the app's process before its program is executed.
+    Stage2,
+    /// The keeper, when the pod has ended.
+    KeeperAfterwards,
+}
+
+/// One thing that is done.
+#[derive(Debug, Serialize)]
+struct Item {
+    process: Process,
+    #[serde(flatten)]
+    op: Value,
+    text: String,
+    origin: Origin,
+}
+
+impl Item {
+    fn new(process: Process, op: &str, args: Value, text: impl Into<String>) -> Self {
+        Self {
+            process,
+            op: json!({"op": op, "args": args}),
+            text: text.into(),
+            origin: Origin::BuiltIn,
+        }
+    }
+
+    fn by(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+}
+
+/// The JSON form.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    namespaces: Vec<&'static str>,
+    id_map: &'a IdMap,
+    trees: Vec<Value>,
+    items: Vec<Item>,
+}
+
+/// Prints it: `explain [--json] [--stdin]`.
+pub(crate) fn explain(options: &[&str]) -> Result<u8, Error> {
+    let (form, from) = match options {
+        [] => (Form::Text, From::PodDirectory),
+        ["--json"] => (Form::Json, From::PodDirectory),
+        ["--stdin"] => (Form::Text, From::StandardInput),
+        ["--json", "--stdin"] => (Form::Json, From::StandardInput),
+        _ => return Err(Error::Usage),
+    };
+    let manifest = load(from)?;
+    let running = match from {
+        From::PodDirectory => alive::load(&PodDir::here())?,
+        From::StandardInput => None,
+    };
+    let plan = Plan::new(&manifest, &map(&manifest.id_map, running))?;
+    let text = match form {
+        Form::Text => text(&manifest, &plan),
+        Form::Json => json(&manifest, &plan)?,
+    };
     io::stdout()
         .lock()
         .write_all(text.as_bytes())
@@ -21,8 +113,19 @@ pub(crate) fn explain() -> Result<u8, Error> {
     Ok(0)
 }
 
-/// The map that the pod will have; which range it will be is decided when it starts, here it is the first.
-fn expected_map(choice: &IdMapChoice) -> IdMap {
+fn load(from: From) -> Result<PodManifest, Error> {
+    if from == From::PodDirectory {
+        return Ok(pod::load(&PodDir::here().manifest())?);
+    }
+    let source = io::stdin().lock().take(MAX_FILE + 1);
+    Ok(pod::load_from(source, "standard input".as_ref())?)
+}
+
+/// The map that a running pod has. Which range another pod will have is decided when it starts, here it is the first.
+fn map(choice: &IdMapChoice, running: Option<Running>) -> IdMap {
+    if let Some(running) = running {
+        return running.id_map;
+    }
     match choice {
         IdMapChoice::Range { first, count, .. } => IdMap::range(*first, *count),
         IdMapChoice::Subordinate { map, .. } => map.clone(),
@@ -30,70 +133,134 @@ fn expected_map(choice: &IdMapChoice) -> IdMap {
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let network = match self.namespaces {
-            Namespaces::All => "network, ",
-            Namespaces::AllButNetwork => "",
-        };
-        writeln!(f, "namespaces: user, mount, pid, {network}ipc, uts, cgroup")?;
-        writeln!(f, "user ids: {}", extents(&self.id_map.uids))?;
-        writeln!(f, "group ids: {}", extents(&self.id_map.gids))?;
-        let opener = match self.opener {
-            Opener::Keeper { .. } => "the keeper, with owners mapped",
-            Opener::Inside => "the inside",
-        };
-        writeln!(f, "trees, opened by {opener}:")?;
-        for (number, tree) in self.trees.iter().enumerate() {
-            let role = match tree.role {
-                Role::Layer => "layer",
-                Role::Own => "of the pod",
-                Role::HostVolume => "volume of the host",
-                Role::HostSys => "sysfs of the host",
-                Role::Device => "device made for the pod",
-            };
-            let rights = if tree.read_only {
-                "read-only"
-            } else {
-                "writable"
-            };
-            let below = if tree.recursive {
-                ", with the mounts below it"
-            } else {
-                ""
-            };
-            let exec = if tree.no_exec { ", without exec" } else { "" };
-            let path = tree.path.display().to_string();
-            writeln!(
-                f,
-                "  {number}: {} ({role}, {rights}{exec}{below})",
-                path.escape_debug()
-            )?;
+/// Everything that is done, in order.
+fn items(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
+    let (opened, beside) = (opened(plan), keeper::beside(manifest, plan));
+    let mut items = keeper::before(manifest, plan);
+    match plan.opener {
+        Opener::Keeper { .. } => items.extend(opened.into_iter().chain(beside)),
+        Opener::Inside => items.extend(beside.into_iter().chain(opened)),
+    }
+    items.extend(plan.steps.iter().map(|step| Item {
+        process: Process::Inside,
+        op: serde_json::to_value(&step.op).unwrap_or_default(),
+        text: step.op.to_string(),
+        origin: step.origin,
+    }));
+    items.extend(keeper::joined(manifest, plan));
+    for (app, file) in manifest.apps.iter().zip(&plan.apps) {
+        items.extend(app::items(app, file));
+    }
+    items.extend(keeper::afterwards(manifest, plan));
+    items
+}
+
+/// The trees, by the one who opens them.
+fn opened(plan: &Plan) -> Vec<Item> {
+    let process = match plan.opener {
+        Opener::Keeper { .. } => Process::Keeper,
+        Opener::Inside => Process::Inside,
+    };
+    let tree = |(number, tree): (usize, &Tree)| {
+        let text = format!("open tree {number}: {}", describe(tree, plan.opener));
+        Item::new(process, "open-tree", tree_json(tree), text).by(tree.origin)
+    };
+    let handed = "clone the mounts of apps (read-only), status and the program of stage2 (read-only) for stage2";
+    let handed = Item::new(process, "open-handed", Value::Null, handed);
+    let trees = plan.trees.iter().enumerate().map(tree);
+    trees.chain([handed]).collect()
+}
+
+fn describe(tree: &Tree, opener: Opener) -> String {
+    let role = match tree.role {
+        Role::Layer => "layer",
+        Role::Own => "of the pod",
+        Role::HostVolume => "volume of the host",
+        Role::HostSys => "sysfs of the host",
+        Role::Device => "device made for the pod",
+    };
+    let rights = match tree.read_only {
+        true => "read-only",
+        false => "writable",
+    };
+    let below = match tree.recursive {
+        true => ", with the mounts below it",
+        false => "",
+    };
+    let exec = if tree.no_exec { ", without exec" } else { "" };
+    let mapped = matches!(opener, Opener::Keeper { .. });
+    let mapped = match mapped && matches!(tree.role, Role::Layer | Role::HostVolume) {
+        true => ", owners mapped",
+        false => "",
+    };
+    let path = tree.path.display().to_string();
+    let path = path.escape_debug();
+    format!("{path} ({role}, {rights}{exec}{below}{mapped})")
+}
+
+fn tree_json(tree: &Tree) -> Value {
+    json!({
+        "path": tree.path.display().to_string(),
+        "role": tree.role,
+        "read_only": tree.read_only,
+        "no_exec": tree.no_exec,
+        "recursive": tree.recursive,
+    })
+}
+
+fn namespaces(plan: &Plan) -> Vec<&'static str> {
+    let network = (plan.namespaces == Namespaces::All).then_some("network");
+    let first = ["user", "mount", "pid"].into_iter().chain(network);
+    first.chain(["ipc", "uts", "cgroup"]).collect()
+}
+
+fn json(manifest: &PodManifest, plan: &Plan) -> Result<String, Error> {
+    let document = Document {
+        version: VERSION,
+        namespaces: namespaces(plan),
+        id_map: &plan.id_map,
+        trees: plan.trees.iter().map(tree_json).collect(),
+        items: items(manifest, plan),
+    };
+    let text = serde_json::to_string_pretty(&document).map_err(|e| Error::Output(e.into()))?;
+    Ok(text + "\n")
+}
+
+/// The plan as lines: a heading wherever another process goes on.
+pub(crate) fn text(manifest: &PodManifest, plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for item in items(manifest, plan) {
+        if last != Some(item.process) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}:", heading(item.process, plan));
+            last = Some(item.process);
         }
-        writeln!(f, "steps:")?;
-        self.steps
-            .iter()
-            .try_for_each(|step| writeln!(f, "  {} [{}]", step.op, step.origin))
+        let _ = writeln!(text, "  {} [{}]", item.text, item.origin);
+    }
+    text
+}
+
+fn heading(process: Process, plan: &Plan) -> String {
+    match process {
+        Process::Keeper => "the keeper, outside the pod".to_owned(),
+        Process::Inside => format!(
+            "the inside, in new namespaces ({})",
+            namespaces(plan).join(", ")
+        ),
+        Process::Stage2 => "stage2, and in it each app before it is executed".to_owned(),
+        Process::KeeperAfterwards => "the keeper, when the pod has ended".to_owned(),
     }
 }
 
 fn extents(list: &[Extent]) -> String {
-    let mut text = String::new();
-    for (
-        at,
-        Extent {
+    let one = |extent: &Extent| {
+        let Extent {
             inside,
             host,
             count,
-        },
-    ) in list.iter().enumerate()
-    {
-        let comma = if at == 0 { "" } else { ", " };
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{comma}{count} from {inside} as the host's from {host}"
-        );
-    }
-    text
+        } = extent;
+        format!("{count} from {inside} as the host's from {host}")
+    };
+    list.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -8,51 +8,29 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
-use pod::{PodDir, PodManifest, ProcessId, Running, VolumeSource};
+use pod::{PodDir, PodManifest, ProcessId, Running};
 
 use crate::device;
 use crate::error::Error;
 use crate::host;
-use crate::plan::{Opener, Plan};
+use crate::plan::{Opener, Owner, Plan};
 use crate::seccomp;
 
-/// Makes the directories: those that the trees of the plan need.
-pub(crate) fn make_directories(
-    pod: &PodDir,
-    manifest: &PodManifest,
-    plan: &Plan,
-) -> Result<(), Error> {
-    let owner = match plan.opener {
+/// Makes the directories of the plan.
+pub(crate) fn make_directories(pod: &PodDir, plan: &Plan) -> Result<(), Error> {
+    let pods = match plan.opener {
         Opener::Keeper { pod_base, .. } => Some(pod_base),
         Opener::Inside => None,
     };
-    let keepers = |path: &Path| make(path, 0o755, None);
-    let pods = |path: &Path, mode| make(path, mode, owner);
-    keepers(&pod.apps())?;
-    pods(&pod.status_dir(), 0o700)?;
-    keepers(&pod.path().join("rootfs"))?;
-    for app in &manifest.apps {
-        keepers(&pod.apps().join(app.name.as_str()))?;
-        let rootfs = pod.rootfs(&app.name);
-        keepers(&rootfs)?;
-        pods(&rootfs.join("upper"), 0o755)?;
-        pods(&rootfs.join("work"), 0o700)?;
-    }
-    let empty = manifest
-        .volumes
-        .iter()
-        .filter_map(|volume| match volume.source {
-            VolumeSource::Empty { mode } => Some((volume, mode)),
-            VolumeSource::Host(_) | VolumeSource::Tmpfs { .. } | VolumeSource::Image { .. } => None,
-        });
-    for (at, (volume, mode)) in empty.enumerate() {
-        if at == 0 {
-            keepers(&pod.volumes())?;
-        }
-        pods(&pod.volumes().join(volume.name.as_str()), mode)?;
-    }
+    plan.keeper.directories.iter().try_for_each(|directory| {
+        let owner = match directory.owner {
+            Owner::Keeper => None,
+            Owner::Pod => pods,
+        };
+        make(&pod.path().join(&directory.path), directory.mode, owner)
+    })?;
     if let Opener::Keeper { .. } = plan.opener {
-        device::make_nodes(pod, manifest)?;
+        device::make_nodes(pod, &plan.keeper.nodes)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
+use crate::plan::MapWriter;
 use crate::sys::{self, Child, Cloned};
 use crate::wait;
 
@@ -122,19 +123,15 @@ fn try_range(base: u32, data: &DataDir) -> Result<Option<File>, Error> {
 }
 
 /// Writes the maps of a new user namespace, whose first process is `pid`.
-pub(crate) fn write(choice: &IdMapChoice, map: &IdMap, pid: u32) -> Result<(), Error> {
-    match choice {
-        IdMapChoice::Subordinate {
-            newuidmap,
-            newgidmap,
-            ..
-        } => {
-            let uids = start(newuidmap, pid, &map.uids)?;
-            let gids = start(newgidmap, pid, &map.gids)?;
+pub(crate) fn write(writer: &MapWriter, map: &IdMap, pid: u32) -> Result<(), Error> {
+    match writer {
+        MapWriter::Programs { users, groups } => {
+            let uids = start(users, pid, &map.uids)?;
+            let gids = start(groups, pid, &map.gids)?;
             uids.wait().and(gids.wait())
         }
-        IdMapChoice::Range { .. } => write_files(map, pid),
-        IdMapChoice::Single { .. } => {
+        MapWriter::Keeper => write_files(map, pid),
+        MapWriter::KeeperWithoutGroups => {
             write_file(pid, "setgroups", "deny")?;
             write_files(map, pid)
         }

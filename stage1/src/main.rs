@@ -56,7 +56,8 @@ fn dispatch() -> Result<u8, Error> {
         ["stop"] => stop::stop(stop::How::Orderly),
         ["stop", "--force"] => stop::stop(stop::How::Forced),
         ["enter", ref order @ ..] => enter::enter(&enter::Enter::parse(order)?),
-        ["explain"] => explain::explain(),
+        ["explain", ref options @ ..] => explain::explain(options),
+        ["kill", signal] => stop::kill(signal),
         ["gc"] => gc::gc(),
         _ => Err(Error::Usage),
     }

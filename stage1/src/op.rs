@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+pub(crate) use pod::Origin;
 use pod::{AppName, DeviceKind};
+use serde::Serialize;
 
 /// One step, and why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,19 +15,9 @@ pub(crate) struct Step {
     pub(crate) origin: Origin,
 }
 
-/// Who asked for a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Skua itself, for every pod.
-    BuiltIn,
-    /// The app's image.
-    Image,
-    /// The command line that made the pod.
-    CommandLine,
-}
-
 /// One step of the inside. Places that begin without `/` are below the staging directory, which is gone before stage2.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", content = "args", rename_all = "kebab-case")]
 pub(crate) enum Op {
     /// Cuts this mount namespace off from the host's.
     PrivateMounts,
@@ -109,7 +101,7 @@ pub(crate) enum Op {
 }
 
 /// An app of the pod, by its place in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct App {
     /// Index in the manifest.
     pub(crate) index: usize,
@@ -118,7 +110,7 @@ pub(crate) struct App {
 }
 
 /// A place in the root of an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Target {
     /// Which app.
     pub(crate) app: App,
@@ -129,7 +121,8 @@ pub(crate) struct Target {
 }
 
 /// How the target of a mount is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Find {
     /// A directory, made if it is missing; a symbolic link is refused.
     Plain,
@@ -140,7 +133,8 @@ pub(crate) enum Find {
 }
 
 /// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
     /// A new file system.
     New(NewMount),
@@ -165,7 +159,8 @@ pub(crate) enum Source {
 }
 
 /// Where a device is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Node {
     /// The host's own node, at this absolute path.
     Host(String),
@@ -176,7 +171,7 @@ pub(crate) enum Node {
 }
 
 /// A device, by its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Device {
     /// Block or character.
     pub(crate) kind: DeviceKind,
@@ -185,7 +180,7 @@ pub(crate) struct Device {
 }
 
 /// A file system to be mounted for the first time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NewMount {
     /// Its type.
     pub(crate) kind: FileSystem,
@@ -196,7 +191,8 @@ pub(crate) struct NewMount {
 }
 
 /// The file systems of which stage1 makes new mounts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum FileSystem {
     /// `proc`, of the pod's pid namespace.
     Proc,
@@ -227,7 +223,8 @@ impl FileSystem {
 }
 
 /// A file below `/etc` that the host gives to a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum HostFile {
     /// `/etc/hostname`.
     Hostname,
@@ -245,16 +242,6 @@ impl HostFile {
             Self::Hosts => "hosts",
             Self::ResolvConf => "resolv.conf",
         }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BuiltIn => "built in",
-            Self::Image => "image",
-            Self::CommandLine => "command line",
-        })
     }
 }
 

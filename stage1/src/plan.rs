@@ -3,15 +3,21 @@
 mod app;
 mod check;
 mod hide;
+mod keeper;
 mod mounts;
 
 use std::path::{Path, PathBuf};
 
+use pod::policy::Policy;
 use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest};
+
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
 use crate::skeleton;
+
+pub(crate) use keeper::{DeviceNode, Directory, Keeper, MapWriter, Owner};
 
 /// Everything that will be done for one pod.
 #[derive(Debug)]
@@ -22,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) id_map: IdMap,
     /// Who may open the trees: see [`Opener`].
     pub(crate) opener: Opener,
+    /// The bounds of the host, within which all of this is.
+    pub(crate) policy: Policy,
+    /// What the keeper does, outside the pod.
+    pub(crate) keeper: Keeper,
     /// Files and directories of the host that the pod gets to see.
     pub(crate) trees: Vec<Tree>,
     /// What the inside does, in this order.
@@ -70,10 +80,13 @@ pub(crate) struct Tree {
     pub(crate) read_only: bool,
     /// Nothing in it can be executed.
     pub(crate) no_exec: bool,
+    /// Who asked for it.
+    pub(crate) origin: Origin,
 }
 
 /// What a tree is: it decides its id map and its mount flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// A layer of the store; owners are mapped from the store's range.
     Layer,
@@ -100,6 +113,8 @@ impl Plan {
             namespaces: namespaces(&manifest.network),
             id_map: id_map.clone(),
             opener: opener(&manifest.id_map, id_map),
+            policy: Policy::default(),
+            keeper: Keeper::new(manifest),
             trees: Vec::new(),
             steps: Vec::new(),
             apps: Vec::new(),
@@ -117,12 +132,20 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The plan, if what it is for is within the bounds of the host. What is at the path of a volume is looked at again
+    /// when it is opened.
+    pub(crate) fn within(self, policy: Policy, manifest: &PodManifest) -> Result<Self, Error> {
+        policy.check(manifest)?;
+        Ok(Self { policy, ..self })
+    }
+
     fn begin(&mut self, manifest: &PodManifest) {
         self.add(Origin::BuiltIn, Op::PrivateMounts);
         if self.namespaces == Namespaces::All {
             self.add(Origin::BuiltIn, Op::LoopbackUp);
         }
-        self.add(Origin::CommandLine, Op::Hostname(manifest.hostname.clone()));
+        let origin = manifest.origins.of("hostname");
+        self.add(origin, Op::Hostname(manifest.hostname.clone()));
         self.add(Origin::BuiltIn, Op::PrivateRoot);
         self.add(Origin::BuiltIn, Op::StageHanded);
         for file in host_files(&manifest.network) {
@@ -153,8 +176,21 @@ impl Plan {
             recursive,
             read_only,
             no_exec: false,
+            origin: Origin::BuiltIn,
         });
         self.trees.len() - 1
+    }
+
+    fn tree_of(
+        &mut self,
+        origin: Origin,
+        path: impl AsRef<Path>,
+        role: Role,
+        read_only: bool,
+    ) -> usize {
+        let tree = self.tree(path, role, read_only);
+        self.trees[tree].origin = origin;
+        tree
     }
 
     fn stage_tree(&mut self, origin: Origin, tree: usize, at: String) {

@@ -14,6 +14,7 @@ use crate::channel;
 use crate::error::{self, Error};
 use crate::idmap;
 use crate::inside;
+use crate::plan::MapWriter;
 use crate::sys::{self, Cloned};
 use crate::wait::{self, Ended};
 
@@ -74,7 +75,8 @@ fn as_pods_root(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
         }
     };
     drop(theirs);
-    let mapped = idmap::write(&manifest.id_map, &map, child.pid).and_then(|()| ours.send_mapped());
+    let writer = MapWriter::of(&manifest.id_map);
+    let mapped = idmap::write(&writer, &map, child.pid).and_then(|()| ours.send_mapped());
     let removed = mapped.and_then(|()| ours.receive_all().map(drop));
     drop(ours);
     match wait::reap(&child)? {

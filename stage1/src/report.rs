@@ -44,6 +44,7 @@ fn code(error: &Error) -> &'static str {
         E::WorkingDirectory(_) | E::Usage | E::LockVariable(_) | E::Lock(..) => "usage",
         E::NotItsDirectory(..) | E::Pod(_) => "pod",
         E::NotRunning => "not-running",
+        E::Policy(_) | E::Bound(_) => "policy",
         E::NoApps | E::Terminals | E::AppTwice(_) | E::NoProgram(_) => "manifest",
         E::NotMasked(..) | E::HostSysctl(_) | E::DevicePath { .. } => "manifest",
         E::NoSecurityModule { .. } => "host",

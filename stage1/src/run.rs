@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use nix::sys::stat::{Mode, umask};
 
 use pod::State;
+use pod::policy::Policy;
 
 use crate::cgroup;
 use crate::error::Error;
@@ -39,15 +40,15 @@ fn sandbox(
 ) -> Result<Ended, Error> {
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
-    let plan = Plan::new(manifest, &ids.map)?;
+    let plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;
     labels::check(manifest)?;
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
-    files::make_directories(pod, manifest, &plan)?;
+    files::make_directories(pod, &plan)?;
     let trees = trees::open_as_keeper(&plan, &host.stage2)?;
     left.cgroup = cgroup::make(pod, &manifest.id)?;
     let inside = inside::spawn(&plan, trees, &host.stage2, left.cgroup_directory())?;
-    idmap::write(&manifest.id_map, &ids.map, inside.child.pid)?;
+    idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
     files::write_apps(pod, manifest, &plan)?;
     files::write_pid(pod, &plan, inside.child.pid)?;

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use pod::PodDir;
+use pod::{PodDir, ProcessId};
 
 use crate::alive;
 use crate::error::Error;
@@ -17,6 +17,17 @@ pub(crate) enum How {
     Forced,
 }
 
+/// Sends pid 1 a signal, given by its number. stage2 passes it on to every app, but for those that ask it to stop the pod;
+/// it cannot pass on what the kernel does not let it see.
+pub(crate) fn kill(number: &str) -> Result<u8, Error> {
+    let number: i32 = number.parse().map_err(|_| Error::Usage)?;
+    if !(1..=64).contains(&number) || number == libc::SIGSTOP {
+        return Err(Error::Usage);
+    }
+    let running = alive::load(&PodDir::here())?.ok_or(Error::NotRunning)?;
+    send(running.pod, number)
+}
+
 /// Sends the signal.
 pub(crate) fn stop(how: How) -> Result<u8, Error> {
     let running = alive::load(&PodDir::here())?.ok_or(Error::NotRunning)?;
@@ -24,6 +35,10 @@ pub(crate) fn stop(how: How) -> Result<u8, Error> {
         How::Orderly => (running.keeper, libc::SIGTERM),
         How::Forced => (running.pod, libc::SIGKILL),
     };
+    send(process, signal)
+}
+
+fn send(process: ProcessId, signal: i32) -> Result<u8, Error> {
     let pidfd = alive::open(process)?.ok_or(Error::NotRunning)?;
     match sys::send_signal(pidfd.as_fd(), signal) {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::NotRunning),

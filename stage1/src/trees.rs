@@ -3,10 +3,12 @@
 //! **Runs as** the keeper (root) or the inside (ordinary user). **Needs** the right to clone mounts. **Leaves** descriptors.
 //! **Undone by** closing them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use nix::fcntl::{self, OFlag};
+use nix::sys::stat::Mode;
 
 use crate::error::Error;
 use crate::idmap;
@@ -47,7 +49,7 @@ pub(crate) fn open(plan: &Plan, stage2: &Path) -> Result<Trees, Error> {
     let trees = plan
         .trees
         .iter()
-        .map(|tree| one(tree, &maps))
+        .map(|tree| one(tree, &maps, plan))
         .collect::<Result<_, _>>()?;
     let plain = |path, read_only| clone(Path::new(path), false, FLAGS | read_only, None);
     Ok(Trees {
@@ -95,16 +97,15 @@ impl Maps {
     }
 }
 
-fn one(tree: &Tree, maps: &Maps) -> Result<OwnedFd, Error> {
-    let mut flags = if tree.read_only { MOUNT_ATTR_RDONLY } else { 0 };
-    if tree.no_exec {
-        flags |= MOUNT_ATTR_NOEXEC;
+fn one(tree: &Tree, maps: &Maps, plan: &Plan) -> Result<OwnedFd, Error> {
+    if tree.role == Role::HostVolume {
+        return volume(tree, maps, plan);
     }
+    let flags = asked(tree);
     let (users, more) = match tree.role {
         Role::Layer => (maps.layers.as_ref(), FLAGS),
-        Role::HostVolume => (maps.volumes.as_ref(), FLAGS),
         Role::HostSys => (None, FLAGS | MOUNT_ATTR_NOEXEC),
-        Role::Own => (None, FLAGS),
+        Role::HostVolume | Role::Own => (None, FLAGS),
         Role::Device => (None, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
     };
     let users = users.map(OwnedFd::as_fd);
@@ -112,6 +113,31 @@ fn one(tree: &Tree, maps: &Maps) -> Result<OwnedFd, Error> {
     if tree.role == Role::Device {
         sys::allow_devices(mount.as_fd()).map_err(|e| Error::TreeFlags(tree.path.clone(), e))?;
     }
+    Ok(mount)
+}
+
+/// The flags that the plan has for it.
+fn asked(tree: &Tree) -> u64 {
+    let read_only = if tree.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    let no_exec = if tree.no_exec { MOUNT_ATTR_NOEXEC } else { 0 };
+    read_only | no_exec
+}
+
+/// A volume is opened once. What was opened is held against the bounds of the host, whatever its path has been made to
+/// mean since the plan was, and is what gets mounted.
+fn volume(tree: &Tree, maps: &Maps, plan: &Plan) -> Result<OwnedFd, Error> {
+    let path = &tree.path;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let opened = fcntl::open(path, flags, Mode::empty())
+        .map_err(|e| Error::OpenTree(path.clone(), e.into()))?;
+    let real = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    let real = real.map_err(|e| Error::RealPath(path.clone(), e))?;
+    plan.policy.check_host_volume(&real, tree.read_only)?;
+    let users = maps.volumes.as_ref().map(OwnedFd::as_fd);
+    let mount = sys::clone_tree(opened.as_fd(), Path::new(""), tree.recursive)
+        .map_err(|e| Error::OpenTree(path.clone(), e))?;
+    sys::set_mount_attributes(mount.as_fd(), tree.recursive, FLAGS | asked(tree), users)
+        .map_err(|e| Error::TreeFlags(path.clone(), e))?;
     Ok(mount)
 }
 

@@ -56,6 +56,10 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
         entries.push(entry("network", value, &conflist.path));
     }
     entries.extend(registries(context)?);
+    for bound in context.policy()?.shown() {
+        let key = format!("policy.{}", bound.key);
+        entries.push(entry(&key, bound.value, &bound.file));
+    }
     match args.format {
         Format::Json => output::print_json(&Config {
             version: VERSION,

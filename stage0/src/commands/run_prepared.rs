@@ -24,7 +24,7 @@ pub(crate) struct RunPreparedArgs {
     pub(crate) stage1: Option<std::path::PathBuf>,
 }
 
-/// Runs the command. What was trusted when the pod was made must be trusted now.
+/// Runs the command. What was trusted and allowed when the pod was made must be so now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
@@ -32,7 +32,9 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
     let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {
         return Err(Error::NotPrepared(pod.id));
     };
-    trusted::again(&pod::load(&pod.dir().manifest())?, context)?;
+    let manifest = pod::load(&pod.dir().manifest())?;
+    trusted::again(&manifest, context)?;
+    context.policy()?.check(&manifest)?;
     locked.move_to(State::Run)?;
     let reason = stage1.run(&locked);
     locked.move_to(State::Prepared)?;

@@ -1,8 +1,10 @@
 //! One app of the manifest: the image's configuration, and what the command line says instead.
 
-use pod::{App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, SeccompChoice};
+use pod::{
+    App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, Origins, SeccompChoice,
+};
 
-use super::{Caller, StandardInput, Wanted, sandbox};
+use super::{Caller, StandardInput, Wanted, origins, sandbox};
 use crate::error::Error;
 use crate::run_line::AppFlags;
 use crate::typed::{EnvironmentArg, SeccompArg, StopSignal};
@@ -28,9 +30,9 @@ pub(super) fn new(
         layers,
         ..
     } = wanted;
-    let flags = line.flags;
+    let (flags, arguments) = (line.flags, !line.args.is_empty());
     let (user, group) = user(&flags, &said)?;
-    Ok(App {
+    let mut app = App {
         argv: argv(flags.exec.as_deref(), line.args, &said)?,
         environment: environment(&flags.environment, &said, stdin.terminal, caller)?,
         user,
@@ -57,18 +59,25 @@ pub(super) fn new(
         name,
         image,
         layers,
-    })
+        origins: Origins::default(),
+    };
+    app.origins = origins::of_app(&flags, &said, arguments, &app, insecure);
+    Ok(app)
 }
 
 /// What an image's configuration says about its process, checked: it is foreign text.
-struct Said {
+pub(super) struct Said {
     image: String,
     entrypoint: Vec<String>,
     cmd: Vec<String>,
-    environment: Vec<(String, String)>,
-    user: String,
-    working_directory: String,
-    stop_signal: Option<StopSignal>,
+    /// Names and values.
+    pub(super) environment: Vec<(String, String)>,
+    /// `USER[:GROUP]`, empty when it does not say.
+    pub(super) user: String,
+    /// Empty when it does not say.
+    pub(super) working_directory: String,
+    /// What asks the app to end.
+    pub(super) stop_signal: Option<StopSignal>,
 }
 
 impl Said {

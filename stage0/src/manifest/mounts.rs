@@ -6,6 +6,7 @@ use pod::{HostVolume, Mount, Volume, VolumeName, VolumeSource};
 
 use super::Wanted;
 use crate::error::Error;
+use crate::run_line::AppFlags;
 use crate::typed::{VolumeArg, VolumeKind};
 
 /// Directories of an app that are the pod's own: nothing is mounted on or below them.
@@ -177,6 +178,15 @@ impl Volumes {
         self.mounted.push(false);
         Ok(name)
     }
+}
+
+/// Whether the command line asks for a mount on `path`.
+pub(super) fn is_typed(flags: &AppFlags, path: &str) -> bool {
+    let mounts = flags.mount.iter().map(|mount| &mount.target);
+    let binds = flags.volume.iter().map(|bind| &bind.target);
+    mounts
+        .chain(binds)
+        .any(|typed| in_root(typed).is_ok_and(|clean| clean == path))
 }
 
 /// A path of the host as typed, made absolute.

@@ -57,6 +57,7 @@ fn manifest(
         },
         insecure,
         volume_images: Vec::new(),
+        origins: Origins::default(),
         apps: apps.collect(),
         flags: &line.pod,
     };

@@ -109,6 +109,7 @@ pub(super) fn manifest(networks: Vec<NetworkRequest>, plugin_path: Vec<String>) 
         stop_timeout: 10,
         remove: false,
         insecure_options: Vec::new(),
+        origins: pod::Origins::default(),
     }
 }
 

@@ -84,7 +84,7 @@ fn root(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
     let mut lower = Vec::new();
     for layer in &app.layers {
         let at = format!("l{}", plan.trees.len());
-        let tree = plan.tree(&layer.path, Role::Layer, true);
+        let tree = plan.tree_of(Origin::Image, &layer.path, Role::Layer, true);
         plan.stage_tree(Origin::Image, tree, at.clone());
         lower.insert(0, at);
     }

@@ -24,7 +24,8 @@ pub(super) fn stage(plan: &mut Plan, manifest: &PodManifest) {
                 let mut lower = Vec::new();
                 for layer in layers {
                     let at = format!("l{}", plan.trees.len());
-                    let tree = plan.tree(&layer.path, Role::Layer, true);
+                    let origin = Origin::CommandLine;
+                    let tree = plan.tree_of(origin, &layer.path, Role::Layer, true);
                     plan.stage_tree(Origin::CommandLine, tree, at.clone());
                     lower.insert(0, at);
                 }
@@ -55,8 +56,9 @@ pub(super) fn add(
             .find(|volume| volume.name == mount.volume);
         let volume =
             volume.ok_or_else(|| Error::NoVolume(app.name.clone(), mount.volume.clone()))?;
+        let origin = app.origins.of_element("mounts", &mount.path);
         let tree = |plan: &mut Plan, path: &str, role, read_only, recursive| {
-            let tree = plan.tree(path, role, read_only);
+            let tree = plan.tree_of(origin, path, role, read_only);
             plan.trees[tree].recursive = recursive;
             plan.trees[tree].no_exec = mount.no_exec;
             Source::Tree(tree)
@@ -82,7 +84,7 @@ pub(super) fn add(
             VolumeSource::Image { .. } => (staged(true), true),
         };
         let target = target(place, &mount.path, Find::Resolved);
-        plan.add(Origin::CommandLine, Op::Mount { source, target });
+        plan.add(origin, Op::Mount { source, target });
         file.volumes.push(VolumeCheck {
             path: mount.path.clone(),
             read_only,

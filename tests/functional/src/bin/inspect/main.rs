@@ -8,9 +8,11 @@
 //! | `file.rs` | `read` `write` `append` `stat` `list` `tree` `open` `mkdir` `unlink` `symlink` `rename` `chown` `chmod` `mknod` `mkfifo` |
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `exec` |
 //! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `all` |
+//! | `attack.rs` | `flip` `hunt` `overwrite` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
 
 mod act;
+mod attack;
 mod attempt;
 mod file;
 mod net;
@@ -52,6 +54,7 @@ fn answer(words: &[&str]) -> Answer {
         state::answer,
         file::answer,
         attempt::answer,
+        attack::answer,
         act::answer,
         net::answer,
     ]

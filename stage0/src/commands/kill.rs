@@ -1,0 +1,44 @@
+//! `skua kill`: sends a signal to running pods.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use pod::State;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::find::SomePods;
+use crate::handover::Stage1;
+use crate::typed::StopSignal;
+use crate::{errand, heal};
+
+/// The number of `SIGSTOP`: it would stop the one process of a pod that nothing of the pod may wait for.
+const SIGSTOP: i32 = 19;
+
+// What `kill` takes.
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    #[command(flatten)]
+    pub(crate) pods: SomePods,
+    /// The signal, by name or number. SIGKILL ends the pod at once; SIGTERM, SIGINT and SIGQUIT ask it to end as 'skua stop'
+    /// does; every other reaches each app
+    #[arg(long, short, value_name = "SIGNAL", default_value = "SIGKILL")]
+    pub(crate) signal: StopSignal,
+}
+
+/// Runs the command. Every pod gets the signal, even when one before it fails.
+pub(crate) fn run(args: KillArgs, context: &Context) -> Result<ExitCode, Error> {
+    let signal = args.signal.0;
+    if signal == SIGSTOP {
+        return Err(Error::usage("SIGSTOP cannot be passed on to apps", None));
+    }
+    heal::pods(context)?;
+    let pods = args.pods.find(&context.data)?;
+    let stage1 = Stage1::new(None, context)?;
+    errand::each(context, &pods, |pod| {
+        if pod.state != State::Run || !pod.is_locked()? {
+            return Err(Error::NotRunning(pod.id.clone()));
+        }
+        stage1.kill(&pod.dir(), signal)
+    })
+}

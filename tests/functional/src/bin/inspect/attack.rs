@@ -1,0 +1,114 @@
+//! Attacks that take a while: each says `ready`, and goes on until the file that it is given appears, or for ever.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::{Answer, Reply, word};
+
+pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
+    Some(match question {
+        "flip" => flip(words),
+        "hunt" => word(words, 0).and_then(hunt),
+        "overwrite" => word(words, 0).and_then(overwrite),
+        _ => return None,
+    })
+}
+
+fn ready() {
+    println!("ready");
+    let _ = std::io::stdout().flush();
+}
+
+/// `flip PATH TARGET`: PATH is a directory and a link to TARGET by turns, for ever.
+fn flip(words: &[&str]) -> Answer {
+    let (path, target) = (word(words, 0)?, word(words, 1)?);
+    let (directory, link) = (format!("{path}.directory"), format!("{path}.link"));
+    fs::create_dir(&directory).map_err(|e| e.to_string())?;
+    symlink(target, &link).map_err(|e| e.to_string())?;
+    ready();
+    loop {
+        for one in [&directory, &link] {
+            let _ = fs::rename(one, path);
+            let _ = fs::rename(path, one);
+        }
+    }
+}
+
+fn processes() -> Vec<String> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        .collect()
+}
+
+/// `hunt UNTIL`: tries to open what belongs to every process while it runs a program of skua. Its memory opens for who may
+/// trace it. To trace it for real would keep its parent from seeing its end.
+fn hunt(until: &str) -> Answer {
+    let (mut seen, mut caught) = (0_u64, BTreeMap::new());
+    ready();
+    while !Path::new(until).exists() {
+        for pid in processes() {
+            let is_skua = || {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+                name.is_ok_and(|name| name.starts_with("skua-"))
+            };
+            if !is_skua() {
+                continue;
+            }
+            seen += u64::from(pid != "1");
+            let opens = |name: &str| File::open(format!("/proc/{pid}/{name}")).is_ok();
+            for (what, done) in [
+                ("mem", opens("mem")),
+                ("exe", opens("exe")),
+                ("environ", opens("environ")),
+                ("fd", opens("fd/3")),
+                ("root", opens("root")),
+            ] {
+                // Its name changes once, when it becomes the program that was asked for: then it may be caught.
+                if done && is_skua() {
+                    *caught.entry(format!("{what} of {pid}")).or_insert(0) += 1;
+                }
+            }
+        }
+    }
+    Ok(Reply::Json(json!({"seen": seen, "caught": caught})))
+}
+
+/// `overwrite UNTIL`: tries to open the program of every other process, and to write to what it has opened.
+fn overwrite(until: &str) -> Answer {
+    let own = fs::metadata("/proc/self/exe")
+        .map_err(|e| e.to_string())?
+        .ino();
+    let (mut held, mut errors) = (Vec::new(), BTreeMap::new());
+    let mut written = false;
+    ready();
+    while !Path::new(until).exists() {
+        for pid in processes() {
+            let path = format!("/proc/{pid}/exe");
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            if held.len() < 64 && file.metadata().is_ok_and(|meta| meta.ino() != own) {
+                held.push(file);
+            }
+        }
+        for file in &held {
+            let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let opened = OpenOptions::new().write(true).open(again);
+            match opened.and_then(|mut file| file.write_all(b"overwritten")) {
+                Ok(()) => written = true,
+                Err(e) => *errors.entry(e.to_string()).or_insert(0_u64) += 1,
+            }
+        }
+    }
+    Ok(Reply::Json(
+        json!({"opened": held.len(), "written": written, "errors": errors}),
+    ))
+}

@@ -1,0 +1,295 @@
+//! The whole posture of an app, collected from outside by what the kernel says of its process, and compared with all that it
+//! should be: what is new in it, and nobody decided on, fails here. `SKUA_GOLDEN=write` writes what is found.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use functional::{Background, Env, Image, User};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/posture.txt");
+
+/// A pod of one app, named `p`, that runs.
+struct Lab {
+    env: Env,
+    pod: Option<Background>,
+    stage2: i32,
+    /// The pod's user 0 and group 0 outside.
+    base: (u64, u64),
+}
+
+impl Lab {
+    fn new(user: User, flags: &[&str]) -> Self {
+        let env = Env::new(user);
+        let layout = env.scratch("layout");
+        Image::inspect().build().write_layout(&layout, "1");
+        env.give(&layout);
+        let image = format!("oci:{}:1", layout.display());
+        let first = [
+            "--insecure-options=image",
+            "run",
+            "--name=p",
+            "--hostname=p",
+            &image,
+        ];
+        let last = ["--", "sleep", "1000"];
+        let mut pod = env.spawn(&[&first[..], flags, &last].concat());
+        pod.prints("ready");
+        let directory = fs::read_dir(env.data().join("pods/run")).expect("pods");
+        let directory = directory.flatten().next().expect("a pod").path();
+        let running = fs::read_to_string(directory.join("pid")).expect("pid");
+        let running: Value = serde_json::from_str(&running).expect("JSON");
+        let base = |ids: &str| running["id_map"][ids][0]["host"].as_u64().expect("an id");
+        Self {
+            stage2: running["pod"]["pid"].as_i64().expect("a pid") as i32,
+            base: (base("uids"), base("gids")),
+            env,
+            pod: Some(pod),
+        }
+    }
+
+    fn app(&self) -> i32 {
+        only_child(self.stage2)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(pod) = self.pod.take() {
+            pod.signal(Signal::SIGTERM);
+            pod.wait();
+        }
+    }
+}
+
+fn only_child(pid: i32) -> i32 {
+    let children = read(pid, &format!("task/{pid}/children"));
+    let mut children = children.split_whitespace().map(str::parse);
+    let child = children.next().expect("a child").expect("a number");
+    assert_eq!(children.next(), None, "one child only");
+    child
+}
+
+fn read(pid: i32, file: &str) -> String {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn link(pid: i32, file: &str) -> String {
+    let found = fs::read_link(format!("/proc/{pid}/{file}"));
+    found.map_or_else(|e| e.to_string(), |target| target.display().to_string())
+}
+
+/// Fields of `status` that say what a process may do, and how it was set up.
+const STATUS: [&str; 19] = [
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "Threads",
+    "TracerPid",
+    "CoreDumping",
+    "THP_enabled",
+];
+
+/// Everything about a process, by name.
+fn posture(lab: &Lab, pid: i32) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let status = read(pid, "status");
+    for field in STATUS {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let words = line.unwrap_or("absent").split_whitespace();
+        let base = match field {
+            "Uid" => Some(lab.base.0),
+            "Gid" | "Groups" => Some(lab.base.1),
+            _ => None,
+        };
+        let words: Vec<String> = words.map(|word| relative(word, base)).collect();
+        found.insert(format!("status {field}"), words.join(" "));
+    }
+    namespaces(lab, pid, &mut found);
+    for file in ["cwd", "root"] {
+        found.insert(file.to_owned(), link(pid, file));
+    }
+    for file in ["personality", "oom_score_adj", "timerslack_ns", "setgroups"] {
+        let same = read(pid, file) == read(std::process::id() as i32, file);
+        let text = match (file, same) {
+            ("oom_score_adj" | "timerslack_ns", true) => "the caller's".to_owned(),
+            _ => read(pid, file).trim().to_owned(),
+        };
+        found.insert(file.to_owned(), text);
+    }
+    let names = read(pid, "environ");
+    let names = names
+        .split_terminator('\0')
+        .filter_map(|v| v.split('=').next());
+    found.insert(
+        "environment".to_owned(),
+        names.collect::<Vec<_>>().join(" "),
+    );
+    limits(pid, &mut found);
+    found
+}
+
+/// An id as the pod sees it.
+fn relative(word: &str, base: Option<u64>) -> String {
+    let inside = base.and_then(|base| word.parse::<u64>().ok()?.checked_sub(base));
+    inside.map_or_else(|| word.to_owned(), |inside| format!("0+{inside}"))
+}
+
+fn namespaces(lab: &Lab, pid: i32, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir("/proc/self/ns").expect("namespaces").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let of = |pid| link(pid, &format!("ns/{name}"));
+        let whose = match of(pid) {
+            own if own == of(std::process::id() as i32) => "the host's",
+            own if own == of(lab.stage2) => "the pod's",
+            _ => "its own",
+        };
+        found.insert(format!("namespace {name}"), whose.to_owned());
+    }
+}
+
+fn limits(pid: i32, found: &mut BTreeMap<String, String>) {
+    let callers = read(std::process::id() as i32, "limits");
+    for (own, callers) in read(pid, "limits").lines().zip(callers.lines()).skip(1) {
+        let name = own.get(..26).unwrap_or_default().trim();
+        let text = match own == callers {
+            true => "the caller's".to_owned(),
+            false => own
+                .get(26..)
+                .unwrap_or_default()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        found.insert(format!("limit {name}"), text);
+    }
+}
+
+/// Its mounts and their flags. A mount over a file that this kernel does not have is not expected: see [`expected`].
+fn mounts(pid: i32, found: &mut BTreeMap<String, String>) {
+    for line in read(pid, "mountinfo").lines() {
+        let (place, kind) = line.split_once(" - ").expect("mountinfo");
+        let mut fields = place.split(' ').skip(4);
+        let (target, options) = (
+            fields.next().expect("a path"),
+            fields.next().expect("options"),
+        );
+        let propagation = fields.collect::<Vec<_>>().join(",");
+        let kind = kind.split(' ').next().expect("a type");
+        let options: Vec<&str> = options.split(',').filter(|o| *o != "relatime").collect();
+        let text = format!("{kind} {} {propagation}", options.join(","));
+        let key = format!("mount {target}");
+        assert_eq!(
+            found.insert(key, text.trim_end().to_owned()),
+            None,
+            "{target} twice"
+        );
+    }
+}
+
+fn descriptors(pid: i32, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("descriptors")
+        .flatten()
+    {
+        let target = link(pid, &format!("fd/{}", entry.file_name().to_string_lossy()));
+        let kind = target.split(':').next().unwrap_or_default().to_owned();
+        found.insert(
+            format!("descriptor {}", entry.file_name().to_string_lossy()),
+            kind,
+        );
+    }
+}
+
+/// What the golden file says, without mounts over files that this kernel does not have.
+fn expected(golden: &str, found: &str) -> String {
+    let there = |line: &&str| {
+        let Some(rest) = line.strip_prefix("mount /") else {
+            return true;
+        };
+        let path = format!("/{}", rest.split(':').next().unwrap_or_default());
+        let kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
+        !kernels || Path::new(&path).exists() || found.contains(&format!("mount {path}:"))
+    };
+    let lines = golden.lines().filter(there);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn privileged_the_posture_of_an_app_is_exactly_what_was_decided() {
+    if User::root("privileged_the_posture_of_an_app_is_exactly_what_was_decided").is_none() {
+        return;
+    }
+    let mut text = String::new();
+    for user in User::all() {
+        for flags in [&[][..], &["--user=app"]] {
+            let lab = Lab::new(user, flags);
+            let pid = lab.app();
+            let mut found = posture(&lab, pid);
+            mounts(pid, &mut found);
+            descriptors(pid, &mut found);
+            let _ = writeln!(text, "[{user:?} {}]", flags.join(" "));
+            for (name, value) in found {
+                let _ = writeln!(text, "{name}: {value}");
+            }
+        }
+    }
+    if std::env::var_os("SKUA_GOLDEN").is_some_and(|what| what == "write") {
+        fs::write(GOLDEN, &text).expect("write");
+    }
+    let golden = fs::read_to_string(GOLDEN).unwrap_or_default();
+    let expected = expected(&golden, &text);
+    let differs = text.lines().zip(expected.lines()).find(|(a, b)| a != b);
+    assert!(
+        text == expected,
+        "the first difference, found and expected: {differs:?}\n--- found\n{text}\n\
+         if it is meant, run the test with SKUA_GOLDEN=write"
+    );
+}
+
+#[test]
+fn privileged_what_enters_has_the_posture_and_the_cgroup_of_the_app() {
+    if User::root("privileged_what_enters_has_the_posture_and_the_cgroup_of_the_app").is_none() {
+        return;
+    }
+    for user in User::all() {
+        for flags in [&[][..], &["--user=app"], &["--rlimit=nofile=77"]] {
+            let lab = Lab::new(user, flags);
+            let words = ["enter", "p", "--", "/inspect", "sleep", "1000"];
+            let mut entered = lab.env.spawn(&words);
+            entered.prints("ready");
+            let usher = only_child(entered.pid());
+            let program = only_child(usher);
+            let (app, own) = (posture(&lab, lab.app()), posture(&lab, program));
+            for (name, value) in &app {
+                assert_eq!(own.get(name), Some(value), "{user:?} {flags:?} {name}");
+            }
+            assert_eq!(
+                read(program, "cgroup"),
+                read(lab.app(), "cgroup"),
+                "{user:?}"
+            );
+            assert_eq!(read(usher, "cgroup"), read(lab.app(), "cgroup"), "{user:?}");
+            entered.signal(Signal::SIGTERM);
+            entered.wait().exits(143);
+        }
+    }
+}
