@@ -310,6 +310,7 @@ impl Layer<'_> {
                 Answer::Progress(at) => {
                     self.fetcher.progress.on(Event::At(&self.layer.digest, at));
                 }
+                Answer::PassedOver(said) => self.source.passed_over(&said),
                 Answer::Done { .. } => return Ok(true),
                 Answer::ReceiverGone => return Ok(false),
                 Answer::NotFound(said) | Answer::Failed(said) => {

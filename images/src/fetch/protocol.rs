@@ -102,10 +102,13 @@ pub enum Get {
     },
 }
 
-/// What a source worker says about one request, in this order: `Started` (once, for a blob), `Progress`…, one of the others.
+/// What a source worker says about one request, in this order: `Started` (for a blob), `Progress`…, one of the
+/// others; and `PassedOver` at any time before that.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Answer {
+    /// A place failed, and the next one is asked: the whole message.
+    PassedOver(String),
     /// A blob's first answer has come.
     Started {
         /// The version the registry calls it.

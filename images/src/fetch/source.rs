@@ -153,6 +153,7 @@ impl Source {
         loop {
             match answers.next()? {
                 Answer::Started { .. } | Answer::Progress(_) => {}
+                Answer::PassedOver(said) => self.passed_over(&said),
                 Answer::Done { media_type, etag } => {
                     return Ok(Reply::Document(Document {
                         digest: Digest::of(&bytes),
@@ -197,6 +198,15 @@ impl Source {
     pub(super) fn stop(&self) {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         drop(worker.take());
+    }
+
+    /// Tells the user about a place that failed, though another may not.
+    pub(super) fn passed_over(&self, said: &str) {
+        log::warn!(
+            "{}: {}; the next place is asked",
+            self.name,
+            Told::new(said)
+        );
     }
 
     pub(super) fn failed(&self, what: &str, said: &str) -> FetchError {

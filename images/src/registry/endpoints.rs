@@ -9,6 +9,7 @@ use super::blob::Transfer;
 use super::manifest::Reply;
 use super::{Registry, RegistryError};
 use crate::digest::Digest;
+use crate::fetch::protocol::Answer;
 use crate::wire::error_line;
 
 /// All places, in order.
@@ -22,6 +23,8 @@ struct Place {
     registry: Result<Registry, RegistryError>,
     /// Nobody is there: why. It is not asked again.
     gone: OnceLock<String>,
+    /// The user has been told that it fails.
+    noted: OnceLock<()>,
 }
 
 impl Endpoints {
@@ -29,6 +32,7 @@ impl Endpoints {
         let place = |registry| Place {
             registry,
             gone: OnceLock::new(),
+            noted: OnceLock::new(),
         };
         Self {
             places: registries.into_iter().map(place).collect(),
@@ -41,23 +45,32 @@ impl Endpoints {
         name: &str,
         etag: Option<&str>,
         limit: u64,
+        report: &dyn Fn(Answer),
     ) -> Result<Reply, RegistryError> {
-        self.first(|registry| registry.manifest(name, etag, limit))
+        self.first(report, |registry| registry.manifest(name, etag, limit))
     }
 
-    pub(super) fn referrers(&self, digest: &Digest, limit: u64) -> Result<Reply, RegistryError> {
-        self.first(|registry| registry.referrers(digest, limit))
+    pub(super) fn referrers(
+        &self,
+        digest: &Digest,
+        limit: u64,
+        report: &dyn Fn(Answer),
+    ) -> Result<Reply, RegistryError> {
+        self.first(report, |registry| registry.referrers(digest, limit))
     }
 
     /// Writes a blob, continued at the next place where one fails.
     pub(super) fn blob(&self, transfer: &mut Transfer<'_>) -> Result<(), RegistryError> {
         transfer.begin()?;
         let mut failed = Vec::new();
-        for (_, place) in self.rest() {
+        for (at, place) in self.rest() {
             match place.ask(|registry| transfer.run(registry)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.tell(&failed, transfer.report);
+                    return Ok(());
+                }
                 Err(error @ RegistryError::Sink(_)) => return Err(error),
-                Err(error) => failed.push(error),
+                Err(error) => failed.push((at, error)),
             }
             transfer.go_elsewhere();
         }
@@ -67,6 +80,7 @@ impl Endpoints {
     /// The first reply that is a document, or says that it is as it was.
     fn first(
         &self,
+        report: &dyn Fn(Answer),
         mut ask: impl FnMut(&Registry) -> Result<Reply, RegistryError>,
     ) -> Result<Reply, RegistryError> {
         let known = self.chosen.get().is_some();
@@ -76,21 +90,30 @@ impl Endpoints {
                 Ok(Reply::NotFound(said)) => missing.push(said),
                 Ok(reply) => {
                     self.chosen.get_or_init(|| at);
+                    self.tell(&failed, report);
                     return Ok(reply);
                 }
-                Err(error) => failed.push(error),
+                Err(error) => failed.push((at, error)),
             }
         }
         // What the place of the image lacks need not be anywhere; but an image is missing only where everybody says so.
         if failed.is_empty() || (known && !missing.is_empty()) {
             return Ok(Reply::NotFound(missing.join("; ")));
         }
-        failed.extend(
-            missing
-                .into_iter()
-                .map(|said| RegistryError::Everywhere(vec![said])),
-        );
+        let missing = missing
+            .into_iter()
+            .map(|said| RegistryError::Everywhere(vec![said]));
+        failed.extend(missing.map(|error| (self.places.len(), error)));
         Err(all(failed))
+    }
+
+    /// Tells, once for each, of the places that failed before one that did not: somebody meant them to be asked.
+    fn tell(&self, failed: &[(usize, RegistryError)], report: &dyn Fn(Answer)) {
+        for (at, error) in failed {
+            if self.places[*at].noted.set(()).is_ok() {
+                report(Answer::PassedOver(error_line(error)));
+            }
+        }
     }
 
     fn rest(&self) -> impl Iterator<Item = (usize, &Place)> {
@@ -121,12 +144,12 @@ impl Place {
 }
 
 /// One error as it is, several in one line.
-fn all(mut errors: Vec<RegistryError>) -> RegistryError {
+fn all(mut errors: Vec<(usize, RegistryError)>) -> RegistryError {
     match errors.pop() {
-        Some(only) if errors.is_empty() => only,
+        Some((_, only)) if errors.is_empty() => only,
         last => {
             let lines = errors.iter().chain(&last);
-            RegistryError::Everywhere(lines.map(|error| error_line(error)).collect())
+            RegistryError::Everywhere(lines.map(|(_, error)| error_line(error)).collect())
         }
     }
 }

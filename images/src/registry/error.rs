@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use super::challenge::ChallengeError;
 
+/// The most tries of a request that is not answered at all.
+const MAX_SILENCES: u32 = 2;
+
 /// A failed step of a conversation with a registry.
 #[derive(Debug, Error)]
 pub enum RegistryError {
@@ -26,6 +29,11 @@ pub enum RegistryError {
         "cannot check the certificate of {0}: no CA certificates are installed (install ca-certificates, set SSL_CERT_FILE, or use certs.d)"
     )]
     NoCertificates(String),
+    /// Its certificate is of an authority that nobody here knows.
+    #[error(
+        "the certificate of {0} is signed by no authority that is known here (certs.d/{0}/ca.crt, SSL_CERT_FILE)"
+    )]
+    UnknownAuthority(String),
     /// No answer came.
     #[error("cannot reach {host}")]
     Send {
@@ -120,8 +128,27 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// A request that got no answer.
+    pub(super) fn send(host: String, source: reqwest::Error) -> Self {
+        if is_unknown_authority(&source) {
+            return Self::UnknownAuthority(host);
+        }
+        Self::Send {
+            host,
+            source: source.without_url(),
+        }
+    }
+
+    /// Whether a request that failed in this way for the given time is worth another try. Silence is long in itself.
+    pub(super) fn is_worth_another(&self, tries: u32) -> bool {
+        match self {
+            Self::Send { source, .. } if source.is_timeout() => tries < MAX_SILENCES,
+            _ => self.is_transient(),
+        }
+    }
+
     /// The same request may succeed a moment later.
-    pub(super) fn is_transient(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             Self::Send { source, .. } => !source.is_connect() && !source.is_builder(),
             _ => false,
@@ -138,6 +165,7 @@ impl RegistryError {
         matches!(
             self,
             Self::Send { .. }
+                | Self::UnknownAuthority(_)
                 | Self::NoCertificates(_)
                 | Self::Certificates(..)
                 | Self::Identity(..)
@@ -153,4 +181,20 @@ impl RegistryError {
 /// The registry is busy or ill: worth another try.
 pub(super) fn is_transient(status: reqwest::StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether TLS failed since nobody vouches for the certificate.
+fn is_unknown_authority(error: &(dyn std::error::Error + 'static)) -> bool {
+    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    if error.downcast_ref() == Some(&unknown) {
+        return true;
+    }
+    // An `io::Error` names as its source what is behind the error that it wraps, not that error.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match wrapped {
+        Some(inner) => is_unknown_authority(inner),
+        None => error.source().is_some_and(is_unknown_authority),
+    }
 }

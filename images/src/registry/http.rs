@@ -150,10 +150,7 @@ impl Http {
         make: impl Fn(&Client) -> reqwest::Result<Request>,
     ) -> Result<Response, RegistryError> {
         let client = self.client(url, whose)?;
-        let failed = |source: reqwest::Error| RegistryError::Send {
-            host: host_of(url),
-            source: source.without_url(),
-        };
+        let failed = |source| RegistryError::send(host_of(url), source);
         let mut tries = 1;
         loop {
             let answer = make(&client)
@@ -161,7 +158,7 @@ impl Http {
                 .map_err(failed);
             let wait = match &answer {
                 Ok(response) if is_transient(response.status()) => retry_after(response.headers()),
-                Err(error) if error.is_transient() => None,
+                Err(error) if error.is_worth_another(tries) => None,
                 _ => return answer,
             };
             if tries == MAX_TRIES {

@@ -88,9 +88,9 @@ fn take(
     let reply = match get {
         Get::Manifest { name, etag, limit } => {
             let name = name.as_deref().unwrap_or("latest");
-            endpoints.manifest(name, etag.as_deref(), limit)?
+            endpoints.manifest(name, etag.as_deref(), limit, report)?
         }
-        Get::Referrers { digest, limit } => endpoints.referrers(&digest, limit)?,
+        Get::Referrers { digest, limit } => endpoints.referrers(&digest, limit, report)?,
         Get::Blob { digest, size, etag } => {
             endpoints.blob(&mut Transfer {
                 digest,

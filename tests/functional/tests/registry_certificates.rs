@@ -40,7 +40,7 @@ fn an_authority_in_certs_d_is_for_its_registry_alone() {
         let env = Env::new(user);
         one.log_in(&env);
         env.skua(&[INSECURE, "fetch", &name])
-            .fails(&["certificate"]);
+            .fails(&["certificate", &format!("certs.d/{}/ca.crt", one.host())]);
         env.containers(
             &format!("certs.d/{}/ca.crt", one.host()),
             text(&one.authority()),

@@ -64,7 +64,11 @@ fn what_a_mirror_lacks_is_asked_of_the_next_place() {
         &env,
         &rule(&registry.host(), &["127.0.0.1:1", &mirror.host()]),
     );
-    env.skua(&["fetch", &name]).success();
+    env.skua(&["fetch", &name])
+        .success()
+        .complains("note: ")
+        .complains("127.0.0.1:1")
+        .complains("the next place is asked");
     assert!(!mirror.requests().is_empty());
     // A mirror without the signatures and without a layer.
     let env = Env::new(User::ordinary());
