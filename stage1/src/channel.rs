@@ -1,7 +1,8 @@
 //! What a process and its child in a pod say to each other, over a socket pair that the child's exec closes.
 //!
-//! Keeper to inside: one byte when the id maps are written; then the host's files, each as length and content. Inside to
-//! keeper, and usher to caller: descriptors; then the end of the stream, or before it what failed.
+//! Keeper to inside: one byte when the id maps are written; as root the mounts that the keeper has opened; then the host's
+//! files, each as length and content. Inside to keeper: one byte when it is in its own namespaces. Inside to keeper, and
+//! usher to caller: descriptors; then the end of the stream, or before it what failed.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -18,7 +19,8 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Channel(UnixStream);
 
-/// The first byte of a message from the inside.
+/// The first byte of a message from the inside, or with the keeper's mounts.
+const SEPARATE: u8 = b's';
 const DESCRIPTOR: u8 = b'd';
 const FAILED: u8 = b'f';
 
@@ -27,6 +29,9 @@ const FILES: [HostFile; 3] = [HostFile::Hostname, HostFile::Hosts, HostFile::Res
 
 /// The inside's end lies above the numbers of what stage2 gets, so that it lives until exec has succeeded.
 const FIRST_NUMBER: RawFd = 16;
+
+/// Descriptors in one message; the kernel's limit is 253 (`SCM_MAX_FD`).
+const BATCH: usize = 128;
 
 /// The keeper's end and the inside's.
 pub(crate) fn pair() -> Result<(Channel, Channel), Error> {
@@ -44,6 +49,42 @@ impl Channel {
     /// Waits until the id maps are written.
     pub(crate) fn receive_mapped(&self) -> Result<(), Error> {
         (&self.0).read_exact(&mut [0]).map_err(Error::Channel)
+    }
+
+    /// The inside is in namespaces of its own.
+    pub(crate) fn send_separate(&self) -> Result<(), Error> {
+        (&self.0).write_all(&[SEPARATE]).map_err(Error::Channel)
+    }
+
+    /// Waits until the inside is in namespaces of its own.
+    pub(crate) fn receive_separate(&self) -> Result<(), Error> {
+        let mut first = [0];
+        match patiently(|| (&self.0).read(&mut first)).map_err(Error::Channel)? {
+            0 => Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
+            _ if first[0] == SEPARATE => Ok(()),
+            _ => Err(self.receive_failure()),
+        }
+    }
+
+    /// Sends mounts, of which the inside knows the number.
+    pub(crate) fn send_mounts(&self, mounts: &[OwnedFd]) -> Result<(), Error> {
+        mounts.chunks(BATCH).try_for_each(|batch| {
+            let numbers: Vec<_> = batch.iter().map(AsRawFd::as_raw_fd).collect();
+            self.send_rights(&numbers)
+        })
+    }
+
+    /// Waits for so many mounts.
+    pub(crate) fn receive_mounts(&self, count: usize) -> Result<Vec<OwnedFd>, Error> {
+        let mut mounts = Vec::with_capacity(count);
+        while mounts.len() < count {
+            let received = self.receive_rights(&mut [0], nix::cmsg_space!([RawFd; BATCH]));
+            match received.map_err(Error::Channel)? {
+                (0, _) => return Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
+                (_, descriptors) => mounts.extend(descriptors),
+            }
+        }
+        Ok(mounts)
     }
 
     /// Sends the host's files in one message.
@@ -77,8 +118,11 @@ impl Channel {
 
     /// Sends a descriptor.
     pub(crate) fn send_descriptor(&self, descriptor: BorrowedFd<'_>) -> Result<(), Error> {
-        let numbers = [descriptor.as_raw_fd()];
-        let rights = [ControlMessage::ScmRights(&numbers)];
+        self.send_rights(&[descriptor.as_raw_fd()])
+    }
+
+    fn send_rights(&self, numbers: &[RawFd]) -> Result<(), Error> {
+        let rights = [ControlMessage::ScmRights(numbers)];
         let data = [IoSlice::new(&[DESCRIPTOR])];
         let flags = MsgFlags::MSG_NOSIGNAL;
         let sent = sendmsg::<()>(self.0.as_raw_fd(), &data, &rights, flags, None);
@@ -95,11 +139,12 @@ impl Channel {
         let mut descriptors = Vec::new();
         loop {
             let mut first = [0];
-            let received = patiently(|| self.receive_byte(&mut first));
-            let (length, descriptor) = received.map_err(Error::Channel)?;
-            match (length, first[0], descriptor) {
+            let space = || nix::cmsg_space!([RawFd; 1]);
+            let received = patiently(|| self.receive_rights(&mut first, space()));
+            let (length, received) = received.map_err(Error::Channel)?;
+            match (length, first[0], received.is_empty()) {
                 (0, ..) => return Ok(descriptors),
-                (_, DESCRIPTOR, Some(descriptor)) => descriptors.push(descriptor),
+                (_, DESCRIPTOR, false) => descriptors.extend(received),
                 _ => return Err(self.receive_failure()),
             }
         }
@@ -113,20 +158,23 @@ impl Channel {
         }
     }
 
-    fn receive_byte(&self, into: &mut [u8; 1]) -> io::Result<(usize, Option<OwnedFd>)> {
-        let mut space = nix::cmsg_space!([RawFd; 1]);
+    fn receive_rights(
+        &self,
+        into: &mut [u8; 1],
+        mut space: Vec<u8>,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
         let mut data = [IoSliceMut::new(into)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let received = recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), flags)?;
-        let mut descriptor = None;
+        let mut descriptors = Vec::new();
         for message in received.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = message
-                && let Some(number) = numbers.first()
-            {
-                descriptor = Some(sys::inherited(*number)?.into());
+            if let ControlMessageOwned::ScmRights(numbers) = message {
+                for number in numbers {
+                    descriptors.push(sys::inherited(number)?.into());
+                }
             }
         }
-        Ok((received.bytes, descriptor))
+        Ok((received.bytes, descriptors))
     }
 }
 

@@ -118,8 +118,12 @@ pub(crate) enum Error {
     #[error("cannot remove cgroup {0}")]
     RemoveCgroup(PathBuf, #[source] io::Error),
 
-    #[error("cannot make the namespaces of the pod")]
+    #[error("cannot make the user namespace of the pod")]
     Clone(#[source] io::Error),
+    #[error("cannot make the namespaces of the pod")]
+    Separate(#[source] io::Error),
+    #[error("the plan has no step that attaches what stage2 gets")]
+    NothingHanded,
     #[error("cannot talk to the inside of the pod")]
     Channel(#[source] io::Error),
     #[error("{0}")]

@@ -57,7 +57,9 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 pub(crate) fn write_apps(pod: &PodDir, manifest: &PodManifest, plan: &Plan) -> Result<(), Error> {
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
         let path = pod.app(&app.name);
-        pod::save(&path, file)?;
+        // Nobody looks for it before the inside is stage2.
+        let written = pod::to_bytes(file).and_then(|bytes| fs::write(&path, bytes));
+        written.map_err(|e| Error::PodFile(path.clone(), e))?;
         if let Some(program) = seccomp::program(app)? {
             let path = path.with_file_name(seccomp::FILE);
             fs::write(&path, program).map_err(|e| Error::PodFile(path, e))?;

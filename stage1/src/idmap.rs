@@ -188,8 +188,34 @@ impl Mapper {
     }
 }
 
-/// A user namespace that exists only to be the id map of mounts: ids from `on_disk` on are seen as ids from `host` on.
-pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<OwnedFd, Error> {
+/// A user namespace that exists only to be the id map of mounts.
+#[derive(Debug)]
+pub(crate) struct MountUsers {
+    /// The namespace.
+    pub(crate) namespace: OwnedFd,
+    /// The process that it was made with, which nobody needs any more.
+    _made_with: Killed,
+}
+
+/// A child whose end is waited for as late as possible.
+#[derive(Debug)]
+struct Killed(Child);
+
+impl Killed {
+    fn now(child: Child) -> Self {
+        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        Self(child)
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = wait::reap(&self.0);
+    }
+}
+
+/// Makes the namespace: ids from `on_disk` on are seen as ids from `host` on.
+pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUsers, Error> {
     let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::MountUsers)? {
         Cloned::Child => {
             // Its end must not depend on ours being orderly.
@@ -215,11 +241,9 @@ pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<OwnedFd
             .map(OwnedFd::from)
             .map_err(Error::MountUsers)
     });
-    end(&child);
-    opened
-}
-
-fn end(child: &Child) {
-    let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    let _ = wait::reap(child);
+    let killed = Killed::now(child);
+    Ok(MountUsers {
+        namespace: opened?,
+        _made_with: killed,
+    })
 }

@@ -1,15 +1,19 @@
 //! The inside: the keeper's child in new namespaces, which builds the pod's root and becomes stage2.
 //!
 //! **Runs as** root of the pod's user namespace, still seeing the host's files until the pivot. **Needs** from the keeper,
-//! over a socket pair: a byte when the id maps are written, the host's files when the network is there. **Leaves** stage2 as
-//! pid 1; the socket closes at its exec, before that it carries the terminal, or one message that says what failed.
-//! **Undone by** its end.
+//! over a socket pair: a byte when the id maps are written, as root the mounts that only the keeper may make, the host's
+//! files when the network is there. **Leaves** stage2 as pid 1; the socket closes at its exec, before that it carries the
+//! terminal, or one message that says what failed. **Undone by** its end.
+//!
+//! It makes its namespaces itself, as root of the user namespace that it was cloned into: meanwhile the keeper makes the
+//! pod's files and opens its mounts.
 
 use std::convert::Infallible;
-use std::io::{PipeWriter, pipe};
+use std::io::{ErrorKind, PipeWriter, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -19,7 +23,8 @@ use pod::IdMap;
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
 use crate::handover;
-use crate::plan::{Namespaces, Plan};
+use crate::op::Op;
+use crate::plan::{Namespaces, Opener, Plan};
 use crate::rootfs::{Builder, HostFiles};
 use crate::sys::{self, Child, Cloned};
 use crate::trees::{self, Trees};
@@ -35,16 +40,16 @@ pub(crate) struct Inside {
     _life: PipeWriter,
 }
 
-/// Clones the inside into new namespaces, and into `cgroup`.
+/// Clones the inside into new user and pid namespaces, and into `cgroup`.
 pub(crate) fn spawn(
     plan: &Plan,
-    trees: Option<Trees>,
     stage2: &Path,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Inside, Error> {
     let (ours, theirs) = channel::pair()?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
-    match sys::clone3(flags(plan.namespaces), cgroup).map_err(Error::Clone)? {
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
+    match sys::clone3(namespaces, cgroup).map_err(Error::Clone)? {
         Cloned::Parent(child) => Ok(Inside {
             child,
             channel: ours,
@@ -52,30 +57,41 @@ pub(crate) fn spawn(
         }),
         Cloned::Child => {
             drop((ours, life));
-            let Err(error) = live(plan, trees, stage2, &theirs, keeper.into());
+            let Err(error) = live(plan, stage2, &theirs, keeper.into());
             theirs.send_failure(&error::joined(&error));
             sys::exit_now(254)
         }
     }
 }
 
-fn flags(namespaces: Namespaces) -> libc::c_int {
-    let all = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
-    match namespaces {
-        Namespaces::All => all | libc::CLONE_NEWNET,
+/// Leaves the namespaces of the keeper: all but those of [`spawn`].
+fn separate(namespaces: Namespaces) -> Result<(), Error> {
+    let all = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    let new = match namespaces {
+        Namespaces::All => all | CloneFlags::CLONE_NEWNET,
         Namespaces::AllButNetwork => all,
-    }
+    };
+    unshare(new).map_err(|e| Error::Separate(e.into()))
 }
 
 impl Inside {
     /// Tells the inside that its id maps are written.
     pub(crate) fn mapped(&self) -> Result<(), Error> {
         self.channel.send_mapped()
+    }
+
+    /// Gives the inside the mounts that it may not make itself, if the keeper has opened any.
+    pub(crate) fn give(&self, trees: Option<Trees>) -> Result<(), Error> {
+        let mounts = trees.map_or_else(Vec::new, Vec::from);
+        self.channel.send_mounts(&mounts)
+    }
+
+    /// Waits until the inside is in namespaces of its own: before that, a look through its pid finds the keeper's.
+    pub(crate) fn separate(&self) -> Result<(), Error> {
+        self.channel.receive_separate()
     }
 
     /// Gives the inside the host's files, and waits until it is stage2. With a terminal, its master comes back.
@@ -99,16 +115,20 @@ impl Drop for Inside {
 /// The life of the inside. Ends in exec or in an error.
 fn live(
     plan: &Plan,
-    trees: Option<Trees>,
     stage2: &Path,
     channel: &Channel,
     keeper: OwnedFd,
 ) -> Result<Infallible, Error> {
+    separate(plan.namespaces)?;
+    channel.send_separate()?;
     channel.receive_mapped()?;
     become_root(&plan.id_map)?;
-    let trees = trees.map_or_else(|| trees::open(plan, stage2), Ok)?;
-    let mut builder = Builder::new(trees);
+    let mut builder = Builder::new();
     for step in &plan.steps {
+        // The first step that hides the host's files, and the first that could need a mount.
+        if step.op == Op::PrivateRoot {
+            builder.take(mounts(plan, stage2, channel)?);
+        }
         builder
             .step(&step.op)
             .map_err(|e| Error::Step(step.op.to_string(), e))?;
@@ -117,7 +137,20 @@ fn live(
         .fill(&channel.receive_files()?)
         .map_err(Error::HostFiles)?;
     let slave = hand_over_terminal(&mut builder, channel)?;
-    handover::to_stage2(plan, &builder.handed, &keeper, slave.as_ref())
+    let handed = builder.handed.as_ref().ok_or(Error::NothingHanded)?;
+    handover::to_stage2(plan, handed, &keeper, slave.as_ref())
+}
+
+/// What the keeper has opened, or what only the inside may open.
+fn mounts(plan: &Plan, stage2: &Path, channel: &Channel) -> Result<Trees, Error> {
+    match plan.opener {
+        Opener::Keeper { .. } => {
+            let count = plan.trees.len() + trees::HANDED;
+            let mounts = channel.receive_mounts(count)?;
+            Trees::try_from(mounts).map_err(|()| Error::Channel(ErrorKind::InvalidData.into()))
+        }
+        Opener::Inside => trees::open(plan, stage2),
+    }
 }
 
 /// Root of the pod, without the caller's groups where the kernel lets them go, and killed as soon as the keeper is gone.

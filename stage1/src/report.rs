@@ -64,7 +64,7 @@ fn code(error: &Error) -> &'static str {
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Network(error) => error.hint(),
-        Error::Clone(e) => namespace_hint(e),
+        Error::Clone(e) | Error::Separate(e) => namespace_hint(e),
         Error::Inside(said) => inside_hint(said),
         Error::OpenTree(..) | Error::TreeFlags(..) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();

@@ -28,7 +28,7 @@ use crate::{device, plan, sys, sysctl};
 pub(crate) struct Builder {
     trees: Vec<Option<OwnedFd>>,
     /// What stage2 gets.
-    pub(crate) handed: Handed,
+    pub(crate) handed: Option<Handed>,
     root: Option<OwnedFd>,
     staging: Option<OwnedFd>,
     apps: Vec<OwnedFd>,
@@ -55,10 +55,10 @@ pub(crate) struct HostFiles {
 
 impl Builder {
     /// Nothing built yet.
-    pub(crate) fn new(trees: Trees) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            trees: trees.trees.into_iter().map(Some).collect(),
-            handed: trees.handed,
+            trees: Vec::new(),
+            handed: None,
             root: None,
             staging: None,
             apps: Vec::new(),
@@ -66,6 +66,12 @@ impl Builder {
             host_files: Vec::new(),
             terminal: None,
         }
+    }
+
+    /// Takes the mounts that steps from [`Op::PrivateRoot`] on attach.
+    pub(crate) fn take(&mut self, trees: Trees) {
+        self.trees = trees.trees.into_iter().map(Some).collect();
+        self.handed = Some(trees.handed);
     }
 
     /// Carries out one step.
@@ -137,16 +143,17 @@ impl Builder {
     /// Attached here, they are detached with the rest and then live as long as their descriptors. A mount that was never
     /// attached costs the kernel a wait for all processors when it goes.
     fn stage_handed(&self) -> io::Result<()> {
+        let handed = self.handed.as_ref().ok_or(Errno::EBADF)?;
         let directories = [
-            (&self.handed.apps, "handed-apps"),
-            (&self.handed.status, "handed-status"),
+            (&handed.apps, "handed-apps"),
+            (&handed.status, "handed-status"),
         ];
         for (mount, at) in directories {
             mkdirat(self.staging()?, at, mode(0o700))?;
             sys::attach(mount.as_fd(), self.staged(at)?.as_fd())?;
         }
         let file = create(self.staging()?, "handed-stage2", 0o600)?;
-        sys::attach(self.handed.stage2.as_fd(), file.as_fd())
+        sys::attach(handed.stage2.as_fd(), file.as_fd())
     }
 
     fn stage_file(&mut self, file: HostFile) -> io::Result<()> {

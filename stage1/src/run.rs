@@ -44,12 +44,13 @@ fn sandbox(
     labels::check(manifest)?;
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
-    files::make_directories(pod, &plan)?;
-    let trees = trees::open_as_keeper(&plan, &host.stage2)?;
     left.cgroup = cgroup::make(pod, &manifest.id)?;
-    let inside = inside::spawn(&plan, trees, &host.stage2, left.cgroup_directory())?;
+    let inside = inside::spawn(&plan, &host.stage2, left.cgroup_directory())?;
+    files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
+    inside.give(trees::open_as_keeper(&plan, &host.stage2)?)?;
+    inside.separate()?;
     files::write_apps(pod, manifest, &plan)?;
     files::write_pid(pod, &plan, inside.child.pid)?;
     streams::let_apps_open_pipes_again();

@@ -11,7 +11,7 @@ use nix::fcntl::{self, OFlag};
 use nix::sys::stat::Mode;
 
 use crate::error::Error;
-use crate::idmap;
+use crate::idmap::{self, MountUsers};
 use crate::plan::{Opener, Plan, Role, Tree};
 use crate::sys;
 
@@ -33,6 +33,40 @@ pub(crate) struct Trees {
     pub(crate) trees: Vec<OwnedFd>,
     /// For stage2.
     pub(crate) handed: Handed,
+}
+
+/// How many descriptors [`Handed`] has.
+pub(crate) const HANDED: usize = 3;
+
+impl From<Trees> for Vec<OwnedFd> {
+    /// The trees, then what stage2 gets.
+    fn from(all: Trees) -> Self {
+        let Handed {
+            apps,
+            status,
+            stage2,
+        } = all.handed;
+        let mut mounts = all.trees;
+        mounts.extend([apps, status, stage2]);
+        mounts
+    }
+}
+
+impl TryFrom<Vec<OwnedFd>> for Trees {
+    type Error = ();
+    fn try_from(mut mounts: Vec<OwnedFd>) -> Result<Self, ()> {
+        let at = mounts.len().checked_sub(HANDED).ok_or(())?;
+        let handed = <[OwnedFd; HANDED]>::try_from(mounts.split_off(at)).map_err(drop)?;
+        let [apps, status, stage2] = handed;
+        Ok(Self {
+            trees: mounts,
+            handed: Handed {
+                apps,
+                status,
+                stage2,
+            },
+        })
+    }
 }
 
 /// As root, opens the trees for the inside; an ordinary user's inside does it itself.
@@ -67,8 +101,8 @@ const FLAGS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 /// The id maps of mounts; none for an ordinary user, who sees everything as it is.
 struct Maps {
-    layers: Option<OwnedFd>,
-    volumes: Option<OwnedFd>,
+    layers: Option<MountUsers>,
+    volumes: Option<MountUsers>,
 }
 
 impl Maps {
@@ -84,7 +118,7 @@ impl Maps {
                 volumes: None,
             });
         };
-        let users = |role, on_disk| -> Result<Option<OwnedFd>, Error> {
+        let users = |role, on_disk| -> Result<Option<MountUsers>, Error> {
             let needed = plan.trees.iter().any(|tree| tree.role == role);
             needed
                 .then(|| idmap::mount_users(on_disk, pod_base, count))
@@ -108,7 +142,7 @@ fn one(tree: &Tree, maps: &Maps, plan: &Plan) -> Result<OwnedFd, Error> {
         Role::HostVolume | Role::Own => (None, FLAGS),
         Role::Device => (None, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
     };
-    let users = users.map(OwnedFd::as_fd);
+    let users = users.map(|users| users.namespace.as_fd());
     let mount = clone(&tree.path, tree.recursive, flags | more, users)?;
     if tree.role == Role::Device {
         sys::allow_devices(mount.as_fd()).map_err(|e| Error::TreeFlags(tree.path.clone(), e))?;
@@ -133,7 +167,7 @@ fn volume(tree: &Tree, maps: &Maps, plan: &Plan) -> Result<OwnedFd, Error> {
     let real = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     let real = real.map_err(|e| Error::RealPath(path.clone(), e))?;
     plan.policy.check_host_volume(&real, tree.read_only)?;
-    let users = maps.volumes.as_ref().map(OwnedFd::as_fd);
+    let users = maps.volumes.as_ref().map(|users| users.namespace.as_fd());
     let mount = sys::clone_tree(opened.as_fd(), Path::new(""), tree.recursive)
         .map_err(|e| Error::OpenTree(path.clone(), e))?;
     sys::set_mount_attributes(mount.as_fd(), tree.recursive, FLAGS | asked(tree), users)

@@ -306,7 +306,7 @@ fn privileged_a_volume_that_is_swapped_for_a_link_is_refused_by_stage1() {
     ));
     let bind = format!("--volume={}:/x", volume.display());
     lab.run(&["--rm"], &[&bind]).exits(7);
-    // Whoever may write to `allowed` swaps it while every clone3 of stage1 waits: after the check of the plan.
+    // Whoever may write to `allowed` swaps it while stage1 waits before its first open_tree: after the check of the plan.
     let words = [
         "--insecure-options=image",
         "run",
@@ -324,9 +324,9 @@ fn privileged_a_volume_that_is_swapped_for_a_link_is_refused_by_stage1() {
             "-f",
             "-qq",
             "-e",
-            "trace=clone3",
+            "trace=open_tree",
             "-e",
-            "inject=clone3:delay_enter=1500000",
+            "inject=open_tree:delay_enter=1500000:when=1",
         ])
         .args(["-o", "/dev/null"])
         .arg(command.get_program())
