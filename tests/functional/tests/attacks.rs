@@ -60,6 +60,9 @@ impl Lab {
     }
 }
 
+/// Landlock keeps an app from every process outside its domain: what else keeps it from them is seen without it.
+const WITHOUT_LANDLOCK: &str = "--insecure-options=image,landlock";
+
 /// The last line that a pod has printed, which is JSON.
 fn answer(run: &Run) -> Value {
     let line = run.stdout.lines().last().unwrap_or_default();
@@ -95,19 +98,37 @@ fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
         let programs = own_programs(&lab.env);
         let before = digests(&programs);
         let libexec = format!("--libexec-dir={}", programs.display());
-        let words = lab.words(&["--name=p"], &[], &["overwrite", "/stop"]);
+        let mut words = lab.words(&["--name=p"], &[], &["overwrite", "/stop"]);
+        words[0] = WITHOUT_LANDLOCK;
         let mut pod = lab.env.spawn(&[&[libexec.as_str()][..], &words].concat());
         pod.prints("ready");
-        for program in ["/script", "/script", "/script", "/proc/self/exe"] {
+        // It is stage2 for less than a millisecond each time, until it finds that it was not called as stage2.
+        for _ in 0..300 {
+            if pod.output().contains("held") {
+                break;
+            }
             lab.env
-                .skua(&[&libexec, "enter", "p", "--", program])
+                .skua(&[&libexec, "enter", "p", "--", "/script"])
                 .exits(254);
         }
+        lab.env
+            .skua(&[&libexec, "enter", "p", "--", "/proc/self/exe"])
+            .exits(254);
         // The pod may end before what entered has.
         lab.env
             .skua(&["enter", "p", "--", "/inspect", "write", "/stop", ""]);
         let run = pod.wait().success();
-        assert_eq!(answer(&run)["written"], false, "{user:?}: {}", run.report());
+        let found = answer(&run);
+        assert_ne!(found["opened"], 0, "{user:?}: no handle to write through");
+        assert_eq!(found["written"], false, "{user:?}: {}", run.report());
+        // Not only because pid 1 executes it for as long as the pod lives.
+        let refused: Vec<&String> = found["errors"]
+            .as_object()
+            .expect("errors")
+            .keys()
+            .collect();
+        let busy = refused.iter().any(|error| error.contains("Text file busy"));
+        assert!(!busy, "{user:?}: {refused:?}");
         assert_eq!(digests(&programs), before, "{user:?}");
     }
 }
@@ -117,7 +138,10 @@ fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
 fn what_enters_cannot_be_traced_or_read_before_it_is_confined() {
     for user in User::all() {
         let lab = Lab::new(user, &Image::inspect());
-        let pod = lab.spawn(&["--name=p"], &[], &["hunt", "/stop"]);
+        let mut words = lab.words(&["--name=p"], &[], &["hunt", "/stop"]);
+        words[0] = WITHOUT_LANDLOCK;
+        let mut pod = lab.env.spawn(&words);
+        pod.prints("ready");
         for _ in 0..12 {
             lab.env
                 .skua(&["enter", "p", "--", "/inspect", "exit", "0"])

@@ -84,7 +84,7 @@ fn link(pid: i32, file: &str) -> String {
 }
 
 /// Fields of `status` that say what a process may do, and how it was set up.
-const STATUS: [&str; 19] = [
+const STATUS: [&str; 17] = [
     "Umask",
     "Uid",
     "Gid",
@@ -102,8 +102,6 @@ const STATUS: [&str; 19] = [
     "SigCgt",
     "Threads",
     "TracerPid",
-    "CoreDumping",
-    "THP_enabled",
 ];
 
 /// Everything about a process, by name.
@@ -193,7 +191,11 @@ fn mounts(pid: i32, found: &mut BTreeMap<String, String>) {
             fields.next().expect("options"),
         );
         let propagation = fields.collect::<Vec<_>>().join(",");
-        let kind = kind.split(' ').next().expect("a type");
+        let kind = match kind.split(' ').next().expect("a type") {
+            // Where the host has its own nodes is the host's affair.
+            "devtmpfs" | "tmpfs" if is_node(target) => "node",
+            kind => kind,
+        };
         let options: Vec<&str> = options.split(',').filter(|o| *o != "relatime").collect();
         let text = format!("{kind} {} {propagation}", options.join(","));
         let key = format!("mount {target}");
@@ -203,6 +205,11 @@ fn mounts(pid: i32, found: &mut BTreeMap<String, String>) {
             "{target} twice"
         );
     }
+}
+
+fn is_node(target: &str) -> bool {
+    let name = target.strip_prefix("/dev/");
+    name.is_some_and(|name| name != "shm")
 }
 
 fn descriptors(pid: i32, found: &mut BTreeMap<String, String>) {

@@ -81,7 +81,8 @@ fn hunt(until: &str) -> Answer {
     Ok(Reply::Json(json!({"seen": seen, "caught": caught})))
 }
 
-/// `overwrite UNTIL`: tries to open the program of every other process, and to write to what it has opened.
+/// `overwrite UNTIL`: tries to open the program of every other process, and to write to what it has opened. Says `held` when
+/// it has the first.
 fn overwrite(until: &str) -> Answer {
     let own = fs::metadata("/proc/self/exe")
         .map_err(|e| e.to_string())?
@@ -96,12 +97,16 @@ fn overwrite(until: &str) -> Answer {
                 continue;
             };
             if held.len() < 64 && file.metadata().is_ok_and(|meta| meta.ino() != own) {
+                if held.is_empty() {
+                    println!("held");
+                }
                 held.push(file);
             }
         }
         for file in &held {
             let again = format!("/proc/self/fd/{}", file.as_raw_fd());
-            let opened = OpenOptions::new().write(true).open(again);
+            // Truncation asks the mount before it asks whether somebody executes the file.
+            let opened = OpenOptions::new().write(true).truncate(true).open(again);
             match opened.and_then(|mut file| file.write_all(b"overwritten")) {
                 Ok(()) => written = true,
                 Err(e) => *errors.entry(e.to_string()).or_insert(0_u64) += 1,
