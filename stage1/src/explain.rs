@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::op::Op;
 use crate::plan::{Namespaces, Opener, Plan, Role, Tree};
 use crate::{alive, idmap};
 
@@ -135,18 +136,26 @@ fn map(choice: &IdMapChoice, running: Option<Running>) -> IdMap {
 
 /// Everything that is done, in order.
 fn items(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
-    let (opened, beside) = (opened(plan), keeper::beside(manifest, plan));
     let mut items = keeper::before(manifest, plan);
+    items.extend(keeper::meanwhile(plan));
+    let mut by_inside = Vec::new();
     match plan.opener {
-        Opener::Keeper { .. } => items.extend(opened.into_iter().chain(beside)),
-        Opener::Inside => items.extend(beside.into_iter().chain(opened)),
+        Opener::Keeper { .. } => items.extend(opened(plan)),
+        Opener::Inside => by_inside = opened(plan),
     }
-    items.extend(plan.steps.iter().map(|step| Item {
-        process: Process::Inside,
-        op: serde_json::to_value(&step.op).unwrap_or_default(),
-        text: step.op.to_string(),
-        origin: step.origin,
-    }));
+    items.extend(keeper::beside(manifest, plan));
+    for step in &plan.steps {
+        // The inside opens its trees while it still sees the host's files.
+        if step.op == Op::PrivateRoot {
+            items.append(&mut by_inside);
+        }
+        items.push(Item {
+            process: Process::Inside,
+            op: serde_json::to_value(&step.op).unwrap_or_default(),
+            text: step.op.to_string(),
+            origin: step.origin,
+        });
+    }
     items.extend(keeper::joined(manifest, plan));
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
         items.extend(app::items(app, file));

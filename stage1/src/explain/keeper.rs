@@ -1,12 +1,13 @@
-//! What the keeper does, in the order of `run.rs`, and what `finish.rs` undoes.
+//! What the keeper does, in the order of `run.rs`, and what `finish.rs` undoes. It and the inside work at the same time: the
+//! order of what different processes do is that in which one waits for the other.
 
 use pod::{IdMapChoice, PodManifest};
 use serde_json::{Value, json};
 
 use super::{Item, Process, extents};
-use crate::plan::{Directory, MapWriter, Opener, Owner, Plan};
+use crate::plan::{DeviceNode, Directory, MapWriter, Opener, Owner, Plan};
 
-/// Before there is an inside, up to the trees.
+/// Up to the inside, and the namespaces that it makes at once.
 pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
     let mut items = Vec::new();
@@ -20,32 +21,50 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
         );
         items.push(keeper("take-ids", args, text));
     }
-    items.push(keeper(
-        "make-skeleton",
-        Value::Null,
-        "make the skeleton of roots in the data directory, if it is not there".to_owned(),
-    ));
-    items.extend(plan.keeper.directories.iter().map(directory));
-    items.extend(plan.keeper.nodes.iter().map(|node| {
-        let (app, device) = (&node.app, &node.device);
-        let path = format!("devices/{app}/{}", node.number);
-        let text = format!(
-            "make device node {path} for {} ({}:{})",
-            device.host.escape_debug(),
-            device.major,
-            device.minor
-        );
-        let args = json!({"path": path, "device": device});
-        keeper("make-device", args, text).by(pod::Origin::CommandLine)
-    }));
+    let text = "make the skeleton of roots in the data directory, if it is not there";
+    items.push(keeper("make-skeleton", Value::Null, text.to_owned()));
+    let cgroup = format!("skua-{}", manifest.id);
+    let text =
+        format!("make cgroup {cgroup} below the caller's own, where the host lets the caller");
+    items.push(keeper("make-cgroup", json!({"name": cgroup}), text));
+    let text = "clone the inside into that cgroup and new namespaces: user, pid";
+    let args = json!({"namespaces": ["user", "pid"]});
+    items.push(keeper("clone", args, text.to_owned()));
+    let mut further = super::namespaces(plan);
+    further.retain(|name| !["user", "pid"].contains(name));
+    let text = format!("make new namespaces: {}", further.join(", "));
+    let args = json!({"namespaces": further});
+    items.push(Item::new(Process::Inside, "make-namespaces", args, text));
+    items
+}
+
+/// While the inside makes its namespaces: what it will need, up to the trees.
+pub(super) fn meanwhile(plan: &Plan) -> Vec<Item> {
+    let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
+    let mut items: Vec<Item> = plan.keeper.directories.iter().map(directory).collect();
+    items.extend(plan.keeper.nodes.iter().map(node));
+    items.push(write_maps(plan));
     if let Opener::Keeper { pod_base, .. } = plan.opener {
-        items.push(keeper(
-            "map-mounts",
-            json!({"host": pod_base}),
-            format!("make user namespaces that show owners of layers and volumes as ids from {pod_base} on"),
-        ));
+        let text = format!(
+            "make user namespaces that show owners of layers and volumes as ids from {pod_base} on"
+        );
+        items.push(keeper("map-mounts", json!({"host": pod_base}), text));
     }
     items
+}
+
+fn node(node: &DeviceNode) -> Item {
+    let (app, device) = (&node.app, &node.device);
+    let path = format!("devices/{app}/{}", node.number);
+    let text = format!(
+        "make device node {path} for {} ({}:{})",
+        device.host.escape_debug(),
+        device.major,
+        device.minor
+    );
+    let args = json!({"path": path, "device": device});
+    let item = Item::new(Process::Keeper, "make-device", args, text);
+    item.by(pod::Origin::CommandLine)
 }
 
 fn directory(directory: &Directory) -> Item {
@@ -68,26 +87,10 @@ fn directory(directory: &Directory) -> Item {
     Item::new(Process::Keeper, "make-directory", args, text).by(*origin)
 }
 
-/// While the inside is made, up to its steps.
+/// While the inside builds the root: the files for stage2 and for others.
 pub(super) fn beside(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
-    let cgroup = format!("skua-{}", manifest.id);
-    let mut items = vec![
-        keeper(
-            "make-cgroup",
-            json!({"name": cgroup}),
-            format!("make cgroup {cgroup} below the caller's own, where the host lets the caller"),
-        ),
-        keeper(
-            "clone",
-            json!({"namespaces": super::namespaces(plan)}),
-            format!(
-                "clone the inside into that cgroup and new namespaces: {}",
-                super::namespaces(plan).join(", ")
-            ),
-        ),
-    ];
-    items.push(write_maps(plan));
+    let mut items = Vec::new();
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
         let mut files = vec![format!("apps/{}/app.json", app.name)];
         let beside = file.seccomp.as_ref();

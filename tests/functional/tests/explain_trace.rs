@@ -97,7 +97,7 @@ fn accounted(call: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "clone3" if has("CLONE_NEWPID") => &["clone"],
         "clone3" if has("CLONE_NEWUSER") => &["map-mounts"],
-        "unshare" => &["clone"],
+        "unshare" => &["make-namespaces"],
         "clone3" | "clone" | "vfork" | "fork" => &["map-ids", "add-network"],
         "mkdirat" | "mkdir" if has("skua-") && has("cgroup") => &["make-cgroup"],
         "mkdirat" | "mkdir" if has("skeleton") => &["make-skeleton"],
