@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use functional::registry::{Action, Fault};
 use functional::{
     Built, DockerRegistry, Env, Image, Key, Layer, Proxy, Registry, Run, User, binaries,
     missing_program, sh, skip,
@@ -87,6 +88,30 @@ fn a_registry_that_wants_a_client_certificate_gets_the_one_of_its_directory() {
         env.skua(&[INSECURE, "fetch", &name])
             .fails(&["me.key", "me.cert is missing"]);
     }
+}
+
+#[test]
+fn a_client_certificate_is_not_shown_where_a_redirect_leads() {
+    let test = "a_client_certificate_is_not_shown";
+    let start = DockerRegistry::start_with_client_certificates;
+    let Some(curious) = registry(test, start) else {
+        return;
+    };
+    let front = Registry::start();
+    let name = front.push("i", "1", &image());
+    let base = format!("https://{}", curious.host());
+    front.fault(Fault::always("/blobs/", Action::Redirect(base)));
+    let env = Env::new(User::ordinary());
+    let (certificate, key) = curious.client();
+    for (file, from) in [
+        ("ca.crt", curious.authority()),
+        ("me.cert", certificate),
+        ("me.key", key),
+    ] {
+        env.containers(&format!("certs.d/{}/{file}", front.host()), text(&from));
+    }
+    env.skua(&[INSECURE, "fetch", &name])
+        .fails(&[&curious.host(), "received fatal alert"]);
 }
 
 #[test]
