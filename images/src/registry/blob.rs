@@ -153,8 +153,12 @@ impl Transfer<'_> {
             left_to_skip -= old as u64;
             let new = &bytes[old..];
             sink.write_all(new).map_err(RegistryError::Sink)?;
-            if let Some(file) = kept {
-                file.write_all(new).map_err(RegistryError::Kept)?;
+            if let Some(file) = kept
+                && file.write_all(new).is_err()
+            {
+                // The disk may be full, and the layer itself needs the space more than a copy of its bytes.
+                let _ = file.set_len(0);
+                *kept = None;
             }
             *at += new.len() as u64;
             if *at - reported >= PROGRESS_STEP || *at == size {
