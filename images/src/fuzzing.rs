@@ -14,10 +14,13 @@ use oci_spec::image::{Descriptor, ImageConfiguration};
 pub use archive::{entries, unpack};
 pub use signature::{bundle, cosign, minisign, openssh};
 
+#[cfg(fuzzing)]
+use crate::challenge;
 use crate::digest::Digest;
 use crate::fetch::{self, DocumentLimits};
 use crate::reference::ImageName;
-use crate::registry;
+#[cfg(not(fuzzing))]
+use crate::registry::challenge;
 use crate::store;
 use crate::strict_json;
 
@@ -70,7 +73,7 @@ pub fn config(data: &[u8]) {
 /// A challenge names a realm or is refused.
 pub fn challenge(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
-        registry::understand_challenge(text);
+        challenge::understand(text);
     }
 }
 

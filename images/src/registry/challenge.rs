@@ -79,6 +79,16 @@ fn bearer(parameters: Vec<(String, String)>) -> Result<Challenge, ChallengeError
     })
 }
 
+/// Parses any header; a realm that it asks for is in it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn understand(header: &str) {
+    for challenge in parse(header).into_iter().flatten() {
+        if let Challenge::Bearer { realm, .. } = challenge {
+            assert!(realm.len() <= header.len());
+        }
+    }
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
