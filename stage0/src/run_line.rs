@@ -166,7 +166,7 @@ pub(crate) struct AppFlags {
     /// Mount a volume of the pod: volume=NAME,target=PATH[,readonly=BOOL][,noexec=BOOL]
     #[arg(long, value_name = "MOUNT")]
     pub(crate) mount: Vec<MountArg>,
-    /// Mount a file or directory of the host: SOURCE:TARGET[:ro][,noexec]
+    /// Mount a file or directory of the host: SOURCE:TARGET[:ro,noexec]
     #[arg(long, short, value_name = "BIND")]
     pub(crate) volume: Vec<BindArg>,
     /// Give a device of the host: PATH[:PATH IN THE APP][:r|w|rw]

@@ -112,7 +112,7 @@ impl FromStr for BindArg {
         let (source, target, options) = match parts.as_slice() {
             [source, target] => (source, target, ""),
             [source, target, options] => (source, target, *options),
-            _ => return Err("the form is SOURCE:TARGET[:ro][,noexec]".to_owned()),
+            _ => return Err("the form is SOURCE:TARGET[:ro,noexec]".to_owned()),
         };
         let (mut read_only, mut no_exec) = (false, false);
         for option in options.split(',').filter(|option| !option.is_empty()) {
