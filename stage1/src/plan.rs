@@ -154,9 +154,13 @@ impl Plan {
         let rootfs = self.tree("rootfs", Role::Own, false);
         self.stage_tree(Origin::BuiltIn, rootfs, "w".to_owned());
         let skeleton = self.tree(skeleton::PATH, Role::Layer, true);
-        self.stage_tree(Origin::BuiltIn, skeleton, SKELETON.to_owned());
+        self.stage_tree(
+            manifest.origins.of("shm_size"),
+            skeleton,
+            SKELETON.to_owned(),
+        );
         self.stage_mount(
-            Origin::BuiltIn,
+            manifest.origins.of("shm_size"),
             "shm".to_owned(),
             tmpfs("1777", Some(manifest.shm_size)),
         );

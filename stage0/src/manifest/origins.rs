@@ -15,6 +15,9 @@ pub(super) fn of_pod(flags: &PodFlags, apps: &[App], looked_up: Origins) -> Orig
     if flags.hostname.is_some() || flags.name.is_some() {
         origins.set("hostname", Origin::CommandLine);
     }
+    if flags.shm_size.is_some() {
+        origins.set("shm_size", Origin::CommandLine);
+    }
     for app in apps {
         for mount in &app.mounts {
             let origin = app.origins.of_element("mounts", &mount.path);

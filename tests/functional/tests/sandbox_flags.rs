@@ -261,7 +261,8 @@ fn privileged_an_app_is_executed_under_its_apparmor_profile() {
     if let Some(program) = missing_program(&["apparmor_parser"]) {
         return skip(test, &format!("{program} is not installed"));
     }
-    let file = Lab::new(root).env.write("profile", PROFILE);
+    let env = Env::new(root);
+    let file = env.write("profile", PROFILE);
     sh(&format!("apparmor_parser -r {}", file.display()));
     every_user(|lab| {
         let flag = ["--apparmor=skua-test"];
