@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
@@ -47,6 +47,8 @@ struct Target {
     /// Pid 1's own `apps/`.
     apps: OwnedFd,
     cgroup: Option<File>,
+    /// Those of the pod that are not ours.
+    namespaces: CloneFlags,
 }
 
 /// Runs the program to its end; its exit status.
@@ -101,6 +103,7 @@ impl Target {
         let pid = running.pod.pid;
         let stage2 = open_path(format!("/proc/{pid}/exe"))?;
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
+        let namespaces = namespaces(pid)?;
         let pidfd = alive::open(running.pod)?.ok_or(Error::NotRunning)?;
         let cgroup = cgroup::recorded(dir)?.map(File::open).transpose();
         let cgroup = cgroup.map_err(Error::Enter)?;
@@ -110,6 +113,7 @@ impl Target {
             stage2,
             apps,
             cgroup,
+            namespaces,
         })
     }
 }
@@ -141,7 +145,7 @@ fn usher(order: &Enter, target: &Target, caller: Channel) -> u8 {
 fn join(target: &Target) -> Result<(), Error> {
     let failed = |e: nix::Error| Error::Enter(e.into());
     prctl::set_dumpable(false).map_err(failed)?;
-    setns(&target.pidfd, all_namespaces()).map_err(failed)?;
+    setns(&target.pidfd, target.namespaces).map_err(failed)?;
     inside::become_root(&target.running.id_map)
 }
 
@@ -168,14 +172,24 @@ fn start(order: &Enter, target: &Target, caller: &Channel) -> Result<Child, Erro
     }
 }
 
-fn all_namespaces() -> CloneFlags {
-    CloneFlags::CLONE_NEWUSER
+/// The namespaces to be joined: all, but for the network when it is the one that we are in. A pod in the host's network is
+/// not its owner, so its root could not join it, and need not.
+fn namespaces(pod: u32) -> Result<CloneFlags, Error> {
+    let all = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::CLONE_NEWCGROUP;
+    let of = |process: &str| {
+        let path = PathBuf::from(format!("/proc/{process}/ns/net"));
+        let found = std::fs::metadata(&path).map_err(|e| Error::OpenPod(path, e))?;
+        Ok::<_, Error>((found.dev(), found.ino()))
+    };
+    match of(&pod.to_string())? == of("self")? {
+        true => Ok(all),
+        false => Ok(all | CloneFlags::CLONE_NEWNET),
+    }
 }
 
 fn open_terminal(app: &AppName) -> Result<Terminal, Error> {

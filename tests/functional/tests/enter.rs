@@ -11,6 +11,10 @@ struct Lab {
 
 impl Lab {
     fn new(user: User, flags: &[&str]) -> Self {
+        Self::on(user, "--net=none", flags)
+    }
+
+    fn on(user: User, network: &str, flags: &[&str]) -> Self {
         let env = Env::new(user);
         let layout = env.scratch("layout");
         Image::inspect().build().write_layout(&layout, "1");
@@ -19,7 +23,7 @@ impl Lab {
         let start = [
             "--insecure-options=image",
             "run",
-            "--net=none",
+            network,
             "--name=p",
             name.as_str(),
         ];
@@ -146,5 +150,21 @@ fn a_terminal_is_one_of_the_pod_s_own() {
             let expected = format!("\"{stream}\":true");
             assert!(run.stdout.contains(&expected), "{}", run.report());
         }
+    }
+}
+
+/// The host's network has the host's abstract sockets: Landlock keeps the app from them, and what enters as well.
+#[test]
+fn what_enters_is_in_a_landlock_domain_like_the_app() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let lab = |user| Lab::on(user, "--net=host", &[]);
+    let name = format!("skua-test-enter-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let _listener = UnixListener::bind_addr(&address).expect("a socket");
+    for user in User::all() {
+        let lab = lab(user);
+        let found = lab.enter(&["abstract", "connect", &name]).success().json();
+        assert_eq!(found["errno"], "EPERM", "{user:?}: {found}");
     }
 }
