@@ -107,5 +107,7 @@ mod tests {
             }
             assert!(count >= 3, "{target} has {count} inputs");
         }
+        let ground = format!("skua-fuzz-{}", std::process::id());
+        fs::remove_dir_all(std::env::temp_dir().join(ground)).unwrap();
     }
 }
