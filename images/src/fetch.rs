@@ -4,17 +4,21 @@
 //! layer makes a tree of them; the coordinator reads the small documents, with their digests checked, asks the trust policy,
 //! joins the two by a pipe, and records what has become complete.
 
+mod compare;
 mod document;
 mod error;
+mod keep;
 mod layers;
 pub mod layout_worker;
 mod limits;
+mod local;
 mod part;
 mod platform;
 pub mod protocol;
 mod referrers;
 mod registry;
 mod resolve;
+mod rollback;
 mod signatures;
 mod source;
 pub mod unpack_worker;
@@ -22,6 +26,7 @@ pub mod workers;
 
 use std::path::{Path, PathBuf};
 
+pub use compare::Changed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use document::understand;
 pub use error::FetchError;
@@ -87,6 +92,10 @@ pub struct Fetcher<'a> {
     pub authorities: Option<PathBuf>,
     /// Detached signatures of the image's manifest.
     pub signatures: Vec<PathBuf>,
+    /// A tag may be moved back to an older image.
+    pub allow_downgrade: bool,
+    /// Layer blobs are kept as they were fetched, beside the trees.
+    pub keep_blobs: bool,
 }
 
 /// A fetched image.
@@ -106,6 +115,9 @@ impl Fetcher<'_> {
     /// # Errors
     /// A [`FetchError`]; the store is then as before, but for parts of layers to continue with.
     pub fn fetch(&self, name: &ImageName) -> Result<Fetched, FetchError> {
+        if name.is_stdin() {
+            return Err(FetchError::Nameless(name.to_string()));
+        }
         let known = self.known(name)?;
         if let Some(known) = known.as_ref().filter(|_| name.pinned().is_some()) {
             return self.touch(name, known);
@@ -119,10 +131,50 @@ impl Fetcher<'_> {
                 return self.touch(name, &Known { image, etag });
             }
         };
-        let evidence = self.evidence(&source, name, &resolved)?;
-        self.judge(name, &resolved, &evidence)?;
-        layers::complete(self, &source, name, &resolved)?;
-        self.record(name, &resolved, &evidence)
+        self.take(&source, name, &resolved)
+    }
+
+    /// Makes the image `from` complete in the store under the name `name`, by which it is judged.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`].
+    pub fn fetch_as(&self, from: &ImageName, name: &ImageName) -> Result<Fetched, FetchError> {
+        let source = Source::open(self, from)?;
+        let resolved = resolve::resolve(&source, from, None)?.resolved()?;
+        self.take(&source, name, &resolved)
+    }
+
+    fn take(
+        &self,
+        source: &Source,
+        name: &ImageName,
+        resolved: &Resolved,
+    ) -> Result<Fetched, FetchError> {
+        let evidence = self.evidence(source, name, resolved)?;
+        self.judge(name, resolved, &evidence)?;
+        self.history(name, resolved, &evidence)?;
+        layers::complete(self, source, name, resolved)?;
+        if self.keep_blobs {
+            keep::all(self, source, resolved)?;
+        }
+        layers::forget_parts(self, resolved);
+        // Layers take their time: another fetch may have found a newer image meanwhile.
+        let history = self.history(name, resolved, &evidence)?;
+        self.record(name, resolved, &evidence, history)
+    }
+
+    /// What becomes of the record of the name, unless it must not be moved back.
+    fn history(
+        &self,
+        name: &ImageName,
+        resolved: &Resolved,
+        evidence: &Evidence,
+    ) -> Result<History, FetchError> {
+        match rollback::moved_back(self, name, resolved, evidence)? {
+            None => Ok(History::Continued),
+            Some(_) if self.allow_downgrade => Ok(History::Forgotten),
+            Some(back) => Err(FetchError::MovedBack(Box::new(back))),
+        }
     }
 
     /// What the store already has under `name`, if that is complete and trusted as it is.
@@ -131,7 +183,9 @@ impl Fetcher<'_> {
         let Ok(Some(image)) = self.store.image(name) else {
             return Ok(None);
         };
-        if !self.signatures.is_empty() {
+        if !self.signatures.is_empty()
+            || (self.keep_blobs && !self.store.has_layer_blobs(&image)?)
+        {
             return Ok(None);
         }
         let mut evidence = Evidence::load(&self.store.evidence_dir(&image.manifest_digest))?;
@@ -191,6 +245,7 @@ impl Fetcher<'_> {
         name: &ImageName,
         resolved: &Resolved,
         evidence: &Evidence,
+        history: History,
     ) -> Result<Fetched, FetchError> {
         let manifest = resolved.manifest.digest;
         self.store.put_blob(&resolved.config.bytes)?;
@@ -200,7 +255,7 @@ impl Fetcher<'_> {
         }
         self.store.put_evidence(&manifest, evidence)?;
         let index = resolved.index.as_ref().map(|index| index.digest);
-        self.set_ref(name, manifest, index, resolved.etag.clone())?;
+        self.set_ref(name, manifest, index, resolved.etag.clone(), history)?;
         Ok(Fetched {
             manifest,
             index,
@@ -211,8 +266,8 @@ impl Fetcher<'_> {
     /// Records that the name has been resolved again, to the same.
     fn touch(&self, name: &ImageName, known: &Known) -> Result<Fetched, FetchError> {
         let manifest = known.image.manifest_digest;
-        let index = known.image.index_digest;
-        self.set_ref(name, manifest, index, known.etag.clone())?;
+        let (index, etag) = (known.image.index_digest, known.etag.clone());
+        self.set_ref(name, manifest, index, etag, History::Continued)?;
         Ok(Fetched {
             manifest,
             index,
@@ -226,13 +281,20 @@ impl Fetcher<'_> {
         manifest: Digest,
         index: Option<Digest>,
         etag: Option<String>,
+        history: History,
     ) -> Result<(), FetchError> {
+        let before = match (history, self.store.ref_record(name)) {
+            (History::Continued, Ok(Some(earlier))) => earlier.history(&manifest),
+            // A record that cannot be read is replaced.
+            _ => Vec::new(),
+        };
         let record = RefRecord {
             name: name.to_string(),
             manifest,
             index,
             resolved: jiff::Timestamp::now().to_string(),
             etag,
+            before,
         };
         Ok(self.store.set_ref(name, &record)?)
     }
@@ -245,6 +307,14 @@ impl Fetcher<'_> {
     fn part_etag(part: &Path) -> PathBuf {
         part.with_extension("etag")
     }
+}
+
+/// What becomes of the record of what a name stood for before.
+#[derive(Clone, Copy)]
+enum History {
+    Continued,
+    /// The user went back: what came between holds nobody back any more.
+    Forgotten,
 }
 
 /// A complete image of the store, and what the registry called the version of its name.

@@ -8,6 +8,7 @@
 //! - a fetch leases each document and tree it makes or finds, until the name is recorded.
 
 mod age;
+mod grace;
 mod inbox;
 mod marks;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::store::{Store, StoreError, is_absent, open};
+pub use grace::Grace;
 use marks::Marks;
 
 /// A failure to find out what may be removed, or to remove it.
@@ -67,10 +69,12 @@ pub struct Removed {
     pub trees: Vec<Digest>,
     /// What crashes left in the inbox.
     pub leftovers: Vec<PathBuf>,
-    /// Bytes in files of the trees.
+    /// Bytes in files of the trees, and in blobs.
     pub bytes: u64,
     /// Objects that nothing needs but somebody is using.
     pub busy: usize,
+    /// Objects that nothing needs but whose time is not over.
+    pub waiting: usize,
 }
 
 /// An object that looks unneeded.
@@ -82,13 +86,15 @@ struct Candidate {
 }
 
 /// Removes all that no name, no pod and no running command needs. `in_use` tells what pods refer to; it is
-/// called when the objects to be removed are locked, and its failure keeps everything.
+/// called when the objects to be removed are locked, and its failure keeps everything. What has been unneeded for less than
+/// `grace` stays.
 ///
 /// # Errors
 /// [`GcError`]. What was removed before a failure stays removed; nothing is left half removed.
 pub fn collect<E: std::error::Error + 'static>(
     store: &Store,
     in_use: impl Fn() -> Result<InUse, E>,
+    grace: &Grace,
     mode: Mode,
 ) -> Result<Removed, GcError<E>> {
     let mut removed = Removed::default();
@@ -124,19 +130,57 @@ pub fn collect<E: std::error::Error + 'static>(
     }
     needed.trees.extend(pods.trees);
 
-    for blob in blobs
-        .into_iter()
-        .filter(|blob| !needed.blobs.contains(&blob.digest))
-    {
+    let mut waiting = HashSet::new();
+    let mut due = |candidates: Vec<Candidate>, needed: &HashSet<Digest>| {
+        let unneeded = candidates
+            .into_iter()
+            .filter(|candidate| !needed.contains(&candidate.digest));
+        due(unneeded, store, grace, mode, &mut waiting)
+    };
+    let (blobs, trees) = (due(blobs, &needed.blobs)?, due(trees, &needed.trees)?);
+    removed.waiting = waiting.len();
+    if mode == Mode::Remove {
+        grace::forget_others(store, &waiting)?;
+    }
+    remove(store, blobs, trees, mode, &mut removed)?;
+    removed.leftovers = inbox::sweep(store, mode)?;
+    Ok(removed)
+}
+
+/// Those whose grace is over; the others go to `waiting`.
+fn due(
+    unneeded: impl Iterator<Item = Candidate>,
+    store: &Store,
+    grace: &Grace,
+    mode: Mode,
+    waiting: &mut HashSet<Digest>,
+) -> Result<Vec<Candidate>, StoreError> {
+    let mut due = Vec::new();
+    for candidate in unneeded {
+        match grace.is_over(store, &candidate.digest, mode)? {
+            true => due.push(candidate),
+            false => drop(waiting.insert(candidate.digest)),
+        }
+    }
+    Ok(due)
+}
+
+/// Removes, or only counts.
+fn remove(
+    store: &Store,
+    blobs: Vec<Candidate>,
+    trees: Vec<Candidate>,
+    mode: Mode,
+    removed: &mut Removed,
+) -> Result<(), StoreError> {
+    for blob in blobs {
+        removed.blobs.push(blob.digest);
+        removed.bytes += fs::metadata(&blob.path).map_or(0, |blob| blob.len());
         if mode == Mode::Remove {
             remove_blob(store, &blob)?;
         }
-        removed.blobs.push(blob.digest);
     }
-    for tree in trees
-        .into_iter()
-        .filter(|tree| !needed.trees.contains(&tree.digest))
-    {
+    for tree in trees {
         let report = store.tree_meta(&tree.digest).map(|meta| meta.report);
         removed.bytes += report.map_or(0, |report| report.file_bytes);
         removed.trees.push(tree.digest);
@@ -144,8 +188,25 @@ pub fn collect<E: std::error::Error + 'static>(
             remove_tree(store, tree)?;
         }
     }
-    removed.leftovers = inbox::sweep(store, mode)?;
-    Ok(removed)
+    Ok(())
+}
+
+/// Takes a tree that is not what was unpacked out of the store, so that the next fetch makes it again. `false`: somebody is
+/// using it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn discard_tree(store: &Store, diff_id: &Digest) -> Result<bool, StoreError> {
+    let path = store.trees().join(diff_id.hex());
+    let lock = match lock(&path, &path.join("meta.json"), Mode::Remove) {
+        Ok(Lock::Taken(lock)) => lock,
+        Ok(Lock::Busy) => return Ok(false),
+        Ok(Lock::Gone) => return Ok(true),
+        Err(e) => return Err(StoreError::Lock(path, e)),
+    };
+    let digest = *diff_id;
+    remove_tree(store, Candidate { digest, path, lock })?;
+    Ok(true)
 }
 
 /// All objects of a directory, by digest. What has another name is none of ours.

@@ -1,4 +1,5 @@
-//! Read-only access to images outside of the store: a directory in the OCI image layout, or a tar archive of one.
+//! Read-only access to images outside of the store: a directory in the OCI image layout, a tar archive of one, or an
+//! archive of `docker save`.
 //!
 //! Everything in it was made by a stranger: files are opened without following links and without waiting for fifos, must
 //! be regular, and are read only as far as asked for. Documents are verified against their digests here; who reads a
@@ -6,6 +7,8 @@
 
 mod archive;
 mod directory;
+mod docker;
+mod spool;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -56,7 +59,7 @@ pub enum LayoutError {
     #[error("the image layout has no blob {0}")]
     NoBlob(Digest),
     /// There is no such tag.
-    #[error("the image layout has no image with tag '{tag}'; it has {found}")]
+    #[error("there is none with tag '{tag}'; it has {found}")]
     NoTag {
         /// The tag.
         tag: String,
@@ -72,6 +75,41 @@ pub enum LayoutError {
     /// The archive is not a tar archive.
     #[error("cannot read the image archive")]
     Archive(#[source] crate::unpack::UnpackError),
+    /// The archive has no byte.
+    #[error("the image archive is empty")]
+    Empty,
+    /// The archive is compressed in a way that we do not read.
+    #[error(
+        "the image archive is compressed with {0}, which skua does not read: decompress it first"
+    )]
+    Compressed(&'static str),
+    /// The archive cannot be copied to where it can be read.
+    #[error("cannot keep a copy of the image archive while it is read")]
+    Spool(#[source] io::Error),
+    /// It has no list of images.
+    #[error("the archive is none of 'docker save': it has no manifest.json")]
+    NotDocker,
+    /// It is an OCI layout.
+    #[error("the archive is an OCI image layout: write oci-archive: in place of docker-archive:")]
+    IsOci,
+    /// It is not an OCI layout.
+    #[error("the archive is one of 'docker save': write docker-archive: in place of oci-archive:")]
+    IsDocker,
+    /// It lists no image.
+    #[error("the manifest.json of the archive lists no image")]
+    NoImage,
+    /// It names a file that is not there.
+    #[error("the archive has no file '{0}', which its manifest.json names")]
+    NoMember(String),
+    /// It has more or fewer layers than the config.
+    #[error("the manifest.json of the archive lists {0} layers, the config {1}")]
+    LayerCount(usize, usize),
+    /// The config calls a layer by something else than a digest.
+    #[error("the config in the archive has an unusable diff id")]
+    DiffId(#[source] crate::digest::DigestError),
+    /// The archive ends too early.
+    #[error("the image archive is cut off")]
+    Truncated,
     /// The archive has two files of one name, or too many.
     #[error("the image archive {0}")]
     Ambiguous(&'static str),
@@ -85,6 +123,7 @@ pub struct Layout {
 enum Source {
     Directory(OwnedFd),
     Archive(archive::Members),
+    Docker(docker::DockerArchive),
 }
 
 /// A document and what the layout says that it is.
@@ -115,12 +154,29 @@ impl Layout {
         Self::checked(Source::Directory(directory))
     }
 
-    /// The layout in an open tar archive, whose headers are all read once.
+    /// The layout in an open tar archive, whose headers are all read once. An archive that is compressed or comes through a
+    /// pipe is copied into `scratch`.
     ///
     /// # Errors
     /// [`LayoutError`] when it is not one.
-    pub fn archive(archive: File) -> Result<Self, LayoutError> {
-        Self::checked(Source::Archive(archive::members(archive)?))
+    pub fn archive(archive: File, scratch: Option<File>) -> Result<Self, LayoutError> {
+        let members = archive::members(spool::seekable(archive, scratch)?)?;
+        let is_docker =
+            members.open("oci-layout").is_none() && members.open("manifest.json").is_some();
+        match is_docker {
+            true => Err(LayoutError::IsDocker),
+            false => Self::checked(Source::Archive(members)),
+        }
+    }
+
+    /// The images in an open archive of `docker save`; otherwise as [`Layout::archive`].
+    ///
+    /// # Errors
+    /// [`LayoutError`] when it is not one.
+    pub fn docker_archive(archive: File, scratch: Option<File>) -> Result<Self, LayoutError> {
+        let members = archive::members(spool::seekable(archive, scratch)?)?;
+        let source = Source::Docker(docker::DockerArchive::new(members)?);
+        Ok(Self { source })
     }
 
     fn checked(source: Source) -> Result<Self, LayoutError> {
@@ -139,6 +195,9 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`].
     pub fn manifest(&self, name: Option<&str>, limit: u64) -> Result<Document, LayoutError> {
+        if let Source::Docker(archive) = &self.source {
+            return archive.manifest(name);
+        }
         let index = self.index()?;
         if let Some(Ok(digest)) = name.map(Digest::parse) {
             let listed = index
@@ -157,6 +216,9 @@ impl Layout {
     /// # Errors
     /// [`LayoutError::NoBlob`] and others.
     pub fn blob(&self, digest: &Digest) -> Result<Blob, LayoutError> {
+        if let Source::Docker(archive) = &self.source {
+            return archive.blob(digest);
+        }
         match self.open(&format!("blobs/sha256/{}", digest.hex()))? {
             Some(blob) => Ok(blob),
             None => Err(LayoutError::NoBlob(*digest)),
@@ -201,6 +263,8 @@ impl Layout {
         match &self.source {
             Source::Directory(directory) => directory::open(directory, name),
             Source::Archive(members) => Ok(members.open(name)),
+            // It has no layout; its blobs are found by its own list.
+            Source::Docker(_) => Ok(None),
         }
     }
 }

@@ -6,11 +6,13 @@ pub mod credentials;
 pub mod digest;
 pub mod escape;
 pub mod evidence;
+pub mod export;
 pub mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gc;
 pub mod layout;
+pub mod pack;
 pub mod reference;
 pub mod registries;
 // The client and all that it needs is not built where only parsers are fuzzed.

@@ -1,16 +1,19 @@
-//! What a user types to name an image: `host/repository[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`.
+//! What a user types to name an image: `host/repository[:tag][@digest]`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+//! `docker-archive:FILE[:TAG]`.
 //!
 //! There are no short names: a name without a registry would have to be guessed, and whoever owns the guess owns the
 //! pod. The grammar is that of the OCI distribution specification, with IPv6 hosts in brackets.
 
 mod grammar;
+mod local;
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, DigestError};
 use crate::escape;
 use grammar::{check_host, check_repository, check_tag};
+pub use local::ArchiveFormat;
 
 /// Longest `host/repository` that is accepted.
 const LONGEST_NAME: usize = 255;
@@ -27,9 +30,11 @@ pub enum ImageName {
         /// Which of its images; absent: it must have only one.
         tag: Option<String>,
     },
-    /// A tar archive of an OCI image layout.
+    /// A tar archive with images.
     Archive {
-        /// Absolute path.
+        /// How it holds them.
+        format: ArchiveFormat,
+        /// Absolute path, or `-` for standard input.
         file: PathBuf,
         /// Which of its images; absent: it must have only one.
         tag: Option<String>,
@@ -62,7 +67,7 @@ pub enum ReferenceError {
     },
     /// A transport that skua does not know.
     #[error(
-        "image name '{given}' begins with an unknown transport: known are docker://, oci: and oci-archive:"
+        "image name '{given}' begins with an unknown transport: known are docker://, oci:, oci-archive: and docker-archive:"
     )]
     Transport {
         /// As given.
@@ -137,7 +142,7 @@ impl ImageName {
     /// # Errors
     /// [`ReferenceError`], with what to write instead where that is known.
     pub fn parse(given: &str) -> Result<Self, ReferenceError> {
-        Self::parse_with(given, absolute)
+        Self::parse_with(given, local::absolute)
     }
 
     /// Parses a canonical name that was recorded. Nothing is resolved: what was there then may be gone.
@@ -152,24 +157,28 @@ impl ImageName {
         given: &str,
         resolve: impl Fn(&Path) -> std::io::Result<PathBuf>,
     ) -> Result<Self, ReferenceError> {
-        if let Some(rest) = given.strip_prefix("oci-archive:") {
-            let (file, tag) = path_and_tag(given, rest, resolve)?;
-            Ok(Self::Archive { file, tag })
-        } else if let Some(rest) = given.strip_prefix("oci:") {
-            let (directory, tag) = path_and_tag(given, rest, resolve)?;
-            Ok(Self::Layout { directory, tag })
-        } else {
-            Reference::parse(given).map(Self::Registry)
+        match local::parse(given, resolve)? {
+            Some(local) => Ok(local),
+            None => Reference::parse(given).map(Self::Registry),
         }
     }
 
-    /// The scope of trust it belongs to: `host/repository`, `oci:/directory` or `oci-archive:/file`.
+    /// Whether it is an archive from standard input: it can be read once, and says nothing about where it comes from.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        matches!(self, Self::Archive { file, .. } if local::is_stdin(file))
+    }
+
+    /// The scope of trust it belongs to: `host/repository`, `oci:/directory`, `oci-archive:/file` or
+    /// `docker-archive:/file`.
     #[must_use]
     pub fn identity(&self) -> String {
         match self {
             Self::Registry(reference) => format!("{}/{}", reference.host, reference.repository),
             Self::Layout { directory, .. } => format!("oci:{}", directory.display()),
-            Self::Archive { file, .. } => format!("oci-archive:{}", file.display()),
+            Self::Archive { format, file, .. } => {
+                format!("{}{}", format.transport(), file.display())
+            }
         }
     }
 
@@ -287,10 +296,9 @@ fn looks_like_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':'])
 }
 
-/// `docker-archive:x`, `containers-storage:x`: a name of another tool's transport, not `name:tag`.
+/// `docker-daemon:x`, `containers-storage:x`: a name of another tool's transport, not `name:tag`.
 fn has_transport(name: &str) -> bool {
     [
-        "docker-archive:",
         "docker-daemon:",
         "containers-storage:",
         "dir:",
@@ -310,44 +318,6 @@ fn docker_hub(host: &str, repository: &str) -> (String, String) {
         }
         "index.docker.io" => ("docker.io".to_owned(), repository.to_owned()),
         _ => (host.to_owned(), repository.to_owned()),
-    }
-}
-
-fn path_and_tag(
-    given: &str,
-    rest: &str,
-    resolve: impl Fn(&Path) -> std::io::Result<PathBuf>,
-) -> Result<(PathBuf, Option<String>), ReferenceError> {
-    let (path, tag) = match rest.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-        _ => (rest, None),
-    };
-    if let Some(tag) = tag {
-        check_tag(given, tag)?;
-    }
-    let path = resolve(Path::new(path)).map_err(|source| ReferenceError::Path {
-        given: escape::text(given.as_bytes()),
-        source,
-    })?;
-    Ok((path, tag.map(str::to_owned)))
-}
-
-/// Resolves links and `..` where the path exists. Where it does not, `..` is refused: the path is a scope of trust, and
-/// `/trusted/../evil` must not be taken for something below `/trusted`.
-fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    match path.canonicalize() {
-        Ok(found) => Ok(found),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && path != Path::new("") => {
-            let absolute = std::path::absolute(path)?;
-            match absolute
-                .components()
-                .any(|part| part == Component::ParentDir)
-            {
-                true => Err(e),
-                false => Ok(absolute),
-            }
-        }
-        Err(e) => Err(e),
     }
 }
 

@@ -4,12 +4,13 @@
 //! ```text
 //! <data>/store/
 //!   version                      one number; a newer one is refused
-//!   oci/                         an OCI image layout: manifests, configs, indexes
+//!   oci/                         an OCI image layout: manifests, configs, indexes; layers where they are to be kept
 //!   evidence/sha256/<manifest>/  signatures as fetched, byte for byte
 //!   refs/<host>/<repository>/:<tag>         what a tag was resolved to
 //!   refs/<host>/<repository>/@<digest>      what was chosen from a pinned digest
 //!   refs/local/<digest of the name>         likewise for layouts and archives
 //!   trees/sha256/<diff id>/      one unpacked layer: fs/ and meta.json; exists ⇔ complete
+//!   unneeded/<hex>               since when nothing needs an object, for gc
 //!   inbox/                       whatever is being written; unlocked ⇔ left by a crash
 //! ```
 //!
@@ -26,7 +27,6 @@ mod image;
 mod names;
 mod remove;
 mod tree;
-mod verify;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -45,7 +45,7 @@ pub use remove::remove_tree;
 pub use tree::{Begin, Owners, TreeMeta, TreeWriter};
 
 use crate::digest::Digest;
-use blob::write_temporary;
+pub(crate) use blob::write_temporary;
 
 /// Version of the store's layout.
 const VERSION: u32 = 1;
@@ -132,6 +132,10 @@ impl Store {
     #[must_use]
     pub fn inbox(&self) -> PathBuf {
         self.path("inbox")
+    }
+
+    pub(crate) fn unneeded(&self) -> PathBuf {
+        self.path("unneeded")
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {

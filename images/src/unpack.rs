@@ -33,6 +33,7 @@ mod metadata;
 mod parents;
 mod path;
 mod pax;
+mod piped;
 mod report;
 mod stream;
 mod whiteout;
@@ -43,11 +44,13 @@ use std::os::fd::BorrowedFd;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use apply::archive as apply_archive;
-pub(crate) use archive::{Extent, Kind, Skip, TarReader};
+pub(crate) use archive::{Extent, Kind, Member, Skip, TarReader};
 pub use error::UnpackError;
 pub use limits::Limits;
 pub(crate) use path::EntryPath;
+pub(crate) use piped::Piped;
 pub use report::{Device, LayerReport};
+pub(crate) use xattr::keeps as keeps_xattr;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +115,20 @@ pub fn layer(
         report.archive_bytes = archive_bytes;
         Ok(report)
     })
+}
+
+/// Reads an archive of our own making and makes its files in the empty directory `into`. As [`layer`], but nothing is
+/// hashed or decompressed.
+///
+/// # Errors
+/// [`UnpackError`]. What was made must then be thrown away.
+pub(crate) fn plain<R: Skip>(
+    archive: &mut R,
+    into: BorrowedFd<'_>,
+    ownership: Ownership,
+    limits: &Limits,
+) -> Result<LayerReport, UnpackError> {
+    apply::archive(archive, into, ownership, limits)
 }
 
 #[cfg(test)]

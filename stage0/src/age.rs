@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 
+use images::gc::Grace;
 use nix::time::{ClockId, clock_gettime};
 use pod::{Pod, PodDir, Running};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,15 @@ struct Seen {
 }
 
 impl Clock {
+    /// This moment, for what has to wait for `seconds`.
+    pub(crate) fn grace(self, seconds: u64) -> Grace {
+        Grace {
+            seconds,
+            boot_id: self.boot_id,
+            since_boot: self.since_boot,
+        }
+    }
+
     /// Asks the kernel.
     pub(crate) fn now() -> Result<Self, Error> {
         let boot_id =

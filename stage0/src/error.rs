@@ -166,6 +166,34 @@ pub(crate) enum Error {
         /// What was changed, or had something added or removed in it.
         path: PathBuf,
     },
+    /// A layer is not what is unpacked again.
+    #[error("image {image} was changed in the store: layer {layer}: {difference}")]
+    ContentChanged {
+        /// The image.
+        image: String,
+        /// The layer.
+        layer: images::digest::Digest,
+        /// What differs first.
+        difference: images::pack::Difference,
+    },
+    /// A layer that was changed cannot be unpacked again.
+    #[error("cannot repair image {0}: somebody is using layer {1}")]
+    LayerBusy(String, images::digest::Digest),
+    /// An image cannot be exported.
+    #[error("cannot export image {0}")]
+    Export(String, #[source] Box<images::export::ExportError>),
+    /// The layers of an image cannot be looked at.
+    #[error("cannot verify image {0}")]
+    Verify(String, #[source] Box<images::pack::PackError>),
+    /// An image cannot be extracted.
+    #[error("cannot extract image {0}")]
+    Extract(String, #[source] Box<images::pack::PackError>),
+    /// A directory cannot take what is extracted.
+    #[error("cannot extract into {}", .0.display())]
+    ExtractInto(PathBuf, #[source] io::Error),
+    /// A file of the user's cannot be written.
+    #[error("cannot write {}", .0.display())]
+    WriteFile(PathBuf, #[source] io::Error),
     /// An image is missing and must not be fetched.
     #[error("image {0} is not in the store")]
     NotInStore(String),
@@ -223,7 +251,9 @@ impl Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Usage { .. } => "usage",
-            Self::Output(_) | Self::ManPages(..) => "output",
+            Self::Output(_) | Self::ManPages(..) | Self::ExtractInto(..) | Self::WriteFile(..) => {
+                "output"
+            }
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::Random(_) => {
                 "environment"
             }
@@ -232,10 +262,16 @@ impl Error {
             | Self::NotInStore(_)
             | Self::Digest(_)
             | Self::CollectImages(_)
-            | Self::LayerChanged { .. } => "store",
+            | Self::LayerChanged { .. }
+            | Self::ContentChanged { .. }
+            | Self::LayerBusy(..)
+            | Self::Export(..)
+            | Self::Verify(..)
+            | Self::Extract(..) => "store",
             Self::Policy(_) | Self::Bound(_) => "policy",
             Self::Refusal(_) => "not-trusted",
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
+            Self::Fetch(error) if error.is_downgrade() => "downgrade",
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
             Self::DeathSignal(_) | Self::ParentGone => "parent",
@@ -267,9 +303,10 @@ impl Error {
             Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
-            Self::LayerChanged { image, .. } => {
-                Some(format!("skua image rm {image}, then skua fetch {image}"))
+            Self::ContentChanged { image, .. } => {
+                Some(format!("skua image verify --contents --repair {image}"))
             }
+            Self::LayerChanged { image, .. } => Some(format!("skua image verify --repair {image}")),
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
             Self::Bound(_) => {

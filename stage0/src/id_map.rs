@@ -37,6 +37,23 @@ pub(crate) fn choose() -> IdMapChoice {
     })
 }
 
+/// The ids of files that are made for the user rather than for the store: as root the image's own, else the caller's.
+pub(crate) fn of_user_files() -> IdMapChoice {
+    let (uid, gid) = (geteuid(), getegid());
+    match uid.is_root() {
+        true => IdMapChoice::Range {
+            first: 0,
+            last: 0,
+            count: COUNT,
+            store_base: 0,
+        },
+        false => IdMapChoice::Single {
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        },
+    }
+}
+
 fn subordinate(uid: Uid, gid: u32) -> Option<IdMapChoice> {
     let newuidmap = program("newuidmap")?;
     let newgidmap = program("newgidmap")?;

@@ -13,8 +13,18 @@ const ATTEMPTS: usize = 5;
 
 /// What all pods refer to, whatever their state. A pod that cannot be read is an error: what it refers to is unknown.
 pub(crate) fn by_pods(data: &DataDir) -> Result<InUse, Error> {
+    by(data, |_| true)
+}
+
+/// What running pods refer to: they have it mounted.
+pub(crate) fn by_running_pods(data: &DataDir) -> Result<InUse, Error> {
+    by(data, |state| state == State::Run)
+}
+
+fn by(data: &DataDir, counts: impl Fn(State) -> bool) -> Result<InUse, Error> {
     let mut in_use = InUse::default();
-    for pod in Pod::list(data)? {
+    let pods = Pod::list(data)?.into_iter();
+    for pod in pods.filter(|pod| counts(pod.state)) {
         let Some(manifest) = manifest(data, pod)? else {
             continue;
         };
@@ -40,9 +50,12 @@ fn manifest(data: &DataDir, mut pod: Pod) -> Result<Option<PodManifest>, Error> 
         match Pod::find(data, &pod.id) {
             None => return Ok(None),
             Some(found) if found.state != pod.state => pod = found,
-            // Removal takes the manifest last, after everything else.
+            // Removal takes the manifest last, after everything else. What has ended uses no layer.
             Some(found)
-                if matches!(found.state, State::Embryo | State::Prepare | State::Garbage) =>
+                if matches!(
+                    found.state,
+                    State::Embryo | State::Prepare | State::ExitedGarbage | State::Garbage
+                ) =>
             {
                 return Ok(None);
             }

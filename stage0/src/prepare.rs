@@ -139,7 +139,13 @@ pub(crate) fn image(
     match flags.pull {
         Pull::Never => Err(Error::NotInStore(name.to_string())),
         Pull::Missing | Pull::Always => {
-            commands::fetch::image(name, &flags.signature, store, context)
+            let wanted = commands::fetch::Wanted {
+                from: None,
+                signatures: &flags.signature,
+                allow_downgrade: flags.allow_downgrade,
+                keep_blobs: false,
+            };
+            commands::fetch::image(name, &wanted, store, context)
         }
     }
 }

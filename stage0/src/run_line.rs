@@ -102,6 +102,9 @@ pub(crate) struct FetchFlags {
     /// A detached signature of the image's manifest (minisign, OpenSSH, Sigstore bundle, or bare)
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Vec<PathBuf>,
+    /// Accept an image that is older than the one that its tag stood for before
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
 }
 
 /// A value of `--pull`.

@@ -5,6 +5,7 @@
 //! net = "default"                  # --net
 //! stop-timeout = "30s"             # --stop-timeout
 //! grace-period = "1h"              # gc --grace-period
+//! keep-blobs = true                # fetch --keep-blobs
 //! cni-path = ["/opt/cni/bin"]      # unless CNI_PATH is set
 //!
 //! [image-limits]                   # a larger image is not fetched
@@ -63,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) stop_timeout: Origin<Seconds>,
     /// `gc --grace-period`.
     pub(crate) grace_period: Origin<Seconds>,
+    /// `fetch --keep-blobs`.
+    pub(crate) keep_blobs: Origin<bool>,
     /// Directories of CNI plugins.
     pub(crate) cni_path: Origin<Vec<PathBuf>>,
     /// What an image may be.
@@ -76,6 +79,7 @@ struct Written {
     net: Option<Parsed<NetworkArg>>,
     stop_timeout: Option<Parsed<Seconds>>,
     grace_period: Option<Parsed<Seconds>>,
+    keep_blobs: Option<bool>,
     cni_path: Option<Vec<PathBuf>>,
     #[serde(default)]
     image_limits: limits::Written,
@@ -100,6 +104,7 @@ impl Settings {
             net: Origin::built_in(NetworkArg::None),
             stop_timeout: Origin::built_in(Seconds(10)),
             grace_period: Origin::built_in(Seconds(30 * 60)),
+            keep_blobs: Origin::built_in(false),
             cni_path: Origin::built_in(CNI_PATH.map(PathBuf::from).to_vec()),
             image_limits: ImageLimits::default(),
         };
@@ -169,6 +174,12 @@ impl Settings {
         }
         if let Some(Parsed(value)) = written.grace_period {
             self.grace_period = Origin {
+                value,
+                from: from.clone(),
+            };
+        }
+        if let Some(value) = written.keep_blobs {
+            self.keep_blobs = Origin {
                 value,
                 from: from.clone(),
             };

@@ -5,7 +5,9 @@
 //! | `net` | root's: user `skua` or `nobody`; else the caller | certificates, resolver files | connect |
 //! | `layout` | the caller, without capabilities | the directory or file it is given | read it |
 //! | `unpack` | root of its own user namespace | one layer's directory, as `/` | make files there |
-//! | `empty` | the same | the directory to empty, as `/` | remove files there |
+//! | `pack` | the same | trees of the store; the topmost is `/` | read them |
+//! | `extract` | root, or the caller, in a user namespace of its own | one directory of the user's, as `/` | make files there |
+//! | `empty` | the same as `unpack` | the directory to empty, as `/` | remove files there |
 //!
 //! All of them: no new privileges, Landlock, a seccomp allow-list, resource limits, no environment but proxies and
 //! certificates, no descriptors but the socket, and they die with the coordinator.
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use images::fetch::layout_worker::{self, Input};
 use images::fetch::unpack_worker;
+use images::pack;
 use images::wire::Channel;
 
 use crate::error::Error;
@@ -48,6 +51,10 @@ pub(crate) enum Step {
     Layout,
     /// Unpacks one layer
     Unpack,
+    /// Reads layers and makes an archive of them
+    Pack,
+    /// Makes the files of such an archive
+    Extract,
     /// Removes everything in one directory
     Empty,
 }
@@ -68,13 +75,24 @@ fn work(step: Step) -> Result<(), WorkerError> {
         }
         Step::Layout => {
             let input = Input::receive(&channel)?;
-            confine::layout(input.directory())?;
+            confine::layout(input.directory(), input.has_scratch())?;
             layout_worker::serve(&channel, input)?;
         }
         Step::Unpack => {
             let root = isolate::enter(&channel)?;
             confine::unpack(root.as_fd())?;
             unpack_worker::serve(&channel, root.as_fd())?;
+        }
+        Step::Pack => {
+            isolate::enter(&channel)?;
+            let input = pack::Input::receive(&channel)?;
+            confine::pack(input.directories())?;
+            pack::serve(&channel, input)?;
+        }
+        Step::Extract => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            pack::serve_extract(&channel, root.as_fd())?;
         }
         Step::Empty => {
             let root = isolate::enter(&channel)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::rollback::MovedBack;
 use super::workers::SpawnError;
 use crate::certificates::CertificatesError;
 use crate::credentials::CredentialsError;
@@ -53,6 +54,18 @@ pub enum FetchError {
     /// A layout or archive.
     #[error("cannot open {}", .0.display())]
     Open(PathBuf, #[source] io::Error),
+    /// An archive is something else.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// Nobody pipes an archive.
+    #[error("cannot read an image archive from standard input: it is a terminal")]
+    Terminal,
+    /// Standard input is unusable.
+    #[error("cannot read standard input")]
+    Stdin(#[source] io::Error),
+    /// An archive from standard input would be forgotten.
+    #[error("an image archive from standard input has no name of its own")]
+    Nameless(String),
     /// A worker could not be started.
     #[error("cannot start the {0} worker")]
     Spawn(&'static str, #[source] SpawnError),
@@ -156,6 +169,9 @@ pub enum FetchError {
     /// Not trusted.
     #[error(transparent)]
     Refused(Refusal),
+    /// A tag was moved to an older image.
+    #[error(transparent)]
+    MovedBack(Box<MovedBack>),
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -171,6 +187,27 @@ pub enum FetchError {
         what: &'static str,
         /// How many.
         limit: u64,
+    },
+    /// A layer is to be compared with itself.
+    #[error("cannot compare layer {0} with what is unpacked again")]
+    Compare(Digest, #[source] crate::pack::PackError),
+    /// The image is not the one in the store any more.
+    #[error("{name} is {found} by now, not {wanted}: there is nothing to compare with")]
+    OtherImage {
+        /// The image.
+        name: String,
+        /// The one in the store.
+        wanted: Digest,
+        /// What is found.
+        found: Digest,
+    },
+    /// A layer's blob was to be kept.
+    #[error("layer {digest} of {name} is not what its digest says, so it is not kept")]
+    Kept {
+        /// The layer's blob.
+        digest: Digest,
+        /// The image.
+        name: String,
     },
     /// The kept part of a layer.
     #[error("cannot keep the partial download {}", .0.display())]
@@ -195,6 +232,12 @@ impl FetchError {
         matches!(self, Self::Refused(_))
     }
 
+    /// A tag was moved to an older image.
+    #[must_use]
+    pub fn is_downgrade(&self) -> bool {
+        matches!(self, Self::MovedBack(_))
+    }
+
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -202,6 +245,10 @@ impl FetchError {
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::Certificates(error) => error.hint(),
             Self::Registries { source, .. } => source.hint(),
+            Self::MovedBack(back) => Some(back.hint()),
+            Self::Nameless(source) => Some(format!(
+                "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"
+            )),
             Self::Spawn("unpack", _) => Some(
                 "layers are unpacked in a user namespace; if this host forbids them, see sysctl user.max_user_namespaces, \
                  kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -44,16 +43,34 @@ pub(super) fn complete(
     for (layer, _) in &missing {
         fetcher.progress.on(Event::Layer(&layer.digest, layer.size));
     }
-    let kept: Vec<PathBuf> = missing
-        .iter()
-        .map(|(layer, _)| fetcher.part(&layer.digest))
-        .collect();
     let done = in_parallel(fetcher, source, missing)?;
-    TreeWriter::commit_all(done)?;
-    for part in kept {
-        forget(&part);
+    Ok(TreeWriter::commit_all(done)?)
+}
+
+/// Unpacks one layer into `tree`, whatever the store has.
+pub(super) fn again(
+    fetcher: &Fetcher<'_>,
+    source: &Source,
+    layer: &LayerSource,
+    tree: TreeWriter,
+) -> Result<(TreeWriter, TreeMeta), FetchError> {
+    let limits = fetcher.limits.clone();
+    let layer = Layer {
+        fetcher,
+        source,
+        layer,
+        limits,
+    };
+    let done = layer.complete(tree)?;
+    forget(&fetcher.part(&layer.layer.digest));
+    Ok(done)
+}
+
+/// Removes bytes of layers that were kept to continue with.
+pub(super) fn forget_parts(fetcher: &Fetcher<'_>, resolved: &Resolved) {
+    for layer in &resolved.layers {
+        forget(&fetcher.part(&layer.digest));
     }
-    Ok(())
 }
 
 /// Blobs that are larger than all that may come out of them are not even begun.

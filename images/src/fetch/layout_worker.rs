@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
-use super::protocol::{Answer, Get, LayoutJob};
+use super::protocol::{Answer, Get, LayoutJob, LayoutKind};
 use crate::digest::Digest;
 use crate::layout::{Layout, LayoutError};
 use crate::wire::{Channel, WireError, error_line};
@@ -17,7 +17,8 @@ const PROGRESS_STEP: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Input {
     descriptor: OwnedFd,
-    archive: bool,
+    scratch: Option<OwnedFd>,
+    kind: LayoutKind,
 }
 
 impl Input {
@@ -27,17 +28,24 @@ impl Input {
     /// When the conversation breaks, or no descriptor comes.
     pub fn receive(channel: &Channel) -> Result<Self, WireError> {
         let (job, descriptors): (LayoutJob, _) = channel.receive()?;
-        let descriptor = descriptors.into_iter().next().ok_or(WireError::Closed)?;
+        let mut descriptors = descriptors.into_iter();
         Ok(Self {
-            descriptor,
-            archive: job.archive,
+            descriptor: descriptors.next().ok_or(WireError::Closed)?,
+            scratch: descriptors.next(),
+            kind: job.kind,
         })
     }
 
     /// The directory below which files will be opened; an archive is only read.
     #[must_use]
     pub fn directory(&self) -> Option<BorrowedFd<'_>> {
-        (!self.archive).then(|| self.descriptor.as_fd())
+        (self.kind == LayoutKind::Directory).then(|| self.descriptor.as_fd())
+    }
+
+    /// Whether there is a file to copy the archive into.
+    #[must_use]
+    pub fn has_scratch(&self) -> bool {
+        self.scratch.is_some()
     }
 }
 
@@ -46,10 +54,11 @@ impl Input {
 /// # Errors
 /// When the conversation with the coordinator breaks; what is wrong with the layout is an answer.
 pub fn serve(channel: &Channel, input: Input) -> Result<(), WireError> {
-    let layout = if input.archive {
-        Layout::archive(File::from(input.descriptor))
-    } else {
-        Layout::directory(input.descriptor)
+    let scratch = input.scratch.map(File::from);
+    let layout = match input.kind {
+        LayoutKind::Directory => Layout::directory(input.descriptor),
+        LayoutKind::OciArchive => Layout::archive(File::from(input.descriptor), scratch),
+        LayoutKind::DockerArchive => Layout::docker_archive(File::from(input.descriptor), scratch),
     };
     thread::scope(|scope| {
         loop {
@@ -95,9 +104,9 @@ fn answer(layout: &Result<Layout, LayoutError>, get: &Get, descriptors: Vec<Owne
         Ok(answer) => answer,
         Err(Failure::ReceiverGone) => Answer::ReceiverGone,
         Err(Failure::Read(error)) => Answer::Failed(error_line(&error)),
-        Err(Failure::Layout(error @ (LayoutError::NoTag { .. } | LayoutError::NoBlob(_)))) => {
-            Answer::NotFound(error_line(&error))
-        }
+        Err(Failure::Layout(
+            error @ (LayoutError::NoTag { .. } | LayoutError::NoBlob(_) | LayoutError::NoImage),
+        )) => Answer::NotFound(error_line(&error)),
         Err(Failure::Layout(error)) => Answer::Failed(error_line(&error)),
     });
 }

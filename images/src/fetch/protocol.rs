@@ -62,12 +62,25 @@ pub enum Transport {
     Insecure,
 }
 
-/// The first message to a layout worker, with a descriptor of the directory or the archive.
+/// The first message to a layout worker, with a descriptor of the directory or the archive; with an archive comes an empty
+/// file for what must be copied to be read.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayoutJob {
-    /// The descriptor is an archive, not a directory.
-    pub archive: bool,
+    /// What the descriptor is.
+    pub kind: LayoutKind,
+}
+
+/// A form of local images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayoutKind {
+    /// A directory in the OCI image layout.
+    Directory,
+    /// A tar archive of one.
+    OciArchive,
+    /// An archive of `docker save`.
+    DockerArchive,
 }
 
 /// A request. Its descriptors are the pipe to write to, the answer socket and, for a blob that is kept for resuming, the

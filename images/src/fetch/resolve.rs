@@ -62,6 +62,16 @@ pub(super) enum Now {
     Changed(Box<Resolved>),
 }
 
+impl Now {
+    /// The documents, where nothing was known before.
+    pub(super) fn resolved(self) -> Result<Box<Resolved>, FetchError> {
+        match self {
+            Self::Changed(resolved) => Ok(resolved),
+            Self::Unchanged(_) => Err(FetchError::NotModified),
+        }
+    }
+}
+
 /// The documents behind `name`, unless they are those of `before`. Registries without versions are seen by the digest.
 pub(super) fn resolve(
     source: &Source,

@@ -1,25 +1,21 @@
 //! The coordinator's view of a source worker: documents and blobs, whole or as a stream into a pipe.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::OFlags;
 
 use super::error::Told;
-use super::protocol::{Answer, Get, LayoutJob};
+use super::protocol::{Answer, Get};
 use super::workers::Worker;
-use super::{DocumentLimits, FetchError, Fetcher, registry};
+use super::{DocumentLimits, FetchError, Fetcher, local, registry};
 use crate::digest::Digest;
 use crate::reference::ImageName;
 use crate::wire::{Channel, WireError};
 
 pub(super) const REGISTRY: &str = "registry";
-const LAYOUT: &str = "layout";
+pub(super) const LAYOUT: &str = "layout";
 
 /// A running source worker, for one image.
 pub(super) struct Source {
@@ -52,8 +48,14 @@ impl Source {
     pub(super) fn open(fetcher: &Fetcher<'_>, name: &ImageName) -> Result<Self, FetchError> {
         let (kind, worker) = match name {
             ImageName::Registry(reference) => (REGISTRY, registry::start(fetcher, reference)?),
-            ImageName::Layout { directory, .. } => (LAYOUT, layout(fetcher, directory, false)?),
-            ImageName::Archive { file, .. } => (LAYOUT, layout(fetcher, file, true)?),
+            ImageName::Layout { directory, .. } => (LAYOUT, local::layout(fetcher, directory)?),
+            ImageName::Archive { format, file, .. } => (
+                LAYOUT,
+                match name.is_stdin() {
+                    true => local::stdin(fetcher, *format)?,
+                    false => local::archive(fetcher, *format, file)?,
+                },
+            ),
         };
         Ok(Self {
             name: name.to_string(),
@@ -261,27 +263,4 @@ impl Answers {
         let (answer, _) = received.map_err(|error| FetchError::Worker(self.kind, error))?;
         Ok(answer)
     }
-}
-
-fn layout(fetcher: &Fetcher<'_>, path: &Path, archive: bool) -> Result<Worker, FetchError> {
-    let flags = OFlags::NONBLOCK
-        | if archive {
-            OFlags::empty()
-        } else {
-            OFlags::DIRECTORY
-        };
-    let opened = File::options()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
-        .map_err(|error| FetchError::Open(path.to_owned(), error))?;
-    let worker = fetcher
-        .workers
-        .layout()
-        .map_err(|error| FetchError::Spawn(LAYOUT, error))?;
-    worker
-        .channel
-        .send(&LayoutJob { archive }, &[opened.as_fd()])
-        .map_err(|error| FetchError::Worker(LAYOUT, error))?;
-    Ok(worker)
 }

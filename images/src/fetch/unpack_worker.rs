@@ -1,6 +1,5 @@
 //! The unpack worker's life once it is confined: one layer, from a pipe into the directory that is its root.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 
@@ -32,17 +31,9 @@ pub fn serve(channel: &Channel, root: BorrowedFd<'_>) -> Result<(), WireError> {
         });
     match channel.send(&answer, &[]) {
         // The lists are for information; what they stand for was left out of the tree.
-        Err(WireError::TooLarge) => channel.send(&without_lists(answer), &[]),
+        Err(WireError::TooLarge) => channel.send(&answer.map(LayerReport::without_lists), &[]),
         sent => sent,
     }
-}
-
-fn without_lists(answer: UnpackAnswer) -> UnpackAnswer {
-    answer.map(|report| LayerReport {
-        devices: Vec::new(),
-        xattrs_dropped: BTreeMap::new(),
-        ..report
-    })
 }
 
 /// Whether the bytes were not the blob's, as opposed to a blob that cannot be unpacked.

@@ -22,6 +22,20 @@ pub trait Workers: Sync {
     /// When it cannot be started or confined.
     fn unpack(&self, tree: BorrowedFd<'_>) -> Result<Worker, SpawnError>;
 
+    /// A process that may read trees of the store, of which `tree` is one, and nothing else; it runs
+    /// [`crate::pack::serve`].
+    ///
+    /// # Errors
+    /// When it cannot be started or confined.
+    fn pack(&self, tree: BorrowedFd<'_>) -> Result<Worker, SpawnError>;
+
+    /// A process that may write into `directory`, which is the user's, and nothing else; it runs
+    /// [`crate::pack::serve_extract`].
+    ///
+    /// # Errors
+    /// When it cannot be started or confined.
+    fn extract(&self, directory: BorrowedFd<'_>) -> Result<Worker, SpawnError>;
+
     /// A process that may do nothing but read the descriptors it is given; it runs [`super::layout_worker::serve`].
     ///
     /// # Errors

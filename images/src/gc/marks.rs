@@ -54,6 +54,11 @@ impl Marks {
         let parsed: ImageManifest = document("manifest", &manifest, &bytes)?;
         let config = content_digest("manifest", &manifest, parsed.config().digest())?;
         self.blobs.insert(config);
+        // Layers that were kept as they were fetched.
+        for layer in parsed.layers() {
+            self.blobs
+                .insert(content_digest("manifest", &manifest, layer.digest())?);
+        }
         let bytes = store.read_blob(&config, CONFIG_LIMIT)?;
         let parsed: ImageConfiguration = document("config", &config, &bytes)?;
         self.trees.extend(diff_ids(&config, &parsed)?);

@@ -40,21 +40,21 @@ fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
         })
     };
     assert_eq!(
-        collect(&store, pods, Mode::Remove).unwrap(),
+        collect(&store, pods, &now(), Mode::Remove).unwrap(),
         Removed::default()
     );
 
     store.remove_ref(&first).unwrap();
-    let would = collect(&store, pods, Mode::DryRun).unwrap();
+    let would = collect(&store, pods, &now(), Mode::DryRun).unwrap();
     assert_eq!(
         (would.blobs.len(), would.trees.as_slice()),
         (2, [a].as_slice())
     );
     assert!(store.has_tree(&a));
-    assert_eq!(collect(&store, pods, Mode::Remove).unwrap(), would);
+    assert_eq!(collect(&store, pods, &now(), Mode::Remove).unwrap(), would);
     assert!(!store.has_tree(&a) && store.has_tree(&of_a_pod) && store.has_tree(&shared));
     assert!(!store.evidence_dir(&manifest).exists());
-    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(removed.trees, [of_a_pod]);
     assert!(store.image(&second).unwrap().is_some());
 }
@@ -73,7 +73,7 @@ fn the_manifest_of_a_pod_stays_with_its_signatures() {
         })
     };
     assert_eq!(
-        collect(&store, pods, Mode::Remove).unwrap(),
+        collect(&store, pods, &now(), Mode::Remove).unwrap(),
         Removed::default()
     );
     assert!(store.evidence_dir(&manifest).exists());
@@ -87,7 +87,7 @@ fn pods_that_cannot_be_read_keep_everything() {
     image(store.root(), &first, &[Digest::of(b"a")]);
     store.remove_ref(&first).unwrap();
     let unreadable = || Err::<InUse, _>(io::Error::other("pod"));
-    let error = collect(&store, unreadable, Mode::Remove).unwrap_err();
+    let error = collect(&store, unreadable, &now(), Mode::Remove).unwrap_err();
     assert!(matches!(error, GcError::Pods(_)));
     assert!(store.has_tree(&Digest::of(b"a")));
 }
@@ -101,14 +101,14 @@ fn an_image_that_a_launch_has_read_stays_until_the_launch_is_done() {
     let launch = Store::open(store.root()).unwrap();
     let found = launch.image(&first).unwrap().unwrap();
     store.remove_ref(&first).unwrap();
-    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(
         (removed.trees.len(), removed.blobs.len(), removed.busy),
         (0, 0, 1)
     );
     assert!(found.layers[0].path.exists());
     drop(launch);
-    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(
         (removed.trees.len(), removed.blobs.len(), removed.busy),
         (1, 2, 0)
@@ -125,13 +125,13 @@ fn what_a_fetch_has_made_stays_before_it_has_a_name() {
     write_tree(&fetch, made);
     assert!(matches!(fetch.begin_tree(&found).unwrap(), Begin::Exists));
     let manifest = put_image(&fetch, &[made, found]);
-    collect(&store, nothing, Mode::Remove).unwrap();
+    collect(&store, nothing, &now(), Mode::Remove).unwrap();
     let second = name("a.b/second:1");
     fetch
         .set_ref(&second, &record(&second, manifest, None))
         .unwrap();
     drop(fetch);
-    collect(&store, nothing, Mode::Remove).unwrap();
+    collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert!(store.image(&second).unwrap().is_some());
 }
 
@@ -141,13 +141,16 @@ fn a_damaged_image_is_named_and_can_be_removed() {
     let first = name("a.b/first:1");
     let manifest = image(store.root(), &first, &[]);
     fs::write(store.blob_path(&manifest), "{}").unwrap();
-    let error = collect(&store, nothing, Mode::Remove)
+    let error = collect(&store, nothing, &now(), Mode::Remove)
         .unwrap_err()
         .to_string();
     assert!(error.contains("a.b/first:1"), "{error}");
     store.remove_ref(&first).unwrap();
     assert_eq!(
-        collect(&store, nothing, Mode::Remove).unwrap().blobs.len(),
+        collect(&store, nothing, &now(), Mode::Remove)
+            .unwrap()
+            .blobs
+            .len(),
         2
     );
 }
@@ -167,7 +170,7 @@ fn leftovers_of_crashes_go_and_fresh_downloads_stay() {
         Begin::Write(writer) => writer,
         Begin::Exists => panic!("nobody made it"),
     };
-    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(removed.leftovers.len(), 4);
     assert!(inbox.join(format!("{fresh}.part")).exists());
     assert!(inbox.join(format!("{fresh}.etag")).exists());
@@ -182,7 +185,11 @@ fn a_download_grows_old_by_the_clock_of_the_boot_and_by_no_other() {
         .join(format!("{}.part", Digest::of(b"a").hex()));
     fs::write(&part, "x").unwrap();
     let file = File::options().write(true).open(&part).unwrap();
-    let left = || collect(&store, nothing, Mode::Remove).unwrap().leftovers;
+    let left = || {
+        collect(&store, nothing, &now(), Mode::Remove)
+            .unwrap()
+            .leftovers
+    };
     // Whether the wall clock says 1970 or 2106.
     for seconds in [0, 4_294_967_296] {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
@@ -202,7 +209,7 @@ fn a_download_grows_old_by_the_clock_of_the_boot_and_by_no_other() {
     }
     note(&of("another", week + 1, 1));
     assert_eq!(
-        collect(&store, nothing, Mode::DryRun)
+        collect(&store, nothing, &now(), Mode::DryRun)
             .unwrap()
             .leftovers
             .len(),
@@ -223,10 +230,10 @@ fn a_download_that_is_unpacked_goes_at_once() {
     }
     let busy = File::open(&part).unwrap();
     busy.lock().unwrap();
-    collect(&store, nothing, Mode::Remove).unwrap();
+    collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert!(part.exists() && part.with_extension("etag").exists());
     drop(busy);
-    collect(&store, nothing, Mode::Remove).unwrap();
+    collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(fs::read_dir(store.inbox()).unwrap().count(), 0);
 }
 
@@ -246,7 +253,7 @@ fn damaged_objects_that_nothing_needs_are_removed() {
         0,
     )
     .unwrap();
-    let removed = collect(&store, nothing, Mode::Remove).unwrap();
+    let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!((removed.trees.len(), removed.blobs.len()), (2, 3));
     for directory in [store.trees(), store.blobs(), store.inbox()] {
         assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
@@ -299,11 +306,50 @@ fn fetches_launches_removals_and_collections_at_once_lose_nothing() {
                 while Instant::now() < until {
                     let store = Store::open(root).unwrap();
                     store.remove_ref(name).unwrap();
-                    collect(&store, nothing, Mode::Remove).unwrap();
+                    collect(&store, nothing, &now(), Mode::Remove).unwrap();
                 }
             });
         }
     });
-    collect(&store, nothing, Mode::Remove).unwrap();
+    collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(fs::read_dir(store.inbox()).unwrap().count(), 0);
+}
+
+/// Nothing has to wait.
+fn now() -> Grace {
+    grace(0, "boot", 100)
+}
+
+fn grace(seconds: u64, boot_id: &str, since_boot: u64) -> Grace {
+    Grace {
+        seconds,
+        boot_id: boot_id.to_owned(),
+        since_boot,
+    }
+}
+
+#[test]
+fn what_became_unneeded_a_short_time_ago_stays_however_the_clock_jumps() {
+    let (_directory, store) = store();
+    let (layer, first) = (Digest::of(b"a"), name("a.b/first:1"));
+    image(store.root(), &first, &[layer]);
+    let after = |grace: &Grace| {
+        let dry = collect(&store, nothing, grace, Mode::DryRun).unwrap();
+        let removed = collect(&store, nothing, grace, Mode::Remove).unwrap();
+        assert_eq!(dry.trees, removed.trees);
+        (removed.trees.len(), removed.waiting)
+    };
+    assert_eq!(after(&grace(60, "boot", 500)), (0, 0), "it has a name");
+    store.remove_ref(&first).unwrap();
+    assert_eq!(after(&grace(60, "boot", 1000)), (0, 3));
+    assert_eq!(after(&grace(60, "boot", 1059)), (0, 3));
+    // It is needed again, and then it is not: its time begins anew.
+    image(store.root(), &first, &[layer]);
+    assert_eq!(after(&grace(60, "boot", 1060)), (0, 0));
+    store.remove_ref(&first).unwrap();
+    assert_eq!(after(&grace(60, "boot", 1061)), (0, 3));
+    // After a reboot the time since the boot counts.
+    assert_eq!(after(&grace(60, "next", 59)), (0, 3));
+    assert_eq!(after(&grace(60, "next", 60)), (1, 0));
+    assert!(!store.has_tree(&layer));
 }

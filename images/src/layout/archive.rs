@@ -7,15 +7,19 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use super::{Blob, LayoutError};
-use crate::unpack::{EntryPath, Extent, Kind, Limits, Skip, TarReader};
+use crate::unpack::{EntryPath, Extent, Kind, Limits, Skip, TarReader, UnpackError};
 
-/// Most files of an archive.
+/// Most links that are followed for one name.
+const HOPS: usize = 8;
+/// Most files and links of an archive.
 const MOST: usize = 10_000;
 
 /// The files of an archive.
 pub(super) struct Members {
     file: Arc<File>,
     found: HashMap<Vec<u8>, (u64, u64)>,
+    /// Symbolic and hard links, with the names that they stand for.
+    links: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Members {
@@ -27,6 +31,38 @@ impl Members {
             end: at + size,
         })
     }
+
+    /// As [`Members::open`], following links inside the archive: nothing outside is ever looked at.
+    pub(super) fn follow(&self, name: &str) -> Option<Blob> {
+        let mut name = EntryPath::parse(name.as_bytes(), &Limits::default())
+            .ok()?
+            .bytes()
+            .to_vec();
+        for _ in 0..HOPS {
+            match self.links.get(&name) {
+                Some(target) => name.clone_from(target),
+                None => break,
+            }
+        }
+        self.open(std::str::from_utf8(&name).ok()?)
+    }
+}
+
+/// What the link `name` stands for, by names alone; nothing when that is outside of the archive.
+fn target_of(name: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let mut parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').collect();
+    parts.pop();
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join(&b'/'))
 }
 
 /// Reads the headers of an archive.
@@ -43,29 +79,53 @@ pub(super) fn members(archive: File) -> Result<Members, LayoutError> {
         end: metadata.size(),
     };
     input.input.rewind().map_err(unreadable)?;
-    let (limits, mut found) = (Limits::default(), HashMap::new());
+    let (limits, mut found, mut links) = (Limits::default(), HashMap::new(), HashMap::new());
     let mut archive = TarReader::new(&mut input, &limits);
-    while let Some(member) = archive.next().map_err(LayoutError::Archive)? {
-        let Kind::File(extents) = &member.kind else {
+    while let Some(member) = archive.next().map_err(unusable)? {
+        let Ok(path) = EntryPath::parse(&member.name, &limits) else {
             continue;
         };
-        let (Ok(path), [Extent { length, .. }]) =
-            (EntryPath::parse(&member.name, &limits), extents.as_slice())
-        else {
-            continue;
+        let path = path.bytes().to_vec();
+        let twice = match &member.kind {
+            Kind::File(extents) => match extents.as_slice() {
+                [Extent { length, .. }] => {
+                    let place = (archive.position(), *length);
+                    found.insert(path, place).is_some()
+                }
+                _ => continue,
+            },
+            Kind::Symlink(target) => match target_of(&path, target) {
+                Some(target) => links.insert(path, target).is_some(),
+                None => continue,
+            },
+            Kind::HardLink(target) => match EntryPath::parse(target, &limits) {
+                Ok(target) => links.insert(path, target.bytes().to_vec()).is_some(),
+                Err(_) => continue,
+            },
+            _ => continue,
         };
-        let place = (archive.position(), *length);
-        if found.insert(path.bytes().to_vec(), place).is_some() {
+        if twice {
             return Err(LayoutError::Ambiguous("has two files of one name"));
         }
-        if found.len() > MOST {
+        if found.len() + links.len() > MOST {
             return Err(LayoutError::Ambiguous("has too many files"));
         }
+    }
+    if found.keys().any(|name| links.contains_key(name)) {
+        return Err(LayoutError::Ambiguous("has two files of one name"));
     }
     Ok(Members {
         file: Arc::new(file),
         found,
+        links,
     })
+}
+
+fn unusable(error: UnpackError) -> LayoutError {
+    match error {
+        UnpackError::Truncated(_) => LayoutError::Truncated,
+        error => LayoutError::Archive(error),
+    }
 }
 
 /// A file that is read here and there, and knows where it is.

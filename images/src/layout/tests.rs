@@ -79,7 +79,10 @@ fn an_image_is_found_by_tag_by_digest_or_because_it_is_the_only_one() {
     ] {
         let files = files(&tags);
         write(directory.path(), &files);
-        let layouts = [open(directory.path()), Layout::archive(archive(&files))];
+        let layouts = [
+            open(directory.path()),
+            Layout::archive(archive(&files), None),
+        ];
         for layout in layouts {
             let manifest = layout.unwrap().manifest(name, 4096);
             assert_eq!(manifest.is_ok(), found, "{tags:?} {name:?}: {manifest:?}");
@@ -105,17 +108,17 @@ fn what_is_no_layout_is_refused() {
     text.write_all_at(&b"no archive at all".repeat(100), 0)
         .unwrap();
     assert!(matches!(
-        Layout::archive(text),
+        Layout::archive(text, None),
         Err(LayoutError::Archive(_))
     ));
     let twice = [files(&["a"]), files(&["b"])].concat();
     assert!(matches!(
-        Layout::archive(archive(&twice)),
+        Layout::archive(archive(&twice), None),
         Err(LayoutError::Ambiguous(_))
     ));
     let cut = archive(&files(&["a"]));
     cut.set_len(512 + 100).unwrap();
-    assert!(Layout::archive(cut).is_err());
+    assert!(Layout::archive(cut, None).is_err());
 }
 
 #[test]

@@ -93,3 +93,15 @@ pub(super) fn check_tag(given: &str, tag: &str) -> Result<(), ReferenceError> {
         tag: escape::text(tag.as_bytes()),
     })
 }
+
+/// What names an image in an archive of `docker save`: a tag, or a repository with or without one.
+pub(super) fn check_docker_name(given: &str, name: &str) -> Result<(), ReferenceError> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
+    if (1..=super::LONGEST_NAME).contains(&name.len()) && name.bytes().all(valid) {
+        return Ok(());
+    }
+    Err(ReferenceError::Tag {
+        given: escape::text(given.as_bytes()),
+        tag: escape::text(name.as_bytes()),
+    })
+}

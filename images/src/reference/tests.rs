@@ -68,11 +68,14 @@ fn what_is_wrong_with_a_name_is_said() {
         ("[1.2.3.4]/x", "invalid registry host"),
         ("user@host.io/x", "invalid digest"),
         ("https://quay.io/x", "unknown transport"),
-        ("docker-archive:x.tar", "unknown transport"),
+        ("docker-daemon:x", "unknown transport"),
         ("containers-storage:x", "unknown transport"),
         ("", "has no registry"),
         ("oci:", "no usable path"),
         ("oci:/tmp:-", "invalid tag"),
+        ("docker-archive:/tmp/x.tar:", "invalid tag"),
+        ("docker-archive:/tmp/x.tar:a b", "invalid tag"),
+        ("docker-archive:", "no usable path"),
     ] {
         let error = ImageName::parse(given).unwrap_err().to_string();
         assert!(error.contains(part), "{given:?}: {error}");
@@ -108,6 +111,14 @@ fn layouts_and_archives_have_an_optional_tag() {
         ("oci:/nowhere/dir:1.0", Some("1.0")),
         ("oci:/nowhere/a:b/dir", None),
         ("oci-archive:/nowhere/x.tar:latest", Some("latest")),
+        ("oci-archive:-", None),
+        ("oci-archive:-:1", Some("1")),
+        ("docker-archive:/nowhere/x.tar", None),
+        ("docker-archive:-:1", Some("1")),
+        (
+            "docker-archive:/nowhere/x.tar:localhost:5000/a/b:1",
+            Some("localhost:5000/a/b:1"),
+        ),
     ] {
         let found = match ImageName::parse(given).unwrap() {
             ImageName::Layout { tag, .. } | ImageName::Archive { tag, .. } => tag,
@@ -115,5 +126,19 @@ fn layouts_and_archives_have_an_optional_tag() {
         };
         assert_eq!(found.as_deref(), tag, "{given}");
         assert_eq!(ImageName::parse(given).unwrap().to_string(), given);
+    }
+}
+
+#[test]
+fn standard_input_is_a_dash_and_not_a_file_of_that_name() {
+    for (given, stdin) in [
+        ("docker-archive:-", true),
+        ("oci-archive:-:1", true),
+        ("oci-archive:./-", false),
+        ("oci:-", false),
+        ("quay.io/a/b", false),
+    ] {
+        let name = ImageName::parse(given).unwrap();
+        assert_eq!(name.is_stdin(), stdin, "{given}");
     }
 }

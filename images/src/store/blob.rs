@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
+use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError, fresh};
 use crate::digest::Digest;
@@ -130,7 +131,7 @@ impl Store {
 }
 
 /// A file in the inbox, locked, with `bytes` on disk.
-pub(super) fn write_temporary(inbox: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+pub(crate) fn write_temporary(inbox: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     loop {
         let path = fresh(inbox, "new")?;
         let made = OpenOptions::new()
@@ -158,6 +159,63 @@ pub(super) fn write_temporary(inbox: &Path, bytes: &[u8]) -> io::Result<(PathBuf
     }
 }
 
+impl Store {
+    /// Leases the kept blob of a layer. `false`: it is not there.
+    pub(crate) fn lease_layer_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let path = self.blob_path(digest);
+        match open(&path) {
+            Ok(file) => self.lease(file).map_err(|e| StoreError::Lock(path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(StoreError::Read(path, e)),
+        }
+    }
+
+    /// Keeps the `size` bytes of a layer's blob, leased. `false`: they are other bytes than its digest says.
+    pub(crate) fn keep_layer_blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        bytes: impl Read,
+    ) -> Result<bool, StoreError> {
+        let path = self.blob_path(digest);
+        let keep = || {
+            let (temporary, mut file) = write_temporary(&self.inbox(), b"")?;
+            let written = copy_hashed(bytes.take(size.saturating_add(1)), &mut file);
+            let written = written.and_then(|found| file.sync_all().map(|()| found));
+            match written {
+                Ok(found) if found == (*digest, size) => {}
+                other => {
+                    fs::remove_file(&temporary)?;
+                    return other.map(|_| false);
+                }
+            }
+            fs::rename(&temporary, &path)?;
+            self.lease(file)
+        };
+        keep().map_err(|e| StoreError::Write(path.clone(), e))
+    }
+
+    /// An empty file without a name, for what must be copied to be read; it is gone when it is closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn scratch(&self) -> Result<File, StoreError> {
+        let inbox = self.inbox();
+        let nameless = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlags::TMPFILE.bits() as i32)
+            .mode(0o600)
+            .open(&inbox);
+        let made = match nameless {
+            // Some network file systems cannot make one.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => forgotten(&inbox),
+            made => made,
+        };
+        made.map_err(|e| StoreError::Write(inbox, e))
+    }
+}
+
 /// Opens a regular file of the store: never through a link, never waiting for a fifo.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -165,6 +223,37 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(flags.bits() as i32)
         .open(path)
+}
+
+/// A new file whose name is removed at once.
+fn forgotten(inbox: &Path) -> io::Result<File> {
+    let path = fresh(inbox, "new")?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// Copies, and gives the digest and the number of the bytes.
+fn copy_hashed(mut from: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut total) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok((Digest::finish(hasher), total)),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                into.write_all(&buffer[..count])?;
+                total += count as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// The content of a regular file of at most `limit` bytes; `None` when it has more.

@@ -48,7 +48,39 @@ pub struct LayerTree {
     pub path: PathBuf,
 }
 
+impl Image {
+    /// The diff ids of all its layers, lowest first, as the config has them: also of those that others hide.
+    ///
+    /// # Errors
+    /// [`StoreError::Digest`].
+    pub fn diff_ids(&self) -> Result<Vec<Digest>, StoreError> {
+        diff_ids(&self.config_digest, &self.config)
+    }
+
+    /// The digests of the blobs that its layers were unpacked from, lowest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Document`] or [`StoreError::Digest`].
+    pub fn layer_blobs(&self) -> Result<Vec<Digest>, StoreError> {
+        let digest = &self.manifest_digest;
+        let manifest: ImageManifest = document("manifest", digest, &self.manifest)?;
+        let layers = manifest.layers().iter();
+        layers
+            .map(|layer| content_digest("manifest", digest, layer.digest()))
+            .collect()
+    }
+}
+
 impl Store {
+    /// Whether the blobs of all layers of the image were kept.
+    ///
+    /// # Errors
+    /// As [`Image::layer_blobs`].
+    pub fn has_layer_blobs(&self, image: &Image) -> Result<bool, StoreError> {
+        let blobs = image.layer_blobs()?;
+        Ok(blobs.iter().all(|blob| self.blob_path(blob).exists()))
+    }
+
     /// The image called `name`. `None`: it was never fetched, or not all of it is here. The image is leased.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ use crate::reference::ImageName;
 /// Largest record.
 const RECORD_LIMIT: u64 = 16 * 1024;
 
+/// How many manifests are remembered for a name.
+const REMEMBERED: usize = 64;
+
 /// What a name was resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +32,22 @@ pub struct RefRecord {
     pub resolved: String,
     /// `ETag` of the registry's answer.
     pub etag: Option<String>,
+    /// Manifests that the name stood for before, the last one at the end.
+    #[serde(default)]
+    pub before: Vec<Digest>,
+}
+
+impl RefRecord {
+    /// What the name stood for before, when it stands for `manifest` from now on.
+    pub(crate) fn history(self, manifest: &Digest) -> Vec<Digest> {
+        let mut before = self.before;
+        if self.manifest != *manifest {
+            before.retain(|digest| *digest != self.manifest);
+            before.push(self.manifest);
+        }
+        let surplus = before.len().saturating_sub(REMEMBERED);
+        before.split_off(surplus)
+    }
 }
 
 impl Store {

@@ -42,6 +42,7 @@ pub(crate) fn record(name: &ImageName, manifest: Digest, index: Option<Digest>) 
         index,
         resolved: "2026-11-24T00:00:00Z".to_owned(),
         etag: None,
+        before: Vec::new(),
     }
 }
 

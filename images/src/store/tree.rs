@@ -3,6 +3,7 @@
 //! ```text
 //! fs/          the layer
 //! meta.json    TreeMeta; its flock is the tree's lease
+//! disk         bytes that it takes, once somebody asked
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::blob::{open, read_at_most};
+use super::blob::{open, read_at_most, write_temporary};
 use super::names::is_absent;
 use super::{Store, StoreError};
 use crate::digest::Digest;
@@ -76,6 +77,12 @@ impl Store {
         self.trees().join(diff_id.hex())
     }
 
+    /// The root directory of a layer's tree.
+    #[must_use]
+    pub fn tree_fs(&self, diff_id: &Digest) -> PathBuf {
+        self.tree_path(diff_id).join("fs")
+    }
+
     /// Whether the tree of `diff_id` is there, complete. It is not leased.
     #[must_use]
     pub fn has_tree(&self, diff_id: &Digest) -> bool {
@@ -95,6 +102,35 @@ impl Store {
             .map_err(|e| StoreError::Read(path.clone(), e))?
             .unwrap_or_default();
         serde_json::from_slice(&bytes).map_err(|e| StoreError::Record(path, e))
+    }
+
+    /// When a tree was finished: the kernel sets this time, no system call can.
+    pub(crate) fn tree_written(&self, diff_id: &Digest) -> Result<(i64, i64), StoreError> {
+        let path = self.tree_path(diff_id).join("meta.json");
+        let record = fs::metadata(&path).map_err(|e| StoreError::Read(path, e))?;
+        Ok((record.ctime(), record.ctime_nsec()))
+    }
+
+    /// Bytes that a layer's tree takes on the disk. They are measured once, by `measure`; a read-only store cannot remember.
+    pub fn tree_disk_bytes(
+        &self,
+        diff_id: &Digest,
+        measure: impl FnOnce() -> Option<u64>,
+    ) -> Option<u64> {
+        let path = self.tree_path(diff_id).join("disk");
+        let known = fs::read_to_string(&path).ok();
+        if let Some(bytes) = known.and_then(|text| text.trim_end().parse().ok()) {
+            return Some(bytes);
+        }
+        let bytes = measure()?;
+        if let Ok((temporary, _lock)) =
+            write_temporary(&self.inbox(), format!("{bytes}\n").as_bytes())
+            && fs::rename(&temporary, &path).is_err()
+        {
+            // The tree went meanwhile.
+            let _ = fs::remove_file(temporary);
+        }
+        Some(bytes)
     }
 
     /// Finds the tree of `diff_id`, or lets the caller write it. While another process writes it, this waits; when that
@@ -125,6 +161,28 @@ impl Store {
                 committed: false,
                 _lock: lock,
             }));
+        };
+        begin().map_err(|e: io::Error| StoreError::Write(work.clone(), e))
+    }
+
+    /// A tree that is written beside the one in the store, to be compared with it and removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub(crate) fn begin_copy(&self, diff_id: &Digest) -> Result<TreeWriter, StoreError> {
+        let work = self.inbox().join(format!("tree-{}-again", diff_id.hex()));
+        let begin = || loop {
+            let Some(lock) = lock_directory(&work)? else {
+                continue;
+            };
+            return Ok(TreeWriter {
+                store: self.clone(),
+                diff_id: *diff_id,
+                fs: self.empty(&work)?,
+                work: work.clone(),
+                committed: false,
+                _lock: lock,
+            });
         };
         begin().map_err(|e: io::Error| StoreError::Write(work.clone(), e))
     }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::archive::{Kind, Member, Skip, TarReader};
 use super::error::{failed, refuse, unusable_parent};
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::parents::{Parents, is_whiteout, open_directory};
 use super::path::EntryPath;
 use super::{LayerReport, Limits, Ownership, UnpackError};
@@ -128,8 +128,8 @@ impl Tree<'_> {
             Kind::HardLink(target) => self.hard_link(&place, &target),
             Kind::Fifo => self.fifo(&place, metadata),
             Kind::Device { kind, major, minor } => {
-                self.report
-                    .note_device(&path, kind, major, minor, metadata.mode);
+                let device = metadata.device(kind, major, minor);
+                self.report.note_device(&path, device);
                 Ok(())
             }
         }
@@ -187,6 +187,7 @@ impl Tree<'_> {
     fn finish(mut self) -> Result<LayerReport, UnpackError> {
         let mut directories: Vec<_> = std::mem::take(&mut self.directories).into_iter().collect();
         directories.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        let root_is_described = directories.last().is_some_and(|(path, _)| path.is_empty());
         for (path, waiting) in directories {
             let path = EntryPath::parse(&path, self.limits).map_err(|why| refuse(&path, why))?;
             let (above, name) = path.split();
@@ -208,6 +209,12 @@ impl Tree<'_> {
                 &waiting.metadata,
                 waiting.made_with,
             )?;
+        }
+        if !root_is_described {
+            // A root that the archive is silent about is the same in every store.
+            let root = EntryPath::root();
+            rustix::fs::futimens(self.parents.root(), &metadata::BEGINNING)
+                .map_err(|e| failed("set the time of", &root, e))?;
         }
         self.report.implied_directories = self.parents.implied;
         self.report.opaques = self.parents.opaques;

@@ -8,11 +8,25 @@ use super::apply::{Place, Tree};
 use super::archive::{Kind, Member};
 use super::error::{failed, not_given, refuse};
 use super::path::EntryPath;
-use super::{Ownership, UnpackError, xattr};
+use super::{Device, Ownership, UnpackError, xattr};
+
+/// 1970.
+pub(super) const BEGINNING: Timestamps = {
+    let time = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+};
 
 /// What an entry says about itself besides its type.
 pub(super) struct Metadata {
     pub(super) mode: Mode,
+    /// As the entry has it.
+    ids: (u32, u32),
     /// Absent: what it is made with is right.
     owner: Option<(Uid, Gid)>,
     times: Timestamps,
@@ -41,6 +55,7 @@ impl Metadata {
         };
         let metadata = Self {
             mode: Mode::from_raw_mode(member.mode),
+            ids,
             owner: changes.then(|| (Uid::from_raw(ids.0), Gid::from_raw(ids.1))),
             times: Timestamps {
                 last_access: time,
@@ -49,6 +64,21 @@ impl Metadata {
             xattrs: member.xattrs,
         };
         Ok((metadata, member.kind))
+    }
+
+    /// What is recorded of a device in place of making it.
+    pub(super) fn device(&self, kind: char, major: u32, minor: u32) -> Device {
+        let (uid, gid) = self.ids;
+        Device {
+            path: String::new(),
+            kind,
+            major,
+            minor,
+            mode: self.mode.as_raw_mode(),
+            uid,
+            gid,
+            mtime: self.times.last_modification.tv_sec,
+        }
     }
 
     /// How much the attributes are to remember.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::path::EntryPath;
@@ -55,27 +54,35 @@ pub struct Device {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
+    /// Owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Modification time, in seconds.
+    #[serde(default)]
+    pub mtime: i64,
 }
 
 impl LayerReport {
-    /// Counts a device node, and lists the first ones.
-    pub(super) fn note_device(
-        &mut self,
-        path: &EntryPath,
-        kind: char,
-        major: u32,
-        minor: u32,
-        mode: Mode,
-    ) {
+    /// Counts a device node, and lists the first ones. `device` lacks its path.
+    pub(super) fn note_device(&mut self, path: &EntryPath, device: Device) {
         self.devices_skipped += 1;
         if self.devices.len() < LISTED {
             self.devices.push(Device {
                 path: escape::text(path.bytes()),
-                kind,
-                major,
-                minor,
-                mode: mode.as_raw_mode(),
+                ..device
             });
+        }
+    }
+
+    /// The report without what is for information only, where it is too long to be sent.
+    pub(crate) fn without_lists(self) -> Self {
+        Self {
+            devices: Vec::new(),
+            xattrs_dropped: BTreeMap::new(),
+            ..self
         }
     }
 }

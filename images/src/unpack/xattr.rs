@@ -40,6 +40,11 @@ pub(super) fn drop_all(xattrs: &[(Vec<u8>, Vec<u8>)], report: &mut LayerReport) 
     }
 }
 
+/// Whether an attribute found in a tree is one that came with the image.
+pub(crate) fn keeps(name: &[u8]) -> bool {
+    name == CAPABILITY || allowed(name, b"").is_some()
+}
+
 /// The value to set, if the attribute is allowed.
 fn allowed(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     if name.contains(&0) {

@@ -137,7 +137,7 @@ fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-fn in_force(settings: &Settings) -> [Entry; 4] {
+fn in_force(settings: &Settings) -> [Entry; 5] {
     let paths: Vec<String> = settings
         .cni_path
         .value
@@ -155,6 +155,11 @@ fn in_force(settings: &Settings) -> [Entry; 4] {
             "grace-period",
             &settings.grace_period,
             format!("{}s", settings.grace_period.value.0),
+        ),
+        setting(
+            "keep-blobs",
+            &settings.keep_blobs,
+            settings.keep_blobs.value.to_string(),
         ),
         setting("cni-path", &settings.cni_path, paths.join(":")),
     ]

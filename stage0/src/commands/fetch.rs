@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use images::credentials;
 use images::digest::Digest;
-use images::fetch::Fetcher;
+use images::fetch::{FetchError, Fetcher};
 use images::reference::{ImageName, Reference};
 use images::store::{Image, Owners, Store};
 use images::trust::Policy;
@@ -44,27 +44,92 @@ pub(crate) struct FetchArgs {
     /// A detached signature of the image's manifest (minisign, OpenSSH, Sigstore bundle, or bare)
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Vec<PathBuf>,
+    /// Name of the image in the store, as if it came from there: HOST/REPOSITORY[:TAG]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Accept an image that is older than the one that its tag stood for before
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
+    /// Keep the layers as they come too, so that the image can be exported as it was [default: keep-blobs of config.toml]
+    #[arg(long)]
+    pub(crate) keep_blobs: bool,
+}
+
+/// What one image is fetched with.
+#[derive(Default)]
+pub(crate) struct Wanted<'a> {
+    /// Where it comes from, when that is not what its name says.
+    pub(crate) from: Option<&'a ImageName>,
+    /// `--signature`.
+    pub(crate) signatures: &'a [PathBuf],
+    /// `--allow-downgrade`.
+    pub(crate) allow_downgrade: bool,
+    /// `--keep-blobs`; else the configuration says.
+    pub(crate) keep_blobs: bool,
 }
 
 /// Fetches one image after the other and prints what each name stands for.
 pub(crate) fn run(args: FetchArgs, context: &Context) -> Result<ExitCode, Error> {
     let names = args.images.iter().map(|given| ImageName::parse(given));
     let names = names.collect::<Result<Vec<_>, _>>()?;
+    let given = args.name.as_deref().map(given_name).transpose()?;
+    let sources: Vec<_> = match (given, names.as_slice()) {
+        (None, names) => names.iter().map(|name| (name.clone(), None)).collect(),
+        (Some(name), [source]) => vec![(name, Some(source))],
+        (Some(_), _) => {
+            return Err(Error::usage("--as names one image, not several", None));
+        }
+    };
     let store = context.store()?;
-    for name in &names {
-        let image = image(name, &args.signature, &store, context)?;
+    for (name, from) in &sources {
+        let wanted = Wanted {
+            from: *from,
+            signatures: &args.signature,
+            allow_downgrade: args.allow_downgrade,
+            keep_blobs: args.keep_blobs,
+        };
+        let image = image(name, &wanted, &store, context)?;
         output::print(&format!("{}\n", resolved(name, &image.manifest_digest)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The name given with `--as`: one that a registry could have, so that its scope of trust is clear.
+fn given_name(typed: &str) -> Result<ImageName, Error> {
+    match ImageName::parse(typed)? {
+        ImageName::Registry(reference) if reference.digest.is_none() => {
+            Ok(ImageName::Registry(reference))
+        }
+        other => Err(Error::usage(
+            format!("'{other}' cannot be given to an image as its name"),
+            Some("--as HOST/REPOSITORY[:TAG], for example --as localhost/app:1"),
+        )),
+    }
+}
+
 /// Brings one image into the store.
 pub(crate) fn image(
     name: &ImageName,
-    signatures: &[PathBuf],
+    wanted: &Wanted<'_>,
     store: &Store,
     context: &Context,
 ) -> Result<Image, Error> {
+    let fetched = with_fetcher(wanted, store, context, |fetcher| match wanted.from {
+        Some(from) => fetcher.fetch_as(from, name),
+        None => fetcher.fetch(name),
+    })?;
+    store
+        .image_of(name, fetched.manifest, fetched.index)?
+        .ok_or_else(|| Error::NotInStore(name.to_string()))
+}
+
+/// Calls `act` with what fetches for this caller.
+pub(crate) fn with_fetcher<T>(
+    wanted: &Wanted<'_>,
+    store: &Store,
+    context: &Context,
+    act: impl FnOnce(&Fetcher<'_>) -> Result<T, FetchError>,
+) -> Result<T, Error> {
     let map = crate::id_map::choose();
     let owners = match &map {
         IdMapChoice::Range { store_base, .. } => Owners::Range { base: *store_base },
@@ -91,12 +156,14 @@ pub(crate) fn image(
         credentials: credentials::files(|name| env::var_os(name)),
         certificates: context.certificates(),
         authorities: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
-        signatures: signatures.to_vec(),
+        signatures: wanted.signatures.to_vec(),
+        allow_downgrade: wanted.allow_downgrade,
+        keep_blobs: wanted.keep_blobs
+            || Settings::load(&context.config_directories)?
+                .keep_blobs
+                .value,
     };
-    let fetched = fetcher.fetch(name)?;
-    store
-        .image_of(name, fetched.manifest, fetched.index)?
-        .ok_or_else(|| Error::NotInStore(name.to_string()))
+    Ok(act(&fetcher)?)
 }
 
 /// The name with the digest of the manifest that it stands for.

@@ -1,11 +1,14 @@
 //! `skua image`: images in the store.
 
 mod cat_manifest;
+mod export;
+mod extract;
 mod gc;
 mod list;
 mod rm;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -13,6 +16,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Format;
+use crate::typed::Seconds;
 
 // What `image` can do.
 #[derive(Debug, Subcommand)]
@@ -31,6 +35,9 @@ pub(crate) enum ImageCommand {
     },
     /// Remove what no image and no pod uses
     Gc {
+        /// Keep what has been unneeded for less than this
+        #[arg(long, value_name = "TIME", default_value = "0s")]
+        grace_period: Seconds,
         /// Print what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,
@@ -40,11 +47,34 @@ pub(crate) enum ImageCommand {
         /// Reference of the image
         image: String,
     },
+    /// Write an image into an archive of an OCI image layout
+    Export {
+        /// Reference of the image
+        image: String,
+        /// The archive, which must not exist; '-' for standard output
+        file: PathBuf,
+    },
+    /// Write the files of an image into a directory, or as a tar archive to standard output
+    #[command(allow_missing_positional = true)]
+    Extract {
+        /// Reference of the image
+        image: String,
+        /// The file or directory of the image to extract [default: all of it]
+        path: Option<String>,
+        /// The directory, new (made with mode 0700) or empty; '-' for a tar archive on standard output
+        directory: PathBuf,
+    },
     /// Compare the unpacked layers of images with what was unpacked
     Verify {
         /// References of the images
         #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
+        /// Unpack every layer once more from where the image came from, and compare content, mode, owner and attributes
+        #[arg(long)]
+        contents: bool,
+        /// Unpack layers that were changed again, from where the image came from
+        #[arg(long)]
+        repair: bool,
     },
 }
 
@@ -53,8 +83,24 @@ pub(crate) fn run(command: ImageCommand, context: &Context) -> Result<ExitCode, 
     match command {
         ImageCommand::List { format } => list::run(format, context),
         ImageCommand::Rm { images } => rm::run(&images, context),
-        ImageCommand::Gc { dry_run } => gc::run(dry_run, context),
+        ImageCommand::Gc {
+            grace_period,
+            dry_run,
+        } => gc::run(grace_period, dry_run, context),
+        ImageCommand::Export { image, file } => export::run(&image, &file, context),
+        ImageCommand::Extract {
+            image,
+            path,
+            directory,
+        } => extract::run(&image, path.as_deref(), &directory, context),
         ImageCommand::CatManifest { image } => cat_manifest::run(&image, context),
-        ImageCommand::Verify { images } => verify::run(&images, context),
+        ImageCommand::Verify {
+            images,
+            contents,
+            repair,
+        } => {
+            let how = verify::How { contents, repair };
+            verify::run(&images, how, context)
+        }
     }
 }

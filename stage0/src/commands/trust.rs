@@ -147,7 +147,7 @@ fn shown(path: &Path) -> String {
 
 /// The prefix typed; that of local images absolute and with its links resolved, as the names of local images are.
 fn prefix(typed: &str) -> Result<Prefix, Error> {
-    let local = ["oci:", "oci-archive:"]
+    let local = ["oci:", "oci-archive:", "docker-archive:"]
         .into_iter()
         .find_map(|kind| Some((kind, typed.strip_prefix(kind)?)));
     let resolved = match local {

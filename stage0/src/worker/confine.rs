@@ -48,10 +48,11 @@ pub(super) fn network() -> Result<(), WorkerError> {
     seccomp::network()
 }
 
-/// The process that reads a local image: a directory, or a file that is open already.
-pub(super) fn layout(directory: Option<BorrowedFd<'_>>) -> Result<(), WorkerError> {
+/// The process that reads a local image: a directory, or a file that is open already. It may write to a file that it was
+/// given for that, if it was.
+pub(super) fn layout(directory: Option<BorrowedFd<'_>>, writes: bool) -> Result<(), WorkerError> {
     process()?;
-    limits(256, 1 << 30, 0)?;
+    limits(256, 1 << 30, if writes { 1 << 40 } else { 0 })?;
     capabilities(CapabilitySet::empty())?;
     landlock_layout(directory).map_err(WorkerError::Landlock)?;
     seccomp::layout()
@@ -71,6 +72,15 @@ pub(super) fn unpack(root: BorrowedFd<'_>) -> Result<(), WorkerError> {
     )?;
     landlock_tree(root).map_err(WorkerError::Landlock)?;
     seccomp::unpack()
+}
+
+/// The process that reads trees of the store, whose ids its user namespace has.
+pub(super) fn pack<'a>(trees: impl Iterator<Item = BorrowedFd<'a>>) -> Result<(), WorkerError> {
+    process()?;
+    limits(1024, 1 << 30, 0)?;
+    capabilities(CapabilitySet::DAC_READ_SEARCH)?;
+    landlock_layout(trees).map_err(WorkerError::Landlock)?;
+    seccomp::pack()
 }
 
 /// No new privileges, not traceable by others of the same user, killed when the coordinator dies.
@@ -141,11 +151,13 @@ fn readable(path: &Path) -> landlock::BitFlags<AccessFs> {
     }
 }
 
-/// All files forbidden but for reading those below `directory`.
-fn landlock_layout(directory: Option<BorrowedFd<'_>>) -> Result<RestrictionStatus, RulesetError> {
+/// All files forbidden but for reading those below `directories`.
+fn landlock_layout<'a>(
+    directories: impl IntoIterator<Item = BorrowedFd<'a>>,
+) -> Result<RestrictionStatus, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules = ruleset()?;
-    if let Some(directory) = directory {
+    for directory in directories {
         rules = rules.add_rule(PathBeneath::new(directory, read))?;
     }
     rules.restrict_self()

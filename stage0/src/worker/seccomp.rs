@@ -163,6 +163,12 @@ pub(super) fn layout() -> Result<(), WorkerError> {
     install(allowed(&[BASE, LEGACY, OPEN])?)
 }
 
+/// Installs the filter of the pack worker: it reads files and their attributes.
+pub(super) fn pack() -> Result<(), WorkerError> {
+    let attributes = [libc::SYS_fgetxattr, libc::SYS_flistxattr];
+    install(allowed(&[BASE, LEGACY, OPEN, &attributes])?)
+}
+
 /// Installs the filter of the unpack worker.
 pub(super) fn unpack() -> Result<(), WorkerError> {
     install(allowed(&[BASE, LEGACY, OPEN, MAKE])?)

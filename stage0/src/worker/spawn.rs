@@ -93,6 +93,18 @@ impl Workers for Spawner {
         Ok(self.start(Step::Net, account)?)
     }
 
+    fn pack(&self, tree: BorrowedFd<'_>) -> Result<Worker, SpawnError> {
+        let worker = self.start(Step::Pack, None)?;
+        isolate::conduct(&worker, tree, &self.map)?;
+        Ok(worker)
+    }
+
+    fn extract(&self, directory: BorrowedFd<'_>) -> Result<Worker, SpawnError> {
+        let worker = self.start(Step::Extract, None)?;
+        isolate::conduct(&worker, directory, &id_map::of_user_files())?;
+        Ok(worker)
+    }
+
     fn layout(&self) -> Result<Worker, SpawnError> {
         Ok(self.start(Step::Layout, None)?)
     }

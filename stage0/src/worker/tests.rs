@@ -23,7 +23,8 @@ fn probe() {
     let opened = File::open(&directory).unwrap();
     match step.as_str() {
         "net" => confine::network().unwrap(),
-        "layout" => confine::layout(Some(opened.as_fd())).unwrap(),
+        "pack" => confine::pack([opened.as_fd()].into_iter()).unwrap(),
+        "layout" => confine::layout(Some(opened.as_fd()), false).unwrap(),
         _ => confine::unpack(opened.as_fd()).unwrap(),
     }
     attempt("thread", std::thread::Builder::new().spawn(|| ()).map(drop));
@@ -113,6 +114,15 @@ fn the_network_worker_can_connect_and_resolve_and_nothing_else() {
 #[test]
 fn the_layout_worker_can_read_its_directory_and_nothing_else() {
     only("layout", &["thread", "read inside"]);
+}
+
+#[test]
+fn the_pack_worker_can_read_its_trees_and_nothing_else() {
+    if !nix::unistd::geteuid().is_root() {
+        // As for the unpack worker.
+        return;
+    }
+    only("pack", &["thread", "read inside"]);
 }
 
 #[test]

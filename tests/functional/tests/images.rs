@@ -239,6 +239,130 @@ fn a_changed_layer_is_found_and_unpacked_again() {
 }
 
 #[test]
+fn what_became_unneeded_a_moment_ago_waits_for_its_grace_period() {
+    let lab = Lab::new(User::ordinary());
+    fs::remove_dir_all(lab.env.data().join("store/refs/local")).ok();
+    let refs = lab.env.data().join("store/refs");
+    let host = fs::read_dir(&refs).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(host.join("images/i0/:1")).expect("the name of an image");
+    let gc = |grace: &str| lab.skua(&["image", "gc", "--grace-period", grace]);
+    gc("1h")
+        .success()
+        .says("removed 0 layers")
+        .says("3 objects have not been unneeded");
+    gc("1h").success().says("removed 0 layers");
+    assert!(lab.tree(0, 1).exists());
+    gc("0s").success().says("removed 1 layers");
+    assert!(!lab.tree(0, 1).exists());
+    assert!(lab.tree(0, 0).exists());
+    gc("soon").fails(&["soon"]);
+}
+
+#[test]
+fn sizes_tell_what_is_shared_and_what_a_removal_frees() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let json = lab
+            .skua(&["image", "list", "--format=json"])
+            .success()
+            .json();
+        let number = |image: &Value, key: &str| image[key].as_u64().expect(key);
+        for image in json["images"].as_array().expect("images") {
+            let (disk, unique) = (number(image, "disk"), number(image, "unique"));
+            assert!(unique > 0 && number(image, "shared") > unique, "{image}");
+            assert_eq!(disk, unique + number(image, "shared"));
+        }
+        let of = |at: usize, key: &str| number(&json["images"][at], key);
+        let all = of(0, "shared") + of(0, "unique") + of(1, "unique");
+        assert_eq!(number(&json, "disk"), all);
+        lab.skua(&["image", "rm", &lab.names[1]]).success();
+        let json = lab
+            .skua(&["image", "list", "--format=json"])
+            .success()
+            .json();
+        assert_eq!(number(&json["images"][0], "shared"), 0);
+        lab.inbox_is_empty();
+    }
+}
+
+#[test]
+fn a_name_that_was_mistyped_costs_no_other_image() {
+    let lab = Lab::new(User::ordinary());
+    let missing = lab.registry.name("images/missing:1");
+    lab.skua(&["image", "rm", &lab.names[0], &missing])
+        .fails(&["images/missing:1", "not in the store"]);
+    assert_eq!(lab.list().len(), 2);
+}
+
+#[test]
+fn a_changed_layer_is_repaired_from_where_it_came_from() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let file = lab.tree(0, 1).join("fs/unwritable/file");
+        let verify = |words: &[&str]| {
+            lab.skua(&[&[INSECURE, "image", "verify"], words, &[&lab.names[0]]].concat())
+        };
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        verify(&[])
+            .fails(&["was changed", "unwritable/file"])
+            .complains("--repair");
+        let run = ["run", "--name=holder", "--pull=never", &lab.names[0]];
+        let run = [&[INSECURE], &run[..], &["--", "sleep", "600000"]].concat();
+        let pod = lab.env.spawn(&run);
+        functional::eventually("the pod runs", || {
+            let run = lab.skua(&["status", "--format=json", "holder"]);
+            run.code() == Some(0) && run.json()["pod_pid"].is_u64()
+        });
+        verify(&["--repair"]).fails(&["cannot repair", "using layer"]);
+        lab.skua(&["stop", "--force", "holder"]).success();
+        assert_ne!(pod.wait().code(), Some(0));
+        // A pod that has ended, or has not begun, does not have it mounted.
+        verify(&["--repair"])
+            .success()
+            .says("1 of 2 layers unpacked again");
+        verify(&[]).success();
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&file).unwrap());
+        assert_eq!(mode & 0o777, 0o400);
+        lab.runs(0).exits(7);
+        lab.inbox_is_empty();
+    }
+}
+
+#[test]
+fn what_was_changed_without_a_trace_is_found_by_comparing_contents() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let verify = |words: &[&str]| {
+            lab.skua(&[&[INSECURE, "image", "verify"], words, &[&lab.names[0]]].concat())
+        };
+        verify(&["--contents"]).success().says("2 layers unchanged");
+        let (tree, file) = (lab.tree(0, 1), lab.tree(0, 1).join("fs/unwritable/file"));
+        let mtime = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(&file, "X").unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(mtime)
+            .unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+        // As if the disk had done it: the record of the layer is younger than the file.
+        let meta = tree.join("meta.json");
+        fs::set_permissions(&meta, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        verify(&[]).success();
+        verify(&["--contents"])
+            .fails(&["was changed", "'unwritable/file' has another content"])
+            .complains("--contents --repair");
+        verify(&["--contents", "--repair"])
+            .success()
+            .says("1 of 2 layers unpacked again");
+        verify(&["--contents"]).success();
+        lab.inbox_is_empty();
+    }
+}
+
+#[test]
 fn a_removal_beside_launches_and_fetches_fails_none_of_them() {
     for user in User::all() {
         let lab = Lab::new(user);

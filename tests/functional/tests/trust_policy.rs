@@ -190,3 +190,42 @@ fn what_is_no_key_is_not_added() {
     let left = fs::read_dir(env.config().join("trust.d")).map_or(0, |entries| entries.count());
     assert_eq!(left, 0, "something was written");
 }
+
+#[test]
+fn a_policy_json_of_containers_is_imported_with_its_meaning_or_not_at_all() {
+    use base64::Engine as _;
+    let (registry, image, key) = (Registry::start(), image(), Key::new(1));
+    let signed = registry.push_signed("team/app", "1", &image, &key);
+    let unsigned = registry.push("other/app", "1", &image);
+    let env = Env::new(User::ordinary());
+    let key_data = base64::engine::general_purpose::STANDARD.encode(key.public_pem());
+    let import = |requirement: serde_json::Value| {
+        let policy = serde_json::json!({
+            "default": [{"type": "reject"}],
+            "transports": {"docker": {registry.name("team"): [requirement]}},
+        });
+        let file = env.write("policy.json", policy.to_string());
+        env.skua(&["trust", "import", file.to_str().unwrap()])
+    };
+    let identity = serde_json::json!({"type": "matchRepository"});
+    let scope = serde_json::json!({
+        "type": "sigstoreSigned", "keyData": key_data, "signedIdentity": identity,
+    });
+    for (key, value, why) in [
+        ("type", serde_json::json!("signedBy"), "policy.json"),
+        (
+            "signedIdentity",
+            serde_json::json!({"type": "matchExact"}),
+            "matchExact",
+        ),
+        ("keyData", serde_json::json!("***"), "base64"),
+    ] {
+        let mut other = scope.clone();
+        other[key] = value;
+        import(other).fails(&["cannot import", why]);
+        assert!(!env.config().join("trust.d").exists(), "{key}");
+    }
+    import(scope).success().says(&registry.name("team"));
+    env.skua(&["run", &signed, "--", "exit", "7"]).exits(7);
+    env.skua(&["run", &unsigned]).fails(&["rejects it"]);
+}

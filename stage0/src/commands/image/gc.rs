@@ -5,14 +5,20 @@ use std::process::ExitCode;
 use images::gc::{Mode, Removed};
 use images::store::Store;
 
+use crate::age::Clock;
 use crate::context::Context;
 use crate::error::Error;
+use crate::typed::Seconds;
 use crate::{in_use, output, size};
 
-pub(super) fn run(dry_run: bool, context: &Context) -> Result<ExitCode, Error> {
+pub(super) fn run(
+    grace_period: Seconds,
+    dry_run: bool,
+    context: &Context,
+) -> Result<ExitCode, Error> {
     let store = context.store()?;
     let mode = if dry_run { Mode::DryRun } else { Mode::Remove };
-    let removed = collect(&store, mode, context)?;
+    let removed = collect(&store, grace_period, mode, context)?;
     if dry_run || !context.quiet {
         output::print(&text(&removed, mode))?;
     }
@@ -20,9 +26,15 @@ pub(super) fn run(dry_run: bool, context: &Context) -> Result<ExitCode, Error> {
 }
 
 /// Removes what no image and no pod uses.
-pub(super) fn collect(store: &Store, mode: Mode, context: &Context) -> Result<Removed, Error> {
+pub(super) fn collect(
+    store: &Store,
+    grace_period: Seconds,
+    mode: Mode,
+    context: &Context,
+) -> Result<Removed, Error> {
     let in_use = || in_use::by_pods(&context.data);
-    images::gc::collect(store, in_use, mode).map_err(|e| Error::CollectImages(Box::new(e)))
+    let grace = Clock::now()?.grace(grace_period.0.into());
+    images::gc::collect(store, in_use, &grace, mode).map_err(|e| Error::CollectImages(Box::new(e)))
 }
 
 fn text(removed: &Removed, mode: Mode) -> String {
@@ -48,5 +60,11 @@ fn text(removed: &Removed, mode: Mode) -> String {
         removed.trees.len(),
         size::text(removed.bytes)
     ));
+    if removed.waiting > 0 {
+        text.push_str(&format!(
+            "{} objects have not been unneeded for long enough\n",
+            removed.waiting
+        ));
+    }
     text
 }

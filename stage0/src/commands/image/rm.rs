@@ -8,6 +8,7 @@ use images::reference::ImageName;
 use crate::context::Context;
 use crate::error::Error;
 use crate::in_use;
+use crate::typed::Seconds;
 
 pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Error> {
     let store = context.store()?;
@@ -15,11 +16,15 @@ pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Erro
     let names = names.collect::<Result<Vec<_>, _>>()?;
     // A pod that cannot be read must not cost the name of an image whose layers could not be removed then.
     in_use::by_pods(&context.data)?;
+    // All or none: a name that was mistyped costs no other image.
     for name in &names {
-        if !store.remove_ref(name)? {
+        if store.ref_record(name).is_ok_and(|record| record.is_none()) {
             return Err(Error::NotInStore(name.to_string()));
         }
     }
-    super::gc::collect(&store, Mode::Remove, context)?;
+    for name in &names {
+        store.remove_ref(name)?;
+    }
+    super::gc::collect(&store, Seconds(0), Mode::Remove, context)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,34 +2,125 @@
 
 use std::process::ExitCode;
 
-use images::reference::ImageName;
+use images::digest::Digest;
+use images::gc::discard_tree;
+use images::pack;
+use images::reference::{ImageName, Reference};
+use images::store::{Image, Store};
 
+use crate::commands::fetch::{self, Wanted};
 use crate::context::Context;
 use crate::error::Error;
-use crate::output;
+use crate::worker::Spawner;
+use crate::{id_map, in_use, output};
 
-/// The documents are hashed again by reading the image; the layers are compared with the record of their unpacking.
-pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Error> {
-    let store = context.store()?;
+/// How thoroughly, and what then.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Compare with what is unpacked once more.
+    pub(super) contents: bool,
+    /// Unpack what was changed again.
+    pub(super) repair: bool,
+}
+
+/// The documents are hashed again by reading the image; the layers are compared with the record of their unpacking, or with
+/// themselves unpacked once more.
+pub(super) fn run(images: &[String], how: How, context: &Context) -> Result<ExitCode, Error> {
     for image in images {
         let name = ImageName::parse(image)?;
+        let store = context.store()?;
         let Some(image) = store.image(&name)? else {
             return Err(Error::NotInStore(name.to_string()));
         };
-        for layer in &image.layers {
-            if let Some(path) = store.changed_in_tree(&layer.diff_id)? {
-                return Err(Error::LayerChanged {
-                    image: name.to_string(),
-                    path,
-                });
+        let layers = image.diff_ids()?.len();
+        let changed = match how.contents {
+            true => by_contents(&image, &store, how, context)?,
+            false => by_time(&image, &store, how, context)?,
+        };
+        let said = match changed.len() {
+            0 => format!("{name}: {layers} layers unchanged\n"),
+            count => {
+                repair(image, &changed, store, context)?;
+                format!("{name}: {count} of {layers} layers unpacked again\n")
             }
-        }
+        };
         if !context.quiet {
-            output::print(&format!(
-                "{name}: {} layers unchanged\n",
-                image.layers.len()
-            ))?;
+            output::print(&said)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Layers in which something was changed, as the kernel's times say. Unless they will be repaired, the first is an error.
+fn by_time(
+    image: &Image,
+    store: &Store,
+    how: How,
+    context: &Context,
+) -> Result<Vec<Digest>, Error> {
+    let workers = Spawner::new(id_map::choose(), context.debug);
+    let failed = |e| Error::Verify(image.name.to_string(), Box::new(e));
+    let mut changed = Vec::new();
+    for layer in image.diff_ids()? {
+        if let Some(path) = pack::changed(&workers, store, &layer).map_err(failed)? {
+            if !how.repair {
+                let image = image.name.to_string();
+                return Err(Error::LayerChanged { image, path });
+            }
+            changed.push(layer);
+        }
+    }
+    Ok(changed)
+}
+
+/// Layers in which some file differs from the layer where it came from.
+fn by_contents(
+    image: &Image,
+    store: &Store,
+    how: How,
+    context: &Context,
+) -> Result<Vec<Digest>, Error> {
+    let from = pinned(image);
+    let found = fetch::with_fetcher(&Wanted::default(), store, context, |fetcher| {
+        fetcher.compare(&from, image)
+    })?;
+    if let Some(first) = found.first().filter(|_| !how.repair) {
+        return Err(Error::ContentChanged {
+            image: image.name.to_string(),
+            layer: first.layer,
+            difference: first.difference.clone(),
+        });
+    }
+    Ok(found.into_iter().map(|changed| changed.layer).collect())
+}
+
+/// The name by which this very image is found where it came from; a local image has no other than its own.
+fn pinned(image: &Image) -> ImageName {
+    match &image.name {
+        ImageName::Registry(reference) => ImageName::Registry(Reference {
+            digest: Some(image.index_digest.unwrap_or(image.manifest_digest)),
+            ..reference.clone()
+        }),
+        local => local.clone(),
+    }
+}
+
+/// Takes the changed layers out of the store and fetches the very same image again.
+fn repair(image: Image, changed: &[Digest], store: Store, context: &Context) -> Result<(), Error> {
+    let name = image.name.clone();
+    let from = pinned(&image);
+    let pods = in_use::by_running_pods(&context.data)?;
+    // The leases of this store are on the very trees that are to go.
+    drop((image, store));
+    let store = context.store()?;
+    for layer in changed {
+        if pods.trees.contains(layer) || !discard_tree(&store, layer)? {
+            return Err(Error::LayerBusy(name.to_string(), *layer));
+        }
+    }
+    let wanted = Wanted {
+        from: Some(&from),
+        ..Wanted::default()
+    };
+    fetch::image(&name, &wanted, &store, context).map(drop)
 }

@@ -1,0 +1,341 @@
+//! An image of the store as an archive of an OCI image layout, which skopeo and podman read.
+//!
+//! Layers whose blobs were kept are written as they were fetched. The others are made again from their trees, as plain
+//! tar: such a layer has another digest than the one that was fetched, so config and manifest are made again too.
+//! Whatever goes into the archive has been hashed before, and is hashed again on its way.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use oci_spec::image::ImageManifest;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tar::EntryType;
+
+use crate::digest::Digest;
+use crate::fetch::workers::Workers;
+use crate::pack::{Archive, Metadata, PackError, Packing, What};
+use crate::reference::ImageName;
+use crate::store::{CONFIG_LIMIT, Image, Store, StoreError};
+
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Why an image cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer cannot be made again.
+    #[error("cannot pack layer {0}")]
+    Pack(Digest, #[source] PackError),
+    /// A kept layer cannot be read.
+    #[error("cannot read layer {0} in the store")]
+    Read(Digest, #[source] io::Error),
+    /// A layer is not what it was a moment ago, or what its digest says.
+    #[error("layer {0} in the store is not what its digest says")]
+    Changed(Digest),
+    /// The archive cannot be written.
+    #[error("cannot write the archive")]
+    Write(#[source] io::Error),
+    /// A document cannot be made.
+    #[error("cannot make the {0} of the image")]
+    Document(&'static str, #[source] serde_json::Error),
+}
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// The manifest in the archive.
+    pub manifest: Digest,
+    /// How many layers had to be made again.
+    pub remade: usize,
+    /// What of the image is not in the archive, in words.
+    pub lost: Vec<String>,
+}
+
+/// A layer in the archive.
+struct Layer {
+    /// The tree.
+    tree: Digest,
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    kept: bool,
+}
+
+impl Layer {
+    fn diff_id(&self) -> &Digest {
+        if self.kept { &self.tree } else { &self.digest }
+    }
+}
+
+/// Writes `image` into `out`.
+///
+/// # Errors
+/// [`ExportError`]; what was written by then is no archive.
+pub fn export(
+    image: &Image,
+    store: &Store,
+    workers: &dyn Workers,
+    out: impl Write,
+) -> Result<Exported, ExportError> {
+    let layers = layers(image, store, workers)?;
+    let remade = layers.iter().filter(|layer| !layer.kept).count();
+    let mut config = store.read_blob(&image.config_digest, CONFIG_LIMIT)?;
+    let mut manifest = image.manifest.clone();
+    if remade > 0 {
+        config = config_of(&config, &layers)?;
+        manifest = manifest_of(&manifest, &config, &layers)?;
+    }
+    let digest = Digest::of(&manifest);
+    let mut archive = Archive::new(out);
+    let index = index_of(&image.name, &digest, &manifest)?;
+    document(
+        &mut archive,
+        "oci-layout",
+        b"{\"imageLayoutVersion\":\"1.0.0\"}",
+    )?;
+    document(&mut archive, "index.json", &index)?;
+    for directory in ["blobs/", "blobs/sha256/"] {
+        let metadata = Metadata {
+            mode: 0o755,
+            ..Metadata::default()
+        };
+        archive
+            .entry(directory.as_bytes(), EntryType::Directory, b"", &metadata)
+            .map_err(ExportError::Write)?;
+    }
+    for bytes in [&manifest, &config] {
+        let name = format!("blobs/sha256/{}", Digest::of(bytes).hex());
+        document(&mut archive, &name, bytes)?;
+    }
+    let mut written = Vec::new();
+    for layer in &layers {
+        if !written.contains(&layer.digest) {
+            written.push(layer.digest);
+            blob(&mut archive, layer, store, workers)?;
+        }
+    }
+    archive.finish().map_err(ExportError::Write)?;
+    Ok(Exported {
+        manifest: digest,
+        remade,
+        lost: lost(&layers, store)?,
+    })
+}
+
+/// The layers of the image, each measured; those that are there twice are packed once.
+fn layers(image: &Image, store: &Store, workers: &dyn Workers) -> Result<Vec<Layer>, ExportError> {
+    let manifest: ImageManifest = serde_json::from_slice(&image.manifest)
+        .map_err(|e| ExportError::Document("manifest", e))?;
+    let mut packed = HashMap::new();
+    let mut layers = Vec::new();
+    for (descriptor, tree) in manifest.layers().iter().zip(image.diff_ids()?) {
+        let blob = Digest::parse(descriptor.digest().as_ref());
+        if let Ok(digest) = blob
+            && store.blob_path(&digest).exists()
+        {
+            layers.push(Layer {
+                tree,
+                media_type: descriptor.media_type().to_string(),
+                digest,
+                size: descriptor.size(),
+                kept: true,
+            });
+            continue;
+        }
+        let (digest, size) = match packed.get(&tree) {
+            Some(known) => *known,
+            None => {
+                let measured = measure(&tree, store, workers)?;
+                packed.insert(tree, measured);
+                measured
+            }
+        };
+        layers.push(Layer {
+            tree,
+            media_type: LAYER_TYPE.to_owned(),
+            digest,
+            size,
+            kept: false,
+        });
+    }
+    Ok(layers)
+}
+
+fn pack(tree: &Digest, store: &Store, workers: &dyn Workers) -> Result<Packing, ExportError> {
+    Packing::start(workers, store, &[*tree], What::Layer).map_err(|e| ExportError::Pack(*tree, e))
+}
+
+fn measure(
+    tree: &Digest,
+    store: &Store,
+    workers: &dyn Workers,
+) -> Result<(Digest, u64), ExportError> {
+    let mut packing = Hashing::new(pack(tree, store, workers)?);
+    let copied = io::copy(&mut packing, &mut io::sink());
+    copied.map_err(|e| ExportError::Read(*tree, e))?;
+    let (packing, digest, size) = packing.finish();
+    packing.finish().map_err(|e| ExportError::Pack(*tree, e))?;
+    Ok((digest, size))
+}
+
+/// Writes a layer, and checks that it is what it was when it was measured or fetched.
+fn blob<W: Write>(
+    archive: &mut Archive<W>,
+    layer: &Layer,
+    store: &Store,
+    workers: &dyn Workers,
+) -> Result<(), ExportError> {
+    let name = format!("blobs/sha256/{}", layer.digest.hex());
+    let mut put = |input: &mut dyn Read| {
+        let metadata = plain();
+        let written = archive.file(name.as_bytes(), &metadata, layer.size, input);
+        written.map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => ExportError::Changed(layer.digest),
+            _ => ExportError::Write(e),
+        })
+    };
+    let digest = if layer.kept {
+        let path = store.blob_path(&layer.digest);
+        let file = File::open(path).map_err(|e| ExportError::Read(layer.digest, e))?;
+        let mut input = Hashing::new(file);
+        put(&mut input)?;
+        input.finish().1
+    } else {
+        let mut input = Hashing::new(pack(&layer.tree, store, workers)?);
+        put(&mut input)?;
+        let (packing, digest, _) = input.finish();
+        let ended = packing.finish();
+        ended.map_err(|e| ExportError::Pack(layer.tree, e))?;
+        digest
+    };
+    match digest == layer.digest {
+        true => Ok(()),
+        false => Err(ExportError::Changed(layer.digest)),
+    }
+}
+
+/// The config with the diff ids of the layers as they are now; all else as it was.
+fn config_of(config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, ExportError> {
+    let failed = |e| ExportError::Document("config", e);
+    let mut document: Value = serde_json::from_slice(config).map_err(failed)?;
+    let diff_ids: Vec<&Digest> = layers.iter().map(Layer::diff_id).collect();
+    document["rootfs"]["diff_ids"] = json!(diff_ids);
+    serde_json::to_vec(&document).map_err(failed)
+}
+
+fn manifest_of(old: &[u8], config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, ExportError> {
+    let failed = |e| ExportError::Document("manifest", e);
+    let old: Value = serde_json::from_slice(old).map_err(failed)?;
+    let descriptor = |layer: &Layer| {
+        let (kind, digest, size) = (&layer.media_type, &layer.digest, layer.size);
+        json!({"mediaType": kind, "digest": digest, "size": size})
+    };
+    let layers: Vec<Value> = layers.iter().map(descriptor).collect();
+    let mut document = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": Digest::of(config),
+            "size": config.len(),
+        },
+        "layers": layers,
+    });
+    if old["annotations"].is_object() {
+        document["annotations"] = old["annotations"].clone();
+    }
+    serde_json::to_vec(&document).map_err(failed)
+}
+
+/// `index.json`, with the tag for skopeo and the whole name for podman.
+fn index_of(name: &ImageName, digest: &Digest, manifest: &[u8]) -> Result<Vec<u8>, ExportError> {
+    let own: Value =
+        serde_json::from_slice(manifest).map_err(|e| ExportError::Document("manifest", e))?;
+    let media_type = own["mediaType"].as_str().unwrap_or(MANIFEST_TYPE);
+    let mut entry = json!({"mediaType": media_type, "digest": digest, "size": manifest.len()});
+    if let ImageName::Registry(reference) = name
+        && let Some(tag) = &reference.tag
+    {
+        let whole = format!("{}/{}:{tag}", reference.host, reference.repository);
+        entry["annotations"] = json!({
+            "org.opencontainers.image.ref.name": tag,
+            "io.containerd.image.name": whole,
+        });
+    }
+    serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [entry]}))
+        .map_err(|e| ExportError::Document("index", e))
+}
+
+fn plain() -> Metadata {
+    Metadata {
+        mode: 0o644,
+        ..Metadata::default()
+    }
+}
+
+fn document<W: Write>(
+    archive: &mut Archive<W>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), ExportError> {
+    let written = archive.file(name.as_bytes(), &plain(), bytes.len() as u64, bytes);
+    written.map_err(ExportError::Write)
+}
+
+/// What of layers that were made again was given up when they were unpacked.
+fn lost(layers: &[Layer], store: &Store) -> Result<Vec<String>, ExportError> {
+    let mut lost = Vec::new();
+    for layer in layers.iter().filter(|layer| !layer.kept) {
+        let report = store.tree_meta(&layer.tree)?.report;
+        let listed = crate::pack::restorable(&report.devices).len() as u64;
+        let short: String = layer.tree.to_string().chars().take(19).collect();
+        let mut note = |what: String| lost.push(format!("layer {short}: {what}"));
+        if report.owners_squashed {
+            note("owners of files were not kept in this store".to_owned());
+        }
+        match report.devices_skipped.saturating_sub(listed) {
+            0 => {}
+            more => note(format!("{more} device nodes were not kept")),
+        }
+        match report.xattrs_dropped.values().sum::<u64>() {
+            0 => {}
+            more => note(format!("{more} extended attributes were not kept")),
+        }
+    }
+    Ok(lost)
+}
+
+/// Hashes and counts what is read.
+struct Hashing<R> {
+    input: R,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            hasher: Sha256::new(),
+            size: 0,
+        }
+    }
+
+    fn finish(self) -> (R, Digest, u64) {
+        (self.input, Digest::finish(self.hasher), self.size)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(into)?;
+        self.hasher.update(&into[..read]);
+        self.size += read as u64;
+        Ok(read)
+    }
+}

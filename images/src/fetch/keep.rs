@@ -1,0 +1,68 @@
+//! Layer blobs as they were fetched, kept beside the trees when the user wants them: to export the image as it was.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use super::protocol::{Answer, Get};
+use super::resolve::{LayerSource, Resolved};
+use super::source::Source;
+use super::{FetchError, Fetcher};
+use crate::store::Store;
+
+/// Keeps the blob of every layer. One whose bytes were kept to continue with is not asked for again.
+pub(super) fn all(
+    fetcher: &Fetcher<'_>,
+    source: &Source,
+    resolved: &Resolved,
+) -> Result<(), FetchError> {
+    for layer in &resolved.layers {
+        if fetcher.store.lease_layer_blob(&layer.digest)? {
+            continue;
+        }
+        if let Ok(part) = File::open(fetcher.part(&layer.digest))
+            && keep(fetcher.store, layer, part)?
+        {
+            continue;
+        }
+        ask(fetcher.store, source, layer)?;
+    }
+    Ok(())
+}
+
+/// `false`: they are not the layer's bytes.
+fn keep(store: &Store, layer: &LayerSource, bytes: impl Read) -> Result<bool, FetchError> {
+    Ok(store.keep_layer_blob(&layer.digest, layer.size, bytes)?)
+}
+
+fn ask(store: &Store, source: &Source, layer: &LayerSource) -> Result<(), FetchError> {
+    let what = format!("layer {}", layer.digest);
+    let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
+    let get = Get::Blob {
+        digest: layer.digest,
+        size: layer.size,
+        etag: None,
+    };
+    let answers = source.start(&get, write.as_fd(), None)?;
+    drop(write);
+    let kept = keep(store, layer, read)?;
+    loop {
+        match answers.next()? {
+            Answer::Started { .. } | Answer::Progress(_) => {}
+            Answer::PassedOver(said) => source.passed_over(&said),
+            // Whoever had more than the layer's bytes was not read to the end.
+            Answer::Done { .. } | Answer::ReceiverGone => break,
+            Answer::NotFound(said) | Answer::Failed(said) => {
+                return Err(source.failed(&what, &said));
+            }
+            Answer::NotModified => return Err(FetchError::NotModified),
+        }
+    }
+    match kept {
+        true => Ok(()),
+        false => Err(FetchError::Kept {
+            digest: layer.digest,
+            name: source.name.clone(),
+        }),
+    }
+}
