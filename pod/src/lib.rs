@@ -8,6 +8,7 @@ mod file;
 mod idmap;
 mod layout;
 mod lifecycle;
+mod limits;
 mod manifest;
 mod names;
 mod network_file;
@@ -25,6 +26,7 @@ pub use file::{MAX_FILE, load, load_from, save, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, PodDir, SYSTEM_CALLS};
 pub use lifecycle::{Locked, Pod, State};
+pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
 pub use manifest::{
     App, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
     NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
@@ -35,7 +37,7 @@ pub use network_file::NetworkFile;
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
-pub use status::{AppStatus, Outcome, PodResult, Usage};
+pub use status::{AppStatus, LimitsBy, LimitsRecord, Outcome, PodResult, PodUsage, Usage};
 
 /// The version of the contract. A stage that reads a file of a newer version refuses it.
 pub const CONTRACT_VERSION: u32 = 1;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Capability, Device, IdMapChoice, NetworkName, Origins, PodId, PodName,
+    AppName, Capability, Device, IdMapChoice, Limits, NetworkName, Origins, PodId, PodName,
     ProcessAttributes, SecurityLabels, Sysctl, VolumeName,
 };
 
@@ -37,6 +37,8 @@ pub struct PodManifest {
     pub sysctls: Vec<Sysctl>,
     /// The apps, in the order of the command line; at least one.
     pub apps: Vec<App>,
+    /// What all apps together may use.
+    pub limits: Limits,
     /// Seconds from the stop signal to `SIGKILL`.
     pub stop_timeout: u32,
     /// Remove the pod's directory when it has ended.
@@ -135,6 +137,8 @@ pub struct App {
     pub devices: Vec<Device>,
     /// Paths that are masked or read-only by default, and not for this app.
     pub unmasked: Vec<String>,
+    /// What this app may use, within the pod's limits.
+    pub limits: Limits,
     /// Who asked for the fields above.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,

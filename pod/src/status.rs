@@ -45,7 +45,8 @@ pub enum Outcome {
         /// What stage2 was doing to which thing, and the cause.
         error: String,
     },
-    /// The kernel's out-of-memory killer ended it.
+    /// The kernel killed it because its memory, or its pod's, was used up. stage2 writes `signaled` with signal 9; stage1,
+    /// which sees the cgroup, says in `result.json` that it was this.
     OutOfMemory,
 }
 
@@ -88,6 +89,48 @@ pub struct PodResult {
     pub finished: u64,
     /// Every app that has a status, in manifest order.
     pub apps: Vec<AppStatus>,
+    /// What kept the pod within bounds.
+    pub limits: LimitsRecord,
+    /// What all of the pod used; absent if it had no cgroup.
+    pub usage: Option<PodUsage>,
     /// What skua itself failed to do, joined with causes; empty when nothing did. Clean-up failures are here too.
     pub errors: Vec<String>,
+}
+
+/// How the limits of a pod were enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsRecord {
+    /// By what.
+    pub by: LimitsBy,
+    /// Why not by the pod's cgroup.
+    pub reason: Option<String>,
+}
+
+/// What enforces limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitsBy {
+    /// The pod's cgroup: every limit that was asked for, and the bound of processes.
+    Cgroup,
+    /// No limit was asked for; the processes of each user of the pod are bounded by `RLIMIT_NPROC`.
+    Rlimit,
+    /// Nothing: the pod was run with `--insecure-options=limits` where its limits could not be had, or it never ran.
+    Nothing,
+}
+
+/// Resources that all processes of a pod used together, by the count of its cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodUsage {
+    /// User time in microseconds.
+    pub user_us: u64,
+    /// System time in microseconds.
+    pub system_us: u64,
+    /// Most bytes of memory at one time; absent without the memory controller.
+    pub memory_peak: Option<u64>,
+    /// Most processes and threads at one time; absent without the pids controller, or where the kernel does not count.
+    pub pids_peak: Option<u64>,
+    /// Processes that the kernel killed because memory was used up; absent without the memory controller.
+    pub oom_kills: Option<u64>,
 }

@@ -65,6 +65,8 @@ pub(crate) enum Insecure {
     Paths,
     /// No Landlock domain
     Landlock,
+    /// Run without the limits that cannot be had here
+    Limits,
 }
 
 impl From<Insecure> for pod::InsecureOption {
@@ -77,6 +79,7 @@ impl From<Insecure> for pod::InsecureOption {
             Insecure::Capabilities => Self::Capabilities,
             Insecure::Paths => Self::Paths,
             Insecure::Landlock => Self::Landlock,
+            Insecure::Limits => Self::Limits,
         }
     }
 }

@@ -8,10 +8,11 @@ mod sandbox;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
-use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Network, Origins, PodId, PodManifest};
+use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Limits, Network, Origins, PodId, PodManifest};
 
 use crate::error::Error;
 use crate::run_line::{AppLine, PodFlags};
+use crate::typed::LimitFlags;
 use mounts::Volumes;
 
 /// Bytes of `/dev/shm` unless told otherwise.
@@ -97,10 +98,15 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
         sysctls: sandbox::sysctls(&flags.sysctl)?,
         origins: origins::of_pod(flags, &apps, draft.origins),
         apps,
+        limits: limits(&flags.limits)?,
         stop_timeout: draft.stop_timeout,
         remove: flags.rm,
         insecure_options: draft.insecure.to_vec(),
     })
+}
+
+fn limits(flags: &LimitFlags) -> Result<Limits, Error> {
+    flags.limits().map_err(|why| Error::usage(why, None))
 }
 
 /// Whether the apps have standard input, and whether it is a terminal of their own.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use pod::{Network, Outcome, Pod, PodManifest, PodResult, Running, State};
+use pod::{LimitsBy, LimitsRecord, Network, Outcome, Pod, PodManifest, PodResult, Running, State};
 use serde::Serialize;
 
 /// The version of the JSON that `list` prints.
@@ -39,6 +39,14 @@ pub(crate) struct Report {
     pub(crate) networks: Vec<NetworkReport>,
     /// Its apps, in manifest order.
     pub(crate) apps: Vec<AppReport>,
+    /// The directory of its cgroup, while it runs in one.
+    pub(crate) cgroup: Option<String>,
+    /// How its limits were enforced, when it has ended.
+    pub(crate) limits: Option<pod::LimitsRecord>,
+    /// What all of it used.
+    pub(crate) usage: Option<pod::PodUsage>,
+    /// Memory was used up, and the kernel killed some of it.
+    pub(crate) oom: Option<bool>,
     /// The exceptions it was run with.
     pub(crate) insecure_options: Vec<pod::InsecureOption>,
     /// What skua failed to do.
@@ -97,6 +105,8 @@ impl Report {
         {
             report.keeper_pid = Some(running.keeper.pid);
             report.pod_pid = Some(running.pod.pid);
+            let cgroup = std::fs::read_to_string(dir.cgroup()).ok();
+            report.cgroup = cgroup.map(|line| line.trim_end_matches('\n').to_owned());
         }
         report.find_networks(pod);
         if let Ok(result) = pod::load::<PodResult>(&dir.result()) {
@@ -128,6 +138,10 @@ impl Report {
             exit_status: None,
             networks: Vec::new(),
             apps: Vec::new(),
+            cgroup: None,
+            limits: None,
+            usage: None,
+            oom: None,
             insecure_options: Vec::new(),
             errors: Vec::new(),
             problem: None,
@@ -182,6 +196,12 @@ impl Report {
         self.finished = time(result.finished);
         self.exit_status = Some(result.exit_status);
         self.errors = result.errors;
+        self.oom = result
+            .usage
+            .and_then(|usage| usage.oom_kills)
+            .map(|kills| kills > 0);
+        self.usage = result.usage;
+        self.limits = Some(result.limits);
         for status in result.apps {
             if let Some(app) = self
                 .apps
@@ -213,6 +233,9 @@ impl Report {
             ("keeper-pid", number(self.keeper_pid)),
             ("pod-pid", number(self.pod_pid)),
             ("exit-status", number(self.exit_status.map(u32::from))),
+            ("cgroup", self.cgroup.clone()),
+            ("limits", self.limits.as_ref().map(enforcement)),
+            ("oom", self.oom.map(|oom| oom.to_string())),
         ] {
             if let Some(value) = value {
                 line(key, &value);
@@ -236,6 +259,18 @@ impl Report {
             line("error", error);
         }
         out
+    }
+}
+
+fn enforcement(limits: &LimitsRecord) -> String {
+    let by = match limits.by {
+        LimitsBy::Cgroup => "by its cgroup",
+        LimitsBy::Rlimit => "processes of each user, by RLIMIT_NPROC",
+        LimitsBy::Nothing => "not enforced",
+    };
+    match &limits.reason {
+        Some(reason) => format!("{by}: {reason}"),
+        None => by.to_owned(),
     }
 }
 

@@ -12,8 +12,8 @@ use pod::{AppName, Capability, PodName};
 
 use crate::error::Error;
 use crate::typed::{
-    BindArg, DeviceArg, EnvironmentArg, HostName, LimitArg, MountArg, NetworkArg, PublishArg,
-    SeccompArg, Seconds, SizeArg, StopSignal, SysctlArg, UmaskArg, VolumeArg,
+    BindArg, DeviceArg, EnvironmentArg, HostName, LimitArg, LimitFlags, MountArg, NetworkArg,
+    PublishArg, SeccompArg, Seconds, SizeArg, StopSignal, SysctlArg, UmaskArg, VolumeArg,
 };
 
 /// What separates two apps.
@@ -58,6 +58,8 @@ pub(crate) struct PodFlags {
     /// From the stop signal to SIGKILL, in seconds or with a unit [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub(crate) stop_timeout: Option<Seconds>,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
     #[command(flatten)]
     pub(crate) fetch: FetchFlags,
     /// Run exactly the images that 'skua lock' wrote into this file
@@ -220,6 +222,8 @@ pub(crate) struct AppFlags {
     /// SELinux context under which the app's program is executed; an error where SELinux is not in force
     #[arg(long, value_name = "CONTEXT", value_parser = crate::typed::label)]
     pub(crate) selinux_label: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
     /// Whether the app and its children can never gain privileges by exec
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) no_new_privileges: bool,

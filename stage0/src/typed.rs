@@ -1,5 +1,6 @@
 //! The values of flags: each is parsed once, when it is typed, into what it means.
 
+mod limits;
 mod network;
 mod process;
 mod sandbox;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 
 use pod::Capability;
 
+pub(crate) use limits::LimitFlags;
 pub(crate) use network::{NetworkArg, PublishArg};
 pub(crate) use process::{LimitArg, StopSignal};
 pub(crate) use sandbox::{DeviceArg, SizeArg, SysctlArg, UmaskArg};

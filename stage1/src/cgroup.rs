@@ -1,17 +1,35 @@
-//! The pod's own cgroup of version 2, so that all of it can be found and killed at once.
+//! The pod's own cgroup of version 2, so that all of it can be limited, counted, found and killed at once.
 //!
-//! **Runs as** the keeper. **Needs** a cgroup2 mount in which the caller may make directories; without one there is no
-//! cgroup. **Leaves** a directory and the file `cgroup`. **Undone by** [`remove`], here or in `gc`.
+//! ```text
+//! PARENT/                    what systemd has delegated, or our own cgroup; passes the needed controllers on
+//!   skua-keeper/             the keepers of pods, where PARENT would otherwise have a process
+//!   skua-<pod>/              the pod's limits; without limits of apps all of its processes
+//!     init/                  stage2
+//!     app-<app>/             the app's limits, its processes
+//! ```
+//!
+//! **Runs as** the keeper. **Needs** a [`Placement`]. **Leaves** directories and the file `cgroup`. **Undone by**
+//! [`remove`], here or in `gc`; `skua-keeper` goes when it is empty.
+
+pub(crate) mod account;
+pub(crate) mod facts;
+pub(crate) mod place;
+pub(crate) mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
-use pod::{PodDir, PodId};
+use pod::{AppName, InsecureOption, PodDir, PodId, PodManifest};
 
 use crate::error::Error;
+use crate::plan;
+use place::{Facts, Limited, Placement};
+use settings::{Controller, Setting, Settings};
 
 /// A cgroup of a pod.
 #[derive(Debug)]
@@ -20,32 +38,148 @@ pub(crate) struct Cgroup {
     path: PathBuf,
     /// The directory, for `CLONE_INTO_CGROUP`.
     pub(crate) directory: File,
+    /// The cgroups of the apps, when they have some.
+    by_app: Option<ByApp>,
 }
 
-/// Makes the pod's cgroup below the caller's own. `None`: there is no cgroup2 here, or the caller may not.
-pub(crate) fn make(pod: &PodDir, id: &PodId) -> Result<Option<Cgroup>, Error> {
-    let Some(parent) = own().map_err(Error::FindCgroup)? else {
-        return Ok(None);
-    };
-    if access(&parent, AccessFlags::W_OK).is_err() {
-        return Ok(None);
+/// Cgroups of apps, in manifest order.
+#[derive(Debug)]
+struct ByApp {
+    settings: Settings,
+    /// `cgroup.procs` of each: whoever writes to it is judged as the keeper, who opened it.
+    procs: Vec<OwnedFd>,
+}
+
+/// Where stage2 is when the apps have cgroups of their own.
+const INIT: &str = "init";
+/// Where keepers move.
+const KEEPERS: &str = "skua-keeper";
+
+/// Where an app is when it has a cgroup of its own.
+pub(crate) fn of_app(pod: &Path, app: &AppName) -> PathBuf {
+    pod.join(format!("app-{app}"))
+}
+
+/// The cgroup into which a further program of an app is born: the app's own, if it has one.
+pub(crate) fn open_of_app(pod: &Path, app: &AppName) -> io::Result<File> {
+    match File::open(of_app(pod, app)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => File::open(pod),
+        other => other,
     }
+}
+
+/// Looks at the host, and decides where the cgroup of the pod will be.
+pub(crate) fn placement(settings: &Settings, manifest: &PodManifest) -> Result<Placement, Error> {
+    let may_give_up = plan::insecure(manifest, InsecureOption::Limits);
+    Placement::new(settings, &Facts::probe()?, may_give_up)
+}
+
+/// Makes the pod's cgroup and sets its limits. `None`: it gets none.
+pub(crate) fn make(
+    pod: &PodDir,
+    id: &PodId,
+    placement: &Placement,
+) -> Result<Option<Cgroup>, Error> {
+    let parent = match placement {
+        Placement::Limited(limited) => &limited.parent,
+        Placement::Plain {
+            parent: Some(parent),
+            ..
+        } => parent,
+        Placement::Plain { parent: None, .. } => return Ok(None),
+    };
     let path = parent.join(format!("skua-{id}"));
     // Recorded first: whoever finds the pod after a crash finds the cgroup too, if it was made.
     record(pod, &path).map_err(|e| Error::MakeCgroup(path.clone(), e))?;
-    let made = DirBuilder::new().mode(0o755).create(&path);
-    match made.and_then(|()| File::open(&path)) {
-        Ok(directory) => Ok(Some(Cgroup { path, directory })),
-        Err(e) => {
-            let _ = fs::remove_dir(&path);
-            let _ = fs::remove_file(pod.cgroup());
-            if is_absence(&e) {
-                Ok(None)
-            } else {
-                Err(Error::MakeCgroup(path, e))
-            }
-        }
+    let made = match placement {
+        Placement::Limited(limited) => limited_group(limited, &path).map(Some),
+        Placement::Plain { .. } => plain_group(&path),
+    };
+    if !matches!(made, Ok(Some(_))) {
+        let _ = remove(&path);
+        let _ = fs::remove_file(pod.cgroup());
     }
+    made
+}
+
+fn plain_group(path: &Path) -> Result<Option<Cgroup>, Error> {
+    let failed = |e| Error::MakeCgroup(path.to_owned(), e);
+    match directory(path) {
+        Ok(()) => {}
+        Err(e) if is_absence(&e) => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    }
+    Ok(Some(Cgroup {
+        directory: File::open(path).map_err(failed)?,
+        path: path.to_owned(),
+        by_app: None,
+    }))
+}
+
+fn limited_group(limited: &Limited, path: &Path) -> Result<Cgroup, Error> {
+    let (parent, settings) = (&limited.parent, &limited.settings);
+    if limited.keeper_moves {
+        move_keeper(&parent.join(KEEPERS))?;
+    }
+    pass_on(parent, settings.controllers())?;
+    let make = |path: &Path| directory(path).map_err(|e| Error::MakeCgroup(path.to_owned(), e));
+    make(path)?;
+    set_all(path, &settings.pod)?;
+    let by_app = if settings.by_app() {
+        make(&path.join(INIT))?;
+        let mut procs = Vec::new();
+        for (app, _) in &settings.apps {
+            let path = of_app(path, app);
+            make(&path)?;
+            let path = path.join("cgroup.procs");
+            let opened = File::options().write(true).open(&path);
+            procs.push(opened.map_err(|e| Error::MakeCgroup(path, e))?.into());
+        }
+        let settings = settings.clone();
+        Some(ByApp { settings, procs })
+    } else {
+        None
+    };
+    Ok(Cgroup {
+        directory: File::open(path).map_err(|e| Error::MakeCgroup(path.to_owned(), e))?,
+        path: path.to_owned(),
+        by_app,
+    })
+}
+
+/// A leaf for the keeper, which it shares with keepers of the same unit.
+fn move_keeper(leaf: &Path) -> Result<(), Error> {
+    let failed = |e| Error::MoveKeeper(leaf.to_owned(), e);
+    match directory(leaf) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(e)),
+        _ => {}
+    }
+    fs::write(leaf.join("cgroup.procs"), "0").map_err(failed)
+}
+
+/// Lets the cgroups below `cgroup` have exactly these controllers too.
+fn pass_on(cgroup: &Path, controllers: impl IntoIterator<Item = Controller>) -> Result<(), Error> {
+    let words: Vec<_> = controllers
+        .into_iter()
+        .map(|controller| format!("+{}", controller.name()))
+        .collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let file = cgroup.join("cgroup.subtree_control");
+    let words = words.join(" ");
+    fs::write(&file, &words).map_err(|e| Error::SetLimit(file, words, e))
+}
+
+fn set_all(cgroup: &Path, settings: &[Setting]) -> Result<(), Error> {
+    settings.iter().try_for_each(|one| {
+        let file = cgroup.join(one.file);
+        fs::write(&file, &one.value).map_err(|e| Error::SetLimit(file, one.value.clone(), e))
+    })
+}
+
+fn directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(path)
 }
 
 /// The caller has no cgroup of its own to make one in.
@@ -73,6 +207,33 @@ pub(crate) fn recorded(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
 }
 
 impl Cgroup {
+    /// Its directory's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The way into the cgroup of each app, in manifest order; empty when the apps have none.
+    pub(crate) fn app_procs(&self) -> &[OwnedFd] {
+        self.by_app.as_ref().map_or(&[], |by_app| &by_app.procs)
+    }
+
+    /// Moves the inside, which has made the cgroup the root of its namespace, to a leaf, and sets the limits of apps: that
+    /// can be done only when no process is in the pod's cgroup itself.
+    fn set_apps(&self, inside: u32) -> Result<(), Error> {
+        let Some(by_app) = &self.by_app else {
+            return Ok(());
+        };
+        let settings = &by_app.settings;
+        let procs = self.path.join(INIT).join("cgroup.procs");
+        fs::write(&procs, inside.to_string())
+            .map_err(|e| Error::SetLimit(procs, inside.to_string(), e))?;
+        pass_on(&self.path, settings.app_controllers())?;
+        settings
+            .apps
+            .iter()
+            .try_for_each(|(app, settings)| set_all(&of_app(&self.path, app), settings))
+    }
+
     /// Kills what is left in it and removes it.
     pub(crate) fn remove(self) -> Result<(), Error> {
         remove(&self.path)
@@ -81,76 +242,66 @@ impl Cgroup {
 
 /// Kills what is left in a pod's cgroup and removes it. One that is gone already is as good.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
-    for _ in 0..REMOVE_TRIES {
-        match fs::remove_dir(path) {
-            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => kill(path)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => return other.map_err(|e| Error::RemoveCgroup(path.to_owned(), e)),
+    let failed = |e| Error::RemoveCgroup(path.to_owned(), e);
+    for attempt in 0..REMOVE_TRIES {
+        match remove_tree(path) {
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                kill(path)?;
+                if attempt > 0 {
+                    std::thread::sleep(PAUSE);
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            other => {
+                other.map_err(failed)?;
+                break;
+            }
+        }
+        if attempt + 1 == REMOVE_TRIES {
+            return Err(failed(io::ErrorKind::ResourceBusy.into()));
         }
     }
-    let busy = io::Error::from(io::ErrorKind::ResourceBusy);
-    Err(Error::RemoveCgroup(path.to_owned(), busy))
+    // The leaf of a keeper that was killed. One with a living keeper is busy.
+    let keepers = path.parent().map(|parent| parent.join(KEEPERS));
+    let _ = keepers.map(fs::remove_dir);
+    Ok(())
+}
+
+/// Divides the cgroup of a pod among its apps, if it is to be. Not before the inside has made it the root of its namespace.
+pub(crate) fn divide(cgroup: Option<&Cgroup>, inside: u32) -> Result<(), Error> {
+    cgroup.map_or(Ok(()), |cgroup| cgroup.set_apps(inside))
+}
+
+/// Whether a pod's cgroup is one with limits.
+pub(crate) fn limits(path: &Path) -> bool {
+    let controllers = fs::read_to_string(path.join("cgroup.controllers"));
+    controllers.is_ok_and(|list| !Controller::parse(&list).is_empty())
 }
 
 /// A killed process needs a moment to be gone; 200 times 10 ms.
 const REMOVE_TRIES: usize = 200;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
-fn kill(path: &Path) -> Result<(), Error> {
-    fs::write(path.join("cgroup.kill"), "1")
-        .map_err(|e| Error::RemoveCgroup(path.to_owned(), e))?;
-    std::thread::sleep(PAUSE);
-    Ok(())
-}
-
-/// The directory of the caller's own cgroup.
-fn own() -> io::Result<Option<PathBuf>> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup")?;
-    let Some(own) = cgroups.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return Ok(None);
-    };
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(mounts
-        .lines()
-        .find_map(mount_point)
-        .map(|mount| mount.join(own)))
-}
-
-/// Where a line of mountinfo mounts the root of cgroup2.
-fn mount_point(line: &str) -> Option<PathBuf> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    if !file_system.starts_with("cgroup2 ") {
-        return None;
+/// Removes a cgroup and those below it, which have no process.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir(path) {
+        // A cgroup with others below it is busy as one with processes is.
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
+        other => return other,
     }
-    let mut fields = mount.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    (root == "/" && !point.contains('\\')).then(|| PathBuf::from(point))
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mount_of_cgroup2_is_found_by_type_and_root() {
-        for (line, expected) in [
-            (
-                "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
-                Some("/sys/fs/cgroup/unified"),
-            ),
-            (
-                "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw",
-                Some("/sys/fs/cgroup"),
-            ),
-            (
-                "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu",
-                None,
-            ),
-            ("41 31 0:38 /sub /mnt rw - cgroup2 cgroup2 rw", None),
-            ("41 31 0:38 / /a\\040b rw - cgroup2 cgroup2 rw", None),
-            ("", None),
-        ] {
-            assert_eq!(mount_point(line), expected.map(PathBuf::from), "{line}");
-        }
+/// Kills every process in a cgroup and below it, also one that is being born (`cgroup.kill`).
+pub(crate) fn kill(path: &Path) -> Result<(), Error> {
+    match fs::write(path.join("cgroup.kill"), "1") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
+        other => other.map_err(|e| Error::RemoveCgroup(path.to_owned(), e)),
     }
 }

@@ -27,16 +27,14 @@ const FAILED: u8 = b'f';
 /// The order of the host's files.
 const FILES: [HostFile; 3] = [HostFile::Hostname, HostFile::Hosts, HostFile::ResolvConf];
 
-/// The inside's end lies above the numbers of what stage2 gets, so that it lives until exec has succeeded.
-const FIRST_NUMBER: RawFd = 16;
-
 /// Descriptors in one message; the kernel's limit is 253 (`SCM_MAX_FD`).
 const BATCH: usize = 128;
 
-/// The keeper's end and the inside's.
-pub(crate) fn pair() -> Result<(Channel, Channel), Error> {
+/// The keeper's end and the inside's. The inside's lies at `first` or above, where nothing of stage2 will be, so that it lives
+/// until exec has succeeded.
+pub(crate) fn pair(first: RawFd) -> Result<(Channel, Channel), Error> {
     let (keepers, insides) = UnixStream::pair().map_err(Error::Channel)?;
-    let insides = sys::lift(insides.as_fd(), FIRST_NUMBER).map_err(Error::Channel)?;
+    let insides = sys::lift(insides.as_fd(), first).map_err(Error::Channel)?;
     Ok((Channel(keepers), Channel(insides.into())))
 }
 

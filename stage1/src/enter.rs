@@ -56,7 +56,7 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     let signals = Signals::block()?;
     let target = Target::open(&PodDir::here(), &order.app)?;
     streams::let_apps_open_pipes_again();
-    let (ours, theirs) = channel::pair()?;
+    let (ours, theirs) = channel::pair(APPS_FD + 1)?;
     let cgroup = target.cgroup.as_ref().map(AsFd::as_fd);
     let usher = match sys::clone3(0, cgroup).map_err(Error::Enter)? {
         Cloned::Parent(child) => child,
@@ -105,8 +105,8 @@ impl Target {
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
         let namespaces = namespaces(pid)?;
         let pidfd = alive::open(running.pod)?.ok_or(Error::NotRunning)?;
-        let cgroup = cgroup::recorded(dir)?.map(File::open).transpose();
-        let cgroup = cgroup.map_err(Error::Enter)?;
+        let cgroup = cgroup::recorded(dir)?.map(|pod| cgroup::open_of_app(&pod, app));
+        let cgroup = cgroup.transpose().map_err(Error::Enter)?;
         Ok(Self {
             running,
             pidfd,

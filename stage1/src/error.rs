@@ -113,6 +113,14 @@ pub(crate) enum Error {
 
     #[error("cannot find the cgroup of this process")]
     FindCgroup(#[source] io::Error),
+    #[error("cannot set {0}")]
+    Limits(String, #[source] crate::cgroup::place::NoLimits),
+    #[error("cannot write {1} to {0}")]
+    SetLimit(PathBuf, String, #[source] io::Error),
+    #[error("cannot move the keeper to cgroup {0}")]
+    MoveKeeper(PathBuf, #[source] io::Error),
+    #[error("app {0} was killed: the memory that it may use was used up")]
+    OutOfMemory(AppName),
     #[error("cannot make cgroup {0}")]
     MakeCgroup(PathBuf, #[source] io::Error),
     #[error("cannot remove cgroup {0}")]

@@ -4,17 +4,18 @@
 //! the first one is the caller's.
 
 use std::fs::OpenOptions;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use pod::{AppStatus, PodDir, PodResult, State};
+use pod::{AppStatus, LimitsBy, LimitsRecord, PodDir, PodResult, State};
 
 use crate::cgroup::Cgroup;
+use crate::cgroup::account::Account;
 use crate::error::{Error, joined};
 use crate::netns::Netns;
 use crate::network;
 use crate::opened::Opened;
 use crate::remove;
+use crate::report;
 use crate::wait::{self, Ended};
 
 /// What a pod has outside its directory.
@@ -24,6 +25,8 @@ pub(crate) struct Leftovers {
     started: u64,
     /// Its cgroup.
     pub(crate) cgroup: Option<Cgroup>,
+    /// How its limits are enforced.
+    pub(crate) limits: LimitsRecord,
     /// Its network namespace, if it is in CNI networks: held open so that they can be left after its end.
     pub(crate) netns: Option<Netns>,
 }
@@ -34,13 +37,20 @@ impl Leftovers {
         Self {
             started: wait::now(),
             cgroup: None,
+            limits: LimitsRecord {
+                by: LimitsBy::Nothing,
+                reason: Some("the pod was not started".to_owned()),
+            },
             netns: None,
         }
     }
 
-    /// The cgroup's directory, for the clone.
-    pub(crate) fn cgroup_directory(&self) -> Option<BorrowedFd<'_>> {
-        self.cgroup.as_ref().map(|cgroup| cgroup.directory.as_fd())
+    /// What the pod used.
+    fn account(&self, apps: &[pod::App]) -> Account {
+        let cgroup = self.cgroup.as_ref();
+        cgroup.map_or_else(Account::default, |cgroup| {
+            Account::read(cgroup.path(), apps)
+        })
     }
 
     /// Where plugins find the pod's network namespace; empty when there is none.
@@ -63,9 +73,13 @@ pub(crate) fn all(
     left: Leftovers,
     ended: Result<Ended, Error>,
 ) -> Result<u8, Error> {
-    let started = left.started;
+    let (started, limits) = (left.started, left.limits.clone());
+    let account = left.account(&opened.manifest.apps);
     let undone = left.undo(&opened.dir);
-    let apps = statuses(&opened);
+    let mut apps = statuses(&opened);
+    for app in account.amend(&mut apps) {
+        report::print(&Error::OutOfMemory(app));
+    }
     let killed = match &ended {
         Ok(Ended::Killed(signal)) => Some(Error::Killed(*signal)),
         _ => None,
@@ -83,6 +97,8 @@ pub(crate) fn all(
         started,
         finished: wait::now(),
         apps,
+        limits,
+        usage: account.usage,
         errors: errors.flat_map(texts).collect(),
     };
     pod::save(&opened.dir.result(), &result)?;

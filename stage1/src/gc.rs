@@ -3,30 +3,34 @@
 //! **Runs as** the caller, with the pod's lock: nobody else does this. **Needs** nothing but the pod directory.
 //! **Leaves** the pod in `exited-garbage`. **Undone by** nothing; after a failure the next `gc` does it again.
 
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use pod::{PodDir, PodResult, State};
+use pod::{InsecureOption, LimitsBy, LimitsRecord, PodResult, State};
 
 use crate::alive;
 use crate::cgroup;
+use crate::cgroup::account::Account;
+use crate::cgroup::settings::Settings;
 use crate::error::{Error, joined};
 use crate::finish;
 use crate::host::Host;
 use crate::network::{self, Netns};
 use crate::opened::Opened;
+use crate::plan;
 use crate::wait;
 
 /// Ends a dead pod.
 pub(crate) fn gc() -> Result<u8, Error> {
     let host = Host::probe()?;
     let opened = Opened::take(&host, State::Run)?;
-    kill(&opened.dir)?;
+    let account = kill(&opened)?;
     let mut errors = network::del(&opened.dir, Netns::Gone).into_iter();
     if let Some(error) = errors.next() {
         return Err(error.into());
     }
     if !opened.dir.result().exists() {
-        match pod::save(&opened.dir.result(), &result(&opened)) {
+        match pod::save(&opened.dir.result(), &result(&opened, account)) {
             // What fills the disk may be the pod itself, and goes only with it: without a record, then.
             Err(error) if error.is_full_disk() => {}
             saved => saved?,
@@ -36,17 +40,39 @@ pub(crate) fn gc() -> Result<u8, Error> {
 }
 
 /// Pid 1 first: with it the kernel kills its pid namespace. The cgroup also has what has not entered the namespace yet.
-fn kill(dir: &PodDir) -> Result<(), Error> {
+fn kill(opened: &Opened) -> Result<(Account, LimitsRecord), Error> {
+    let dir = &opened.dir;
     if let Some(running) = alive::load(dir)? {
         alive::kill(running.pod)?;
     }
-    match cgroup::recorded(dir)? {
-        Some(path) => cgroup::remove(&path),
-        None => Ok(()),
+    let limits = |by| LimitsRecord { by, reason: None };
+    let Some(path) = cgroup::recorded(dir)? else {
+        return Ok((Account::default(), limits(by(opened, None))));
+    };
+    let account = Account::read(&path, &opened.manifest.apps);
+    let limits = limits(by(opened, Some(&path)));
+    cgroup::remove(&path)?;
+    Ok((account, limits))
+}
+
+/// What enforced the pod's limits: its keeper knew, but cannot tell any more. With the unit the cgroup may be gone too; but a
+/// pod whose limits could not be had was not started, unless they were given up by name.
+fn by(opened: &Opened, cgroup: Option<&Path>) -> LimitsBy {
+    let settings = Settings::new(&opened.manifest);
+    let asked = settings.first_asked().is_some();
+    let given_up = plan::insecure(&opened.manifest, InsecureOption::Limits);
+    if cgroup.is_some_and(cgroup::limits) || (asked && !given_up) {
+        LimitsBy::Cgroup
+    } else if asked || settings.pod.is_empty() {
+        LimitsBy::Nothing
+    } else {
+        LimitsBy::Rlimit
     }
 }
 
-fn result(opened: &Opened) -> PodResult {
+fn result(opened: &Opened, (account, limits): (Account, LimitsRecord)) -> PodResult {
+    let mut apps = finish::statuses(opened);
+    account.amend(&mut apps);
     let changed = std::fs::metadata(opened.dir.pid()).and_then(|pid| pid.modified());
     let since = changed
         .ok()
@@ -58,7 +84,9 @@ fn result(opened: &Opened) -> PodResult {
             .and_then(|since| u64::try_from(since.as_nanos()).ok())
             .unwrap_or(0),
         finished: wait::now(),
-        apps: finish::statuses(opened),
+        apps,
+        limits,
+        usage: account.usage,
         errors: vec![joined(&Error::KeeperKilled)],
     }
 }

@@ -1,7 +1,7 @@
 //! The end of stage1's code in the pod: descriptors are put in place, everything else is closed, stage2 takes over.
 //!
 //! **Runs as** the inside, after the pivot. **Needs** what stage2 gets. **Leaves** stage2 with descriptors 0, 1, 2,
-//! [`APPS_FD`], [`STATUS_FD`] and [`KEEPER_FD`], an empty environment, and all signals blocked that the keeper forwards: none is lost before
+//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`] and those of cgroups, an empty environment, and all signals blocked that the keeper forwards: none is lost before
 //! stage2 listens. **Undone by** nothing: it ends in exec.
 
 use std::convert::Infallible;
@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::report;
@@ -22,19 +23,29 @@ pub(crate) const STATUS_FD: RawFd = 4;
 /// A pipe that hangs up when the keeper is gone.
 const KEEPER_FD: RawFd = 5;
 
-/// Becomes stage2 as pid 1. A terminal becomes the standard streams.
+/// The first number above all descriptors of stage2.
+pub(crate) fn first_free(cgroup: Option<&Cgroup>) -> RawFd {
+    let apps = cgroup.map_or(0, |cgroup| cgroup.app_procs().len());
+    RawFd::try_from(apps).map_or(RawFd::MAX, |apps| KEEPER_FD + 1 + apps)
+}
+
+/// Becomes stage2 as pid 1. `cgroups` are the ways into the cgroups of the apps. A terminal becomes the standard streams.
 pub(crate) fn to_stage2(
     plan: &Plan,
     handed: &Handed,
     keeper: &OwnedFd,
+    cgroups: &[OwnedFd],
     terminal: Option<&OwnedFd>,
 ) -> Result<Infallible, Error> {
-    let placed = [
+    let mut placed = vec![
         (&handed.apps, APPS_FD),
         (&handed.status, STATUS_FD),
         (keeper, KEEPER_FD),
     ];
-    execute(&handed.stage2, &arguments(plan)?, &placed, terminal)
+    placed.extend(cgroups.iter().zip(KEEPER_FD + 1..));
+    let cgroups = placed[3..].iter().map(|(_, number)| *number);
+    let arguments = arguments(plan, cgroups)?;
+    execute(&handed.stage2, &arguments, &placed, terminal)
 }
 
 /// Becomes stage2 with these descriptors, under these numbers, and no others but the standard streams.
@@ -73,7 +84,9 @@ fn place(
     terminal: Option<&OwnedFd>,
 ) -> io::Result<OwnedFd> {
     sys::close_at_exec_from(3)?;
-    let lift = |from: &OwnedFd| sys::lift(from.as_fd(), KEEPER_FD + 1);
+    let highest = placed.iter().map(|(_, number)| *number).max();
+    let first = highest.unwrap_or(KEEPER_FD).max(KEEPER_FD) + 1;
+    let lift = |from: &OwnedFd| sys::lift(from.as_fd(), first);
     let program = lift(stage2)?;
     let lifted = placed.iter().map(|(from, _)| lift(from));
     let lifted = lifted.collect::<io::Result<Vec<_>>>()?;
@@ -86,7 +99,7 @@ fn place(
     Ok(program)
 }
 
-fn arguments(plan: &Plan) -> Result<Vec<CString>, Error> {
+fn arguments(plan: &Plan, cgroups: impl Iterator<Item = RawFd>) -> Result<Vec<CString>, Error> {
     let fixed = [
         "skua-stage2".to_owned(),
         "run".to_owned(),
@@ -100,7 +113,9 @@ fn arguments(plan: &Plan) -> Result<Vec<CString>, Error> {
         plan.stop_timeout.to_string(),
     ];
     let apps = plan.apps.iter().map(|app| app.name.to_string());
-    let all = fixed.into_iter().chain(apps).map(CString::new);
+    let cgroups = cgroups.flat_map(|number| ["--cgroup-fd".to_owned(), number.to_string()]);
+    let all = fixed.into_iter().chain(cgroups).chain(apps);
+    let all = all.map(CString::new);
     all.collect::<Result<_, _>>()
         .map_err(|e| Error::Handover(e.into()))
 }

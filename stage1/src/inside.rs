@@ -10,7 +10,7 @@
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, PipeWriter, pipe};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use pod::IdMap;
 
+use crate::cgroup::Cgroup;
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
 use crate::handover;
@@ -44,12 +45,13 @@ pub(crate) struct Inside {
 pub(crate) fn spawn(
     plan: &Plan,
     stage2: &Path,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup: Option<&Cgroup>,
 ) -> Result<Inside, Error> {
-    let (ours, theirs) = channel::pair()?;
+    let (ours, theirs) = channel::pair(handover::first_free(cgroup))?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
-    match sys::clone3(namespaces, cgroup).map_err(Error::Clone)? {
+    let directory = cgroup.map(|cgroup| cgroup.directory.as_fd());
+    match sys::clone3(namespaces, directory).map_err(Error::Clone)? {
         Cloned::Parent(child) => Ok(Inside {
             child,
             channel: ours,
@@ -57,14 +59,15 @@ pub(crate) fn spawn(
         }),
         Cloned::Child => {
             drop((ours, life));
-            let Err(error) = live(plan, stage2, &theirs, keeper.into());
+            let Err(error) = live(plan, stage2, &theirs, keeper.into(), cgroup);
             theirs.send_failure(&error::joined(&error));
             sys::exit_now(254)
         }
     }
 }
 
-/// Leaves the namespaces of the keeper: all but those of [`spawn`].
+/// Leaves the namespaces of the keeper: all but those of [`spawn`]. The cgroup namespace must be made here: the root of one
+/// that comes with a clone is the cgroup of the parent.
 fn separate(namespaces: Namespaces) -> Result<(), Error> {
     let all = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWIPC
@@ -118,6 +121,7 @@ fn live(
     stage2: &Path,
     channel: &Channel,
     keeper: OwnedFd,
+    cgroup: Option<&Cgroup>,
 ) -> Result<Infallible, Error> {
     separate(plan.namespaces)?;
     channel.send_separate()?;
@@ -138,7 +142,8 @@ fn live(
         .map_err(Error::HostFiles)?;
     let slave = hand_over_terminal(&mut builder, channel)?;
     let handed = builder.handed.as_ref().ok_or(Error::NothingHanded)?;
-    handover::to_stage2(plan, handed, &keeper, slave.as_ref())
+    let cgroups = cgroup.map_or(&[][..], Cgroup::app_procs);
+    handover::to_stage2(plan, handed, &keeper, cgroups, slave.as_ref())
 }
 
 /// What the keeper has opened, or what only the inside may open.

@@ -9,10 +9,11 @@ mod mounts;
 use std::path::{Path, PathBuf};
 
 use pod::policy::Policy;
-use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest};
+use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, Rlimit};
 
 use serde::Serialize;
 
+use crate::cgroup::settings::Settings;
 use crate::error::Error;
 use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
 use crate::skeleton;
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// The files for stage2, in manifest order.
     pub(crate) apps: Vec<AppFile>,
+    /// What the pod and its apps may use.
+    pub(crate) limits: Settings,
     /// Seconds from the stop signal to `SIGKILL`.
     pub(crate) stop_timeout: u32,
 }
@@ -118,6 +121,7 @@ impl Plan {
             trees: Vec::new(),
             steps: Vec::new(),
             apps: Vec::new(),
+            limits: Settings::new(manifest),
             stop_timeout: manifest.stop_timeout,
         };
         plan.begin(manifest);
@@ -137,6 +141,21 @@ impl Plan {
     pub(crate) fn within(self, policy: Policy, manifest: &PodManifest) -> Result<Self, Error> {
         policy.check(manifest)?;
         Ok(Self { policy, ..self })
+    }
+
+    /// Bounds the processes that each user of the pod may have, in apps for which no such bound was asked for.
+    pub(crate) fn bound_processes(&mut self, most: Option<u64>) {
+        const RESOURCE: &str = "RLIMIT_NPROC";
+        let Some(most) = most else { return };
+        for app in &mut self.apps {
+            if app.rlimits.iter().all(|limit| limit.resource != RESOURCE) {
+                app.rlimits.push(Rlimit {
+                    resource: RESOURCE.to_owned(),
+                    soft: Some(most),
+                    hard: Some(most),
+                });
+            }
+        }
     }
 
     fn begin(&mut self, manifest: &PodManifest) {
@@ -251,7 +270,7 @@ fn tmpfs(mode: &str, size: Option<u64>) -> NewMount {
     }
 }
 
-fn insecure(manifest: &PodManifest, option: InsecureOption) -> bool {
+pub(crate) fn insecure(manifest: &PodManifest, option: InsecureOption) -> bool {
     manifest.insecure_options.contains(&option)
 }
 

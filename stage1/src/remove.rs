@@ -59,7 +59,7 @@ fn as_pods_root(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
         IdMapChoice::Subordinate { map, .. } => map.clone(),
         IdMapChoice::Single { uid, gid } => idmap::single(*uid, *gid),
     };
-    let (ours, theirs) = channel::pair()?;
+    let (ours, theirs) = channel::pair(3)?;
     let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::Clone)? {
         Cloned::Parent(child) => child,
         Cloned::Child => {

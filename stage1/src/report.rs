@@ -55,6 +55,8 @@ fn code(error: &Error) -> &'static str {
         E::MapperSaid(..) | E::MountUsers(_) => "id-map",
         E::Network(_) | E::Netns(_) => "network",
         E::FindCgroup(_) | E::MakeCgroup(..) | E::RemoveCgroup(..) => "cgroup",
+        E::Limits(..) | E::SetLimit(..) | E::MoveKeeper(..) => "limits",
+        E::OutOfMemory(_) => "out-of-memory",
         E::Killed(_) | E::NoStatus(..) | E::KeeperKilled => "killed",
         _ => "sandbox",
     }
@@ -73,6 +75,12 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::NoRange => {
             Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
         }
+        Error::Limits(_, why) => Some(why.hint()),
+        Error::SetLimit(_, _, e) | Error::MakeCgroup(_, e) => limit_hint(e),
+        Error::OutOfMemory(_) => Some("`--memory` says how much it may use"),
+        Error::Enter(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
+            "this shell may not put processes into the cgroup of the pod: `systemd-run --user --scope skua enter …` may",
+        ),
         Error::MapperSaid(..) => Some("look for the user in /etc/subuid and /etc/subgid"),
         _ => None,
     }
@@ -84,6 +92,16 @@ fn namespace_hint(error: &io::Error) -> Option<&'static str> {
             "user namespaces are forbidden here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
         ),
         Some(libc::ENOSPC | libc::EUSERS) => Some("see the limits in /proc/sys/user/"),
+        _ => None,
+    }
+}
+
+fn limit_hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => {
+            Some("rates are for whole disks, such as /dev/sda or 8:0, not for partitions")
+        }
+        Some(libc::EBUSY) => Some("other processes are in the cgroup in which skua was started"),
         _ => None,
     }
 }

@@ -40,17 +40,21 @@ fn sandbox(
 ) -> Result<Ended, Error> {
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
-    let plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;
+    let mut plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;
     labels::check(manifest)?;
+    let placement = cgroup::placement(&plan.limits, manifest)?;
+    left.limits = placement.record();
+    plan.bound_processes(placement.processes());
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
-    left.cgroup = cgroup::make(pod, &manifest.id)?;
-    let inside = inside::spawn(&plan, &host.stage2, left.cgroup_directory())?;
+    left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
+    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref())?;
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
     inside.give(trees::open_as_keeper(&plan, &host.stage2)?)?;
     inside.separate()?;
+    cgroup::divide(left.cgroup.as_ref(), inside.child.pid)?;
     files::write_apps(pod, manifest, &plan)?;
     files::write_pid(pod, &plan, inside.child.pid)?;
     streams::let_apps_open_pipes_again();

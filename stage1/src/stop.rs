@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use pod::{PodDir, ProcessId};
 
 use crate::alive;
+use crate::cgroup;
 use crate::error::Error;
 use crate::sys;
 
@@ -40,6 +41,10 @@ pub(crate) fn stop(how: How) -> Result<u8, Error> {
 
 fn send(process: ProcessId, signal: i32) -> Result<u8, Error> {
     let pidfd = alive::open(process)?.ok_or(Error::NotRunning)?;
+    if let (How::Forced, Some(cgroup)) = (how, cgroup::recorded(&PodDir::here())?) {
+        // Also what is on its way into the pod and not yet in its pid namespace.
+        cgroup::kill(&cgroup)?;
+    }
     match sys::send_signal(pidfd.as_fd(), signal) {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::NotRunning),
         other => other.map(|()| 0).map_err(|e| Error::Kill(process.pid, e)),

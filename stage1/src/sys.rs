@@ -17,6 +17,7 @@ use nix::unistd::{Pid, getppid};
 mod mount_attributes;
 
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
+pub(crate) mod xattr;
 
 /// The empty path of calls that work on the descriptor itself.
 const EMPTY: &CStr = c"";

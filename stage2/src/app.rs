@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::{ForkResult, Pid, write};
 use pod::{AppFile, AppName};
 
 use crate::confine::Filter;
@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) filter: Option<Vec<libc::sock_filter>>,
     /// Say what the filter refuses; the names are those of system calls.
     pub(crate) watch: Option<Names>,
+    /// `cgroup.procs` of its cgroup, opened by the keeper: only whoever holds this descriptor may join.
+    pub(crate) cgroup: Option<OwnedFd>,
 }
 
 /// An app that has been started.
@@ -63,6 +65,7 @@ impl App {
             file,
             filter,
             watch,
+            cgroup: None,
         })
     }
 
@@ -81,13 +84,25 @@ impl App {
 
     /// The child: becomes the app, or tells pid 1 why not.
     fn child(&self, tell: &OwnedFd, gate: &Gate) -> ! {
+        let joined = self.join_cgroup();
         if let Ok(mut reporter) = Reporter::take(tell, gate) {
-            match self.become_app(|| reporter.wait_at_gate()) {
+            match joined.and_then(|()| self.become_app(|| reporter.wait_at_gate())) {
                 Ok(never) => match never {},
                 Err(error) => reporter.failed(&error),
             }
         }
         std::process::exit(crate::FAILED.into())
+    }
+
+    /// Before anything else, and before its descriptor is closed with all others.
+    fn join_cgroup(&self) -> Result<(), Error> {
+        let Some(procs) = &self.cgroup else {
+            return Ok(());
+        };
+        let written = write(procs, b"0");
+        written
+            .map(drop)
+            .map_err(|e| Error::JoinCgroup(self.file.name.clone(), e))
     }
 
     /// One app, in stage2's child or in `enter`. Ends in exec or in an error, never in a return.

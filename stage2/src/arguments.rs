@@ -27,6 +27,8 @@ pub(crate) struct Run {
     pub(crate) keeper: OwnedFd,
     /// Seconds from the stop signal to SIGKILL.
     pub(crate) stop_timeout: u32,
+    /// Where each app joins its cgroup, in the same order; none when they have no cgroups of their own.
+    pub(crate) cgroups: Vec<OwnedFd>,
     /// The apps, in order; at least one.
     pub(crate) names: Vec<AppName>,
 }
@@ -50,6 +52,7 @@ struct Seen {
     status: Option<OwnedFd>,
     keeper: Option<OwnedFd>,
     stop_timeout: Option<u32>,
+    cgroups: Vec<OwnedFd>,
     app: Option<AppName>,
     terminal: bool,
     rest: Vec<String>,
@@ -83,6 +86,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--status-fd" => seen.status = Some(descriptor(&value()?)?),
             "--keeper-fd" => seen.keeper = Some(descriptor(&value()?)?),
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
+            "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
             "--terminal" => seen.terminal = true,
             "--" => {
@@ -110,18 +114,22 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
             status: Some(status),
             keeper: Some(keeper),
             stop_timeout: Some(stop_timeout),
+            cgroups,
             app: None,
             terminal: false,
             ..
-        } if !names.is_empty() => Ok(Arguments::Run(Run {
-            apps,
-            status,
-            keeper,
-            stop_timeout,
-            names,
-        })),
+        } if !names.is_empty() && [0, names.len()].contains(&cgroups.len()) => {
+            Ok(Arguments::Run(Run {
+                apps,
+                status,
+                keeper,
+                stop_timeout,
+                cgroups,
+                names,
+            }))
+        }
         _ => Err(Error::Arguments(
-            "'run' needs --apps-fd, --status-fd, --keeper-fd, --stop-timeout and the names of apps",
+            "'run' needs --apps-fd, --status-fd, --keeper-fd, --stop-timeout, the names of apps, and --cgroup-fd for all or none",
         )),
     }
 }
@@ -134,6 +142,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             status: None,
             keeper: None,
             stop_timeout: None,
+            cgroups: _,
             terminal,
             rest: argv,
         } if !argv.is_empty() => Ok(Arguments::Enter(Enter {

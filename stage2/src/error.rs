@@ -23,6 +23,7 @@ pub(crate) enum Error {
     Nul(&'static str),
     Filter(AppName, &'static str),
     Fork(AppName, Errno),
+    JoinCgroup(AppName, Errno),
     Enter(AppName, Box<Error>),
     Reported(AppName, Failure),
     Gate(Errno),
@@ -93,6 +94,7 @@ impl fmt::Display for Error {
             Self::Nul(what) => write!(f, "a NUL byte in {what}"),
             Self::Filter(name, problem) => write!(f, "the seccomp filter of app {name} {problem}"),
             Self::Fork(name, _) => write!(f, "cannot fork for app {name}"),
+            Self::JoinCgroup(name, _) => write!(f, "cannot join the cgroup of app {name}"),
             Self::Enter(name, _) => write!(f, "cannot enter app {name}"),
             Self::Reported(name, _) => write!(f, "cannot start app {name}"),
             other => other.step(f),
@@ -226,6 +228,7 @@ impl Error {
             | Self::Harden(_, e)
             | Self::OpenApp(_, e)
             | Self::Fork(_, e)
+            | Self::JoinCgroup(_, e)
             | Self::UnshareMounts(e)
             | Self::OpenRoot(_, e)
             | Self::PivotRoot(_, e)

@@ -25,7 +25,10 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     harden()?;
     die_with(&arguments.keeper)?;
     let signals = block_signals()?;
-    let apps = load(&arguments)?;
+    let mut apps = load(&arguments)?;
+    for (app, cgroup) in apps.iter_mut().zip(arguments.cgroups) {
+        app.cgroup = Some(cgroup);
+    }
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
     capability::keep(&[Capability::Kill])?;

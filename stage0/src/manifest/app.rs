@@ -56,6 +56,7 @@ pub(super) fn new(
         labels: sandbox::labels(&flags),
         devices: sandbox::devices(&flags.device, caller)?,
         unmasked: sandbox::unmasked(&flags.unmask)?,
+        limits: super::limits(&flags.limits)?,
         name,
         image,
         layers,

@@ -1,10 +1,11 @@
 //! What the keeper does, in the order of `run.rs`, and what `finish.rs` undoes. It and the inside work at the same time: the
 //! order of what different processes do is that in which one waits for the other.
 
-use pod::{IdMapChoice, PodManifest};
+use pod::{AppName, IdMapChoice, Origin, PodManifest};
 use serde_json::{Value, json};
 
 use super::{Item, Process, extents};
+use crate::cgroup::settings::Setting;
 use crate::plan::{DeviceNode, Directory, MapWriter, Opener, Owner, Plan};
 
 /// Up to the inside, and the namespaces that it makes at once.
@@ -27,6 +28,7 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let text =
         format!("make cgroup {cgroup} below the caller's own, where the host lets the caller");
     items.push(keeper("make-cgroup", json!({"name": cgroup}), text));
+    items.extend(limits(plan, None));
     let text = "clone the inside into that cgroup and new namespaces: user, pid";
     let args = json!({"namespaces": ["user", "pid"]});
     items.push(keeper("clone", args, text.to_owned()));
@@ -91,6 +93,9 @@ fn directory(directory: &Directory) -> Item {
 pub(super) fn beside(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
     let mut items = Vec::new();
+    for (app, _) in &plan.limits.apps {
+        items.extend(limits(plan, Some(app)));
+    }
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
         let mut files = vec![format!("apps/{}/app.json", app.name)];
         let beside = file.seccomp.as_ref();
@@ -112,6 +117,36 @@ pub(super) fn beside(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
             .to_owned(),
     ));
     items
+}
+
+/// The limits of the pod, or of one app.
+fn limits(plan: &Plan, app: Option<&AppName>) -> Vec<Item> {
+    let (whose, settings) = match app {
+        None => ("the pod".to_owned(), Some(&plan.limits.pod)),
+        Some(app) => {
+            let found = plan.limits.apps.iter().find(|(name, _)| name == app);
+            (format!("app {app}"), found.map(|(_, settings)| settings))
+        }
+    };
+    let one = |setting: &Setting| {
+        let Setting {
+            file,
+            value,
+            origin,
+        } = setting;
+        // What nobody asked for is not refused where it cannot be had.
+        let otherwise = match (*file, origin) {
+            ("pids.max", Origin::BuiltIn) => {
+                ", or where there is no such file RLIMIT_NPROC of every app"
+            }
+            _ => "",
+        };
+        let value = value.escape_debug();
+        let text = format!("set {file} of the cgroup of {whose} to {value}{otherwise}");
+        let args = json!({"app": app, "file": file, "value": setting.value});
+        Item::new(Process::Keeper, "set-limit", args, text).by(*origin)
+    };
+    settings.into_iter().flatten().map(one).collect()
 }
 
 fn write_maps(plan: &Plan) -> Item {

@@ -106,6 +106,7 @@ pub(super) fn manifest(networks: Vec<NetworkRequest>, plugin_path: Vec<String>) 
         shm_size: 65_536,
         sysctls: Vec::new(),
         apps: Vec::new(),
+        limits: pod::Limits::default(),
         stop_timeout: 10,
         remove: false,
         insecure_options: Vec::new(),

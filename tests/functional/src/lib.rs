@@ -22,6 +22,7 @@
 //! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
 //! | `store.rs` | what is in a store; file systems of a test's own |
+//! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
@@ -43,6 +44,7 @@ pub mod registry;
 mod run;
 mod skip;
 mod store;
+pub mod systemd;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};

@@ -221,7 +221,7 @@ impl Background {
     /// Waits until standard output contains `text`.
     ///
     /// # Panics
-    /// When it ends before, or not within 30 s.
+    /// When it ends before, or not within two minutes.
     #[track_caller]
     pub fn prints(&mut self, text: &str) {
         let start = Instant::now();
@@ -230,7 +230,7 @@ impl Background {
                 .child
                 .as_mut()
                 .and_then(|c| c.try_wait().ok().flatten());
-            let late = start.elapsed() > Duration::from_secs(30);
+            let late = start.elapsed() > Duration::from_secs(120);
             if (ended.is_some() || late) && !self.output().contains(text) {
                 panic!(
                     "expected {text:?} on standard output\n$ {}\n--- stdout\n{}\n--- stderr\n{}\n{ended:?}",

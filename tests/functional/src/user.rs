@@ -58,6 +58,20 @@ impl User {
         self == Self::Caller && is_root()
     }
 
+    /// Name to log in with.
+    ///
+    /// # Panics
+    /// When it has none that the tests know.
+    #[must_use]
+    pub fn login(self) -> &'static str {
+        let _ = self.ids();
+        match self {
+            Self::Subordinate => "skua-test-sub",
+            Self::Single => "skua-test-single",
+            Self::Caller | Self::Number(_) => panic!("{self:?} has no name"),
+        }
+    }
+
     /// User and group id.
     ///
     /// # Panics

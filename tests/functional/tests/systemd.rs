@@ -2,24 +2,13 @@
 //! machines of `vm/lane`; elsewhere they are skipped.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use functional::{Env, Image, Key, Registry, Run, User, skip};
-
-/// Pid 1 is systemd and we are root: what every test here needs.
-fn under_systemd(test: &str) -> bool {
-    let systemd = fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim() == "systemd");
-    if !systemd {
-        skip(
-            test,
-            "systemd is not pid 1 here; see tests/functional/vm/lane",
-        );
-    }
-    systemd && User::root(test).is_some()
-}
+use functional::systemd::{
+    control_group, journal, line, processes, property, systemctl, under_systemd, wait_until,
+};
+use functional::{Env, Image, Key, Registry, Run, User, systemd};
 
 /// A signed image in the store of `env`; its name.
 fn fetched(env: &Env) -> String {
@@ -30,79 +19,9 @@ fn fetched(env: &Env) -> String {
     name
 }
 
-/// The words of `skua … run --net=none …`, for a unit.
-fn words(env: &Env, arguments: &[&str]) -> Vec<String> {
-    let command = env.command(arguments);
-    let program = std::iter::once(command.get_program());
-    program
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
-}
-
-fn systemctl(arguments: &[&str]) -> Run {
-    let mut command = Command::new("systemctl");
-    command.args(arguments);
-    Run::of(command)
-}
-
-/// One property of a unit.
-fn property(unit: &str, name: &str) -> String {
-    systemctl(&["show", "--value", "--property", name, unit])
-        .success()
-        .stdout
-        .trim()
-        .to_owned()
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        sleep(Duration::from_millis(100));
-    }
-}
-
-/// A transient service that runs `arguments`, started.
+/// A transient service that runs `arguments` of skua, started.
 fn service(env: &Env, unit: &str, properties: &[&str], arguments: &[&str]) {
-    let mut command = Command::new("systemd-run");
-    command
-        .arg("--unit")
-        .arg(unit)
-        .args(["--property", "Type=exec", "--property", "Delegate=yes"]);
-    for property in properties {
-        command.arg("--property").arg(property);
-    }
-    command.arg("--").args(words(env, arguments));
-    Run::of(command).success();
-}
-
-fn journal(unit: &str) -> String {
-    let mut command = Command::new("journalctl");
-    command.args(["--no-pager", "--output=cat", "--unit", unit]);
-    Run::of(command).stdout
-}
-
-/// The cgroup of a unit; a unit that has ended has none.
-fn control_group(unit: &str) -> PathBuf {
-    PathBuf::from(format!("/sys/fs/cgroup{}", property(unit, "ControlGroup")))
-}
-
-/// The processes of a cgroup and of those below it, by the kernel's count; one that is gone has none.
-fn processes(group: &Path) -> usize {
-    let mut found = 0;
-    let mut directories = vec![group.to_owned()];
-    while let Some(directory) = directories.pop() {
-        let listed = fs::read_to_string(directory.join("cgroup.procs"));
-        found += listed.map_or(0, |text| text.lines().count());
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        directories.extend(
-            entries
-                .map(|entry| entry.path())
-                .filter(|path| path.is_dir()),
-        );
-    }
-    found
+    systemd::service(unit, properties, &line(env, arguments));
 }
 
 #[test]
@@ -142,7 +61,7 @@ fn privileged_a_service_is_the_keeper_and_its_output_is_in_the_journal() {
     let start = Instant::now();
     systemctl(&["stop", UNIT]).success();
     assert!(
-        start.elapsed() < Duration::from_secs(8),
+        start.elapsed().as_secs() < 8,
         "an orderly stop took {:?}",
         start.elapsed()
     );
@@ -171,7 +90,7 @@ fn privileged_the_exit_status_of_the_app_is_the_unit_s() {
         "Delegate=yes",
         "--",
     ]);
-    command.args(words(
+    command.args(line(
         &env,
         &["run", "--net=none", &image, "--", "exit", "7"],
     ));
@@ -214,8 +133,8 @@ fn privileged_an_ordinary_user_runs_a_pod_in_a_login_session() {
     }
     let env = Env::new(User::Subordinate);
     let image = fetched(&env);
-    let line = words(&env, &["run", "--net=none", &image, "--", "exit", "5"]).join(" ");
+    let words = line(&env, &["run", "--net=none", &image, "--", "exit", "5"]).join(" ");
     let mut command = Command::new("su");
-    command.args(["--login", "skua-test-sub", "--command", &line]);
+    command.args(["--login", "skua-test-sub", "--command", &words]);
     Run::of(command).exits(5);
 }

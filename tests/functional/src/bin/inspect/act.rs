@@ -27,6 +27,7 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
         "flood" => flood(words),
         "memory" => memory(words),
         "forks" => forks(words),
+        "bomb" => bomb(),
         "all" => all(words),
         _ => return None,
     })
@@ -150,6 +151,15 @@ fn forks(words: &[&str]) -> Answer {
     Ok(Reply::Json(
         json!({"children": children.len(), "errno": errno}),
     ))
+}
+
+/// `bomb`: forks, and so do its children, for ever. Only for pods whose processes are bounded.
+fn bomb() -> Answer {
+    loop {
+        if sys::fork().is_err() {
+            sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// `all QUESTION…`: several questions without arguments at once, as one object.

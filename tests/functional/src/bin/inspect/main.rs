@@ -7,7 +7,7 @@
 //! | `state.rs` | `id` `status` `maps` `namespaces` `mounts` `fds` `env` `args` `cwd` `limits` `processes` `session` `tty` `hostname` |
 //! | `file.rs` | `read` `write` `append` `stat` `list` `tree` `open` `mkdir` `unlink` `symlink` `rename` `chown` `chmod` `mknod` `mkfifo` |
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `exec` |
-//! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `all` |
+//! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `bomb` `all` |
 //! | `attack.rs` | `flip` `hunt` `overwrite` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
 

@@ -1,0 +1,163 @@
+//! Looks at the cgroups of version 2 here, and at what of them is ours. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::unistd::{AccessFlags, access};
+
+use super::place::{Domain, Facts, Hierarchy, NoLimits};
+use super::settings::Controller;
+use crate::error::Error;
+use crate::sys::xattr;
+
+impl Facts {
+    /// Looks.
+    pub(crate) fn probe() -> Result<Self, Error> {
+        let hierarchy = hierarchy().map_err(Error::FindCgroup)?;
+        let hard = getrlimit(Resource::RLIMIT_NPROC).map(|(_, hard)| hard);
+        let hard = hard.map_err(|e| Error::FindCgroup(e.into()))?;
+        Ok(Self {
+            hierarchy,
+            most_processes: (hard != RLIM_INFINITY).then_some(hard),
+        })
+    }
+}
+
+fn hierarchy() -> io::Result<Option<Hierarchy>> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup")?;
+    let Some(relative) = cgroups.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return Ok(None);
+    };
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let Some(mount) = mounts.lines().find_map(mount_point) else {
+        return Ok(None);
+    };
+    let own = if relative.is_empty() {
+        mount.clone()
+    } else {
+        mount.join(relative)
+    };
+    let controllers = controllers(&mount)?;
+    let domain = if controllers.is_empty() {
+        Err(NoLimits::Forbidden(own.clone()))
+    } else {
+        domain(&mount, &own)?
+    };
+    Ok(Some(Hierarchy {
+        writable: may_write(&own),
+        controllers,
+        domain,
+        own,
+    }))
+}
+
+fn may_write(path: &Path) -> bool {
+    access(path, AccessFlags::W_OK).is_ok()
+}
+
+fn controllers(cgroup: &Path) -> io::Result<BTreeSet<Controller>> {
+    let list = fs::read_to_string(cgroup.join("cgroup.controllers"))?;
+    Ok(Controller::parse(&list))
+}
+
+/// What of the hierarchy is ours: from the nearest cgroup on that systemd has delegated, with no other unit in between; all
+/// of it where nothing in it is systemd's.
+fn domain(mount: &Path, own: &Path) -> io::Result<Result<Domain, NoLimits>> {
+    let mut top = mount;
+    for cgroup in own.ancestors().take_while(|path| *path != mount) {
+        if is_delegated(cgroup)? {
+            top = cgroup;
+            break;
+        }
+        if is_unit(cgroup) {
+            return Ok(Err(NoLimits::NotDelegated(cgroup.to_owned())));
+        }
+    }
+    let files = ["cgroup.procs", "cgroup.subtree_control"];
+    if !may_write(top) || !files.iter().all(|file| may_write(&top.join(file))) {
+        return Ok(Err(NoLimits::Forbidden(top.to_owned())));
+    }
+    let us = std::process::id();
+    let inside = fs::read_to_string(top.join("cgroup.procs"))?;
+    let mut inside = inside.lines().filter_map(|pid| pid.parse().ok());
+    Ok(Ok(Domain {
+        controllers: controllers(top)?,
+        other: inside.find(|pid| *pid != us),
+        // Only the real root has no type; the root of a cgroup namespace looks like a root, but is none.
+        root: !top.join("cgroup.type").exists(),
+        // Where the kernel knows no swap, a cgroup has no file to bound it.
+        swap: Path::new("/proc/swaps").exists(),
+        top: top.to_owned(),
+    }))
+}
+
+/// systemd marks what it delegates; an ordinary user can read only the second mark.
+fn is_delegated(cgroup: &Path) -> io::Result<bool> {
+    for name in [c"trusted.delegate", c"user.delegate"] {
+        if xattr::has_attribute(cgroup, name, b"1")? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_unit(cgroup: &Path) -> bool {
+    const KINDS: [&str; 3] = ["service", "scope", "slice"];
+    let kind = cgroup.extension().unwrap_or_default();
+    KINDS.iter().any(|known| kind == *known)
+}
+
+/// Where a line of mountinfo mounts the root of cgroup2.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    if !file_system.starts_with("cgroup2 ") {
+        return None;
+    }
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    (root == "/" && !point.contains('\\')).then(|| PathBuf::from(point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_of_cgroup2_is_found_by_type_and_root() {
+        for (line, expected) in [
+            (
+                "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+                Some("/sys/fs/cgroup/unified"),
+            ),
+            (
+                "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw",
+                Some("/sys/fs/cgroup"),
+            ),
+            (
+                "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu",
+                None,
+            ),
+            ("41 31 0:38 /sub /mnt rw - cgroup2 cgroup2 rw", None),
+            ("41 31 0:38 / /a\\040b rw - cgroup2 cgroup2 rw", None),
+            ("", None),
+        ] {
+            assert_eq!(mount_point(line), expected.map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn units_are_known_by_their_names() {
+        for (path, unit) in [
+            ("/sys/fs/cgroup/system.slice/a.service", true),
+            ("/sys/fs/cgroup/user.slice", true),
+            ("/sys/fs/cgroup/x/session-1.scope", true),
+            ("/sys/fs/cgroup/x/supervisor", false),
+            ("/sys/fs/cgroup/x/service", false),
+        ] {
+            assert_eq!(is_unit(Path::new(path)), unit, "{path}");
+        }
+    }
+}
