@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getuid};
 
 use super::place::{Domain, Facts, Hierarchy, NoLimits};
 use super::settings::Controller;
 use crate::error::Error;
-use crate::sys::xattr;
+use crate::sys::{self, xattr};
 
 impl Facts {
     /// Looks.
@@ -68,7 +69,7 @@ fn controllers(cgroup: &Path) -> io::Result<BTreeSet<Controller>> {
 fn domain(mount: &Path, own: &Path) -> io::Result<Result<Domain, NoLimits>> {
     let mut top = mount;
     for cgroup in own.ancestors().take_while(|path| *path != mount) {
-        if is_delegated(cgroup)? {
+        if is_delegated(cgroup)? || (is_unit(cgroup) && may_write(cgroup) && systemd_says(cgroup)) {
             top = cgroup;
             break;
         }
@@ -102,6 +103,27 @@ fn is_delegated(cgroup: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Asks systemd: the manager of an ordinary user does not always leave a mark. No answer is no delegation.
+fn systemd_says(unit: &Path) -> bool {
+    let users = unit.iter().any(|part| {
+        let part = part.to_string_lossy();
+        part.starts_with("user@") && part.ends_with(".service")
+    });
+    let mut command = Command::new("systemctl");
+    command
+        .args(users.then_some("--user"))
+        .args(["show", "--value", "--property=Delegate", "--"])
+        .arg(unit.file_name().unwrap_or_default())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("XDG_RUNTIME_DIR", format!("/run/user/{}", getuid()))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    sys::starts_afresh(&mut command);
+    let answer = command.output();
+    answer.is_ok_and(|answer| answer.status.success() && answer.stdout == b"yes\n")
 }
 
 fn is_unit(cgroup: &Path) -> bool {
