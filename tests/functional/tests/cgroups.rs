@@ -2,6 +2,7 @@
 //! elsewhere they are skipped.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use functional::systemd::{Lab, groups_below, processes, says, under_systemd, wait_until};
@@ -10,6 +11,32 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 const DELEGATED: [&str; 1] = ["Delegate=yes"];
+
+/// What the flags of the next test lead to.
+fn every_limit_is_there(group: &Path, own: &Path) {
+    for (file, value) in [
+        ("memory.max", "268435456"),
+        ("memory.high", "201326592"),
+        ("memory.swap.max", "16777216"),
+        ("cpu.max", "150000 100000"),
+        ("cpu.weight", "50"),
+        ("cpuset.cpus", "0"),
+        ("cpuset.mems", "0"),
+        ("pids.max", "100"),
+        ("io.max", "254:0 rbps=1048576 wbps=max riops=max wiops=100"),
+    ] {
+        assert_eq!(says(group, file), value, "{file} of the pod");
+    }
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "0"),
+        ("memory.oom.group", "1"),
+        ("cpu.max", "50000 100000"),
+        ("pids.max", "20"),
+    ] {
+        assert_eq!(says(own, file), value, "{file} of the app");
+    }
+}
 
 #[test]
 fn privileged_every_limit_is_in_its_file_of_the_pod_or_of_the_app() {
@@ -35,29 +62,8 @@ fn privileged_every_limit_is_in_its_file_of_the_pod_or_of_the_app() {
     run.prints("ready");
 
     let group = lab.cgroup("p");
-    for (file, value) in [
-        ("memory.max", "268435456"),
-        ("memory.high", "201326592"),
-        ("memory.swap.max", "16777216"),
-        ("cpu.max", "150000 100000"),
-        ("cpu.weight", "50"),
-        ("cpuset.cpus", "0"),
-        ("cpuset.mems", "0"),
-        ("pids.max", "100"),
-        ("io.max", "254:0 rbps=1048576 wbps=max riops=max wiops=100"),
-    ] {
-        assert_eq!(says(&group, file), value, "{file} of the pod");
-    }
     let own = group.join("app-a");
-    for (file, value) in [
-        ("memory.max", "67108864"),
-        ("memory.swap.max", "0"),
-        ("memory.oom.group", "1"),
-        ("cpu.max", "50000 100000"),
-        ("pids.max", "20"),
-    ] {
-        assert_eq!(says(&own, file), value, "{file} of the app");
-    }
+    every_limit_is_there(&group, &own);
     assert_eq!((processes(&own), processes(&group.join("init"))), (1, 1));
     assert_eq!(
         says(&group, "cgroup.subtree_control"),
