@@ -8,7 +8,9 @@ mod sandbox;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
-use pod::{AppName, DeviceKind, IdMapChoice, InsecureOption, Limits, Network, Origins, PodId, PodManifest};
+use pod::{
+    AppName, DeviceKind, IdMapChoice, InsecureOption, Limits, Network, Origins, PodId, PodManifest,
+};
 
 use crate::error::Error;
 use crate::run_line::{AppLine, PodFlags};

@@ -36,15 +36,16 @@ pub(crate) fn stop(how: How) -> Result<u8, Error> {
         How::Orderly => (running.keeper, libc::SIGTERM),
         How::Forced => (running.pod, libc::SIGKILL),
     };
-    send(process, signal)
-}
-
-fn send(process: ProcessId, signal: i32) -> Result<u8, Error> {
-    let pidfd = alive::open(process)?.ok_or(Error::NotRunning)?;
+    let sent = send(process, signal)?;
     if let (How::Forced, Some(cgroup)) = (how, cgroup::recorded(&PodDir::here())?) {
         // Also what is on its way into the pod and not yet in its pid namespace.
         cgroup::kill(&cgroup)?;
     }
+    Ok(sent)
+}
+
+fn send(process: ProcessId, signal: i32) -> Result<u8, Error> {
+    let pidfd = alive::open(process)?.ok_or(Error::NotRunning)?;
     match sys::send_signal(pidfd.as_fd(), signal) {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Err(Error::NotRunning),
         other => other.map(|()| 0).map_err(|e| Error::Kill(process.pid, e)),

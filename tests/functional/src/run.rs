@@ -191,6 +191,13 @@ impl Background {
         }
     }
 
+    /// Lets it take so long.
+    #[must_use]
+    pub fn may_take(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Its process id: the keeper's, once the pod runs.
     ///
     /// # Panics

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Background, Env, Image, Run, User, skip};
 
+/// An emulated machine on a busy one is slow.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// Pid 1 is systemd and we are root. Says that `test` is skipped where it is not so.
 #[must_use]
 pub fn under_systemd(test: &str) -> bool {
@@ -76,13 +79,13 @@ impl Lab {
     /// Runs one app in a transient unit that is `properties`, with its output; as an ordinary user in a scope of the login
     /// session's own manager.
     pub fn in_unit(&self, properties: &[&str], words: &[String]) -> Run {
-        Run::of(self.unit_command(properties, words))
+        Run::within(PATIENCE, self.unit_command(properties, words))
     }
 
     /// Starts one app likewise.
     #[must_use]
     pub fn start_in_unit(&self, properties: &[&str], words: &[String]) -> Background {
-        Background::start(self.unit_command(properties, words))
+        Background::start(self.unit_command(properties, words)).may_take(PATIENCE)
     }
 
     fn unit_command(&self, properties: &[&str], words: &[String]) -> Command {
