@@ -42,11 +42,7 @@ pub(crate) struct Inside {
 }
 
 /// Clones the inside into new user and pid namespaces, and into `cgroup`.
-pub(crate) fn spawn(
-    plan: &Plan,
-    stage2: &Path,
-    cgroup: Option<&Cgroup>,
-) -> Result<Inside, Error> {
+pub(crate) fn spawn(plan: &Plan, stage2: &Path, cgroup: Option<&Cgroup>) -> Result<Inside, Error> {
     let (ours, theirs) = channel::pair(handover::first_free(cgroup))?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
