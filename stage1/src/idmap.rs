@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
 
+use nix::unistd::{Pid, getppid};
 use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
@@ -216,13 +217,16 @@ impl Drop for Killed {
 
 /// Makes the namespace: ids from `on_disk` on are seen as ids from `host` on.
 pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUsers, Error> {
+    let keeper = Pid::this();
     let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::MountUsers)? {
         Cloned::Child => {
-            // Its end must not depend on ours being orderly.
-            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL);
-            loop {
+            // Its end must not depend on ours being orderly. We may have been killed before it asked: then it would wait for
+            // ever, and hold the pod's lock.
+            let asked = nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL);
+            while asked.is_ok() && getppid() == keeper {
                 nix::unistd::pause();
             }
+            sys::exit_now(0)
         }
         Cloned::Parent(child) => child,
     };
