@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::Told;
 use super::part::{Part, forget};
@@ -22,6 +23,9 @@ use crate::unpack::{Expect, LayerReport, Limits};
 
 /// Blobs above this size are kept while they come, to continue with after a break.
 const KEEP_ABOVE: u64 = 1 << 20;
+
+/// What came faster than this is sooner fetched again than written to disk, which the kernel begins to do after that time.
+const QUICK: Duration = Duration::from_secs(20);
 
 /// More than that is no faster, and the source worker has only so many descriptors.
 const MAX_THREADS: usize = 32;
@@ -43,7 +47,11 @@ pub(super) fn complete(
     for (layer, _) in &missing {
         fetcher.progress.on(Event::Layer(&layer.digest, layer.size));
     }
+    let begun = Instant::now();
     let done = in_parallel(fetcher, source, missing)?;
+    if begun.elapsed() < QUICK && !fetcher.keep_blobs {
+        forget_parts(fetcher, resolved);
+    }
     Ok(TreeWriter::commit_all(done)?)
 }
 
