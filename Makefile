@@ -3,13 +3,14 @@ CARGO  ?= cargo
 PREFIX ?= /usr/local
 BUILD   = target/$(shell rustc --print host-tuple)
 
-.PHONY: all demo test test-vm fuzz-smoke bench lint deny install
+.PHONY: all demo test test-vm fuzz-smoke bench bench-launch bench-fetch lint deny install
 all:    ; $(CARGO) build $(CARGO_FLAGS) --release -p stage0 -p stage1 -p stage2
 demo:   ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(BUILD)/debug/demo
 test:   ; tests/install && $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast && $(MAKE) test-vm
 test-vm: ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && tests/functional/vm/lane
 fuzz-smoke: ; images/fuzz/smoke
 bench:  ; $(CARGO) build $(CARGO_FLAGS) --release --workspace --bins && $(BUILD)/release/bench
+bench-launch bench-fetch: ; $(CARGO) build $(CARGO_FLAGS) --release --workspace --bins && $(BUILD)/release/bench $(@:bench-%=%)
 lint:   ; $(CARGO) fmt --check && $(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 deny:   ; $(CARGO) deny --log-level error check bans licenses sources
 install: all ; dist/install "$(BUILD)/release" "$(DESTDIR)$(PREFIX)"

@@ -30,7 +30,9 @@ impl Lab {
         )?;
         let image = directory.with_extension("img");
         succeed(Command::new("truncate").arg("--size").arg(size).arg(&image))?;
-        succeed(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        // What is left to do after mkfs would be done during the measurements.
+        let now = ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+        succeed(Command::new("mkfs.ext4").args(now).arg(&image))?;
         let mounted = succeed(
             Command::new("mount")
                 .args(["-o", "loop"])

@@ -1,5 +1,7 @@
 //! `make bench`: skua beside its peers, in one run, each figure a ratio. Root only; needs what tests/install installs.
+//! `bench launch` and `bench fetch` run one part.
 
+mod fetch;
 mod lab;
 mod measure;
 mod memory;
@@ -18,7 +20,8 @@ use skua::Skua;
 const RUNS: usize = 40;
 
 fn main() -> ExitCode {
-    match bench() {
+    let part = std::env::args().nth(1);
+    match bench(part.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "bench: {error}");
@@ -27,15 +30,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench() -> Result<(), Failure> {
-    let lab = Lab::new("4G")?;
-    let root = tiny_root(&lab)?;
+fn bench(part: Option<&str>) -> Result<(), Failure> {
+    if !matches!(part, None | Some("launch" | "fetch")) {
+        return Err("the parts are `launch` and `fetch`".into());
+    }
+    let lab = Lab::new("12G")?;
+    if part != Some("fetch") {
+        launches(&lab)?;
+    }
+    if part != Some("launch") {
+        fetch::bench(&lab)?;
+    }
+    Ok(())
+}
+
+/// Launches as each kind of caller.
+fn launches(lab: &Lab) -> Result<(), Failure> {
+    let root = tiny_root(lab)?;
     for (uid, gid) in [
         User::Caller.ids(),
         User::Subordinate.ids(),
         User::Single.ids(),
     ] {
-        let caller = peers::caller(&lab, uid, gid)?;
+        let caller = peers::caller(lab, uid, gid)?;
         launch(&root, &caller)?;
     }
     Ok(())
