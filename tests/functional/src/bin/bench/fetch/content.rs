@@ -27,7 +27,7 @@ pub(super) fn debian(compression: &str) -> Result<(&'static str, Built), Failure
     Ok(("debian", with_layers(layers)))
 }
 
-/// 1 GiB in four layers of eight files, which compress to about a third.
+/// 1 GiB in four layers of eight files, which compress to seven tenths.
 pub(super) fn large(compression: &str) -> Result<(&'static str, Built), Failure> {
     const FILE: usize = 32 << 20;
     let mut layers = Vec::new();
