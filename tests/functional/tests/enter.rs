@@ -168,3 +168,40 @@ fn what_enters_is_in_a_landlock_domain_like_the_app() {
         assert_eq!(found["errno"], "EPERM", "{user:?}: {found}");
     }
 }
+
+#[test]
+fn the_exit_status_is_that_of_the_program_and_what_cannot_be_entered_is_an_error() {
+    for user in User::all() {
+        let lab = Lab::new(user, &[]);
+        lab.enter(&["exit", "9"]).exits(9);
+        lab.env.skua(&["enter", "p"]).fails(&["/bin/sh"]);
+        lab.env
+            .skua(&["enter", "p", "--app=other", "--", "/inspect"])
+            .fails(&["no app 'other'"]);
+    }
+}
+
+#[test]
+fn which_app_is_entered_must_be_said_in_a_pod_of_several() {
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("layout");
+    Image::inspect().build().write_layout(&layout, "1");
+    env.give(&layout);
+    let image = format!("oci:{}:1", layout.display());
+    let waits = ["--", "trap", "SIGTERM", "0"];
+    let one = [
+        "--insecure-options=image",
+        "run",
+        "--name=pair",
+        &image,
+        "--name=one",
+    ];
+    let two = ["---", image.as_str(), "--name=two"];
+    let mut pod = env.spawn(&[&one[..], &waits, &two, &waits].concat());
+    pod.prints("ready");
+    let enter = |words: &[&str]| env.skua(&[&["enter", "pair"], words].concat());
+    enter(&["--", "/inspect", "exit", "0"])
+        .fails(&["several apps"])
+        .complains("one, two");
+    enter(&["--app=two", "--", "/inspect", "exit", "3"]).exits(3);
+}
