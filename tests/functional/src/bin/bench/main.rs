@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode};
 use functional::User;
 use lab::{Failure, Lab, succeed};
 use measure::{burst, in_turn, print};
+use peers::Users;
 use skua::Skua;
 
 const RUNS: usize = 40;
@@ -47,28 +48,32 @@ fn bench(part: Option<&str>) -> Result<(), Failure> {
 /// Launches as each kind of caller.
 fn launches(lab: &Lab) -> Result<(), Failure> {
     let root = tiny_root(lab)?;
+    let programs = skua::install(lab)?;
     for (uid, gid) in [
         User::Caller.ids(),
         User::Subordinate.ids(),
         User::Single.ids(),
     ] {
         let caller = peers::caller(lab, uid, gid)?;
-        launch(&root, &caller)?;
+        launch(&root, &programs, &caller)?;
     }
     Ok(())
 }
 
 /// `/bin/true` and exit: skua fetched and verified the image before, the others were given a directory.
-fn launch(root: &Path, caller: &peers::Caller) -> Result<(), Failure> {
+fn launch(root: &Path, programs: &Path, caller: &peers::Caller) -> Result<(), Failure> {
     let argv = ["/bin/true"];
-    let skua = Skua::new(root, caller, &argv)?;
+    let skua = Skua::new(root, programs, caller, &argv)?;
     memory::measure(&skua, 10)?;
-    let contenders = [
-        peers::crun(root, caller, &argv)?,
+    let mut contenders = vec![
+        peers::crun(root, caller, &argv, Users::AsSpecified)?,
         skua.run(),
         peers::bubblewrap(root, caller, &argv)?,
         peers::podman(root, caller, &argv)?,
     ];
+    if caller.uid == 0 {
+        contenders.push(peers::crun(root, caller, &argv, Users::OwnRange)?);
+    }
     let base = contenders[0].name.clone();
     print(
         "launch /bin/true and exit",

@@ -70,11 +70,28 @@ fn copy_root(root: &Path, caller: &Caller, to: &str) -> Result<PathBuf, Failure>
     Ok(copy)
 }
 
+/// The user namespace of a container of crun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Users {
+    /// That of crun's default specification: root has none.
+    AsSpecified,
+    /// A range of its own, as every pod of root has.
+    OwnRange,
+}
+
+/// The first host id of [`Users::OwnRange`], and how many there are.
+const RANGE: (u32, u32) = (1_000_000_000, 65536);
+
 /// crun without a cgroup manager.
-pub(crate) fn crun(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Contender, Failure> {
-    let bundle = caller.home.join("bundle");
+pub(crate) fn crun(
+    root: &Path,
+    caller: &Caller,
+    argv: &[&str],
+    users: Users,
+) -> Result<Contender, Failure> {
+    let bundle = caller.home.join(format!("bundle-{users:?}"));
     fs::create_dir(&bundle)?;
-    copy_root(root, caller, "bundle/rootfs")?;
+    copy_root(root, caller, &format!("bundle-{users:?}/rootfs"))?;
     let mut spec = caller.command("crun");
     spec.arg("spec").current_dir(&bundle);
     if caller.uid != 0 {
@@ -90,21 +107,41 @@ pub(crate) fn crun(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Conten
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
     config["process"]["args"] = json!(argv);
     config["process"]["terminal"] = json!(false);
+    if users == Users::OwnRange {
+        own_range(&mut config, &bundle)?;
+    }
     fs::write(&file, serde_json::to_vec(&config)?)?;
     let (caller, state) = (caller.clone(), caller.home.join("crun-state"));
-    Ok(Contender::new(
-        &caller.label("crun --cgroup-manager=disabled run"),
-        move |n| {
-            let mut command = caller.command("crun");
-            command.arg("--root").arg(&state).args([
-                "--cgroup-manager=disabled",
-                "run",
-                "--bundle",
-            ]);
-            command.arg(&bundle).arg(format!("bench-{n}"));
-            command
-        },
-    ))
+    let what = match users {
+        Users::AsSpecified => "crun --cgroup-manager=disabled run",
+        Users::OwnRange => "the same with a user namespace",
+    };
+    Ok(Contender::new(&caller.label(what), move |n| {
+        let mut command = caller.command("crun");
+        command
+            .arg("--root")
+            .arg(&state)
+            .args(["--cgroup-manager=disabled", "run", "--bundle"]);
+        command.arg(&bundle).arg(format!("bench-{n}"));
+        command
+    }))
+}
+
+/// Gives a container a user namespace, and its files to the root of that.
+fn own_range(config: &mut Value, bundle: &Path) -> Result<(), Failure> {
+    let (first, count) = RANGE;
+    let map = json!([{"containerID": 0, "hostID": first, "size": count}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    let namespaces = config["linux"]["namespaces"].as_array_mut();
+    namespaces
+        .ok_or("the specification has no namespaces")?
+        .push(json!({"type": "user"}));
+    succeed(
+        Command::new("chown")
+            .args(["-R", &format!("{first}:{first}")])
+            .arg(bundle.join("rootfs")),
+    )
 }
 
 /// bubblewrap with all namespaces.

@@ -5,23 +5,40 @@ use std::process::Command;
 
 use functional::{Image, Key, Layer, Registry, binaries};
 
-use crate::lab::{Failure, succeed};
+use crate::lab::{Failure, Lab, succeed};
 use crate::measure::Contender;
 use crate::peers::Caller;
 
 /// skua with a store of its own that holds one signed image.
 pub(crate) struct Skua {
+    programs: PathBuf,
     caller: Caller,
     pub(crate) data: PathBuf,
     config: PathBuf,
     image: String,
 }
 
+/// Copies skua's programs into the lab, as an installation does. The pages of a file that was written from its beginning to
+/// its end are mapped with less work than those of a file that a linker has just made, and nobody runs the latter.
+pub(crate) fn install(lab: &Lab) -> Result<PathBuf, Failure> {
+    let directory = lab.make("programs")?;
+    for program in ["skua", "skua-stage1", "skua-stage2"] {
+        std::fs::copy(binaries().join(program), directory.join(program))?;
+    }
+    Ok(directory)
+}
+
 impl Skua {
-    /// Fetches an image whose files are those of `root`, split over `layers` layers.
-    pub(crate) fn new(root: &Path, caller: &Caller, argv: &[&str]) -> Result<Self, Failure> {
+    /// Fetches an image whose files are those of `root`, in two layers.
+    pub(crate) fn new(
+        root: &Path,
+        programs: &Path,
+        caller: &Caller,
+        argv: &[&str],
+    ) -> Result<Self, Failure> {
         let (data, config) = (caller.home.join("skua"), caller.home.join("config"));
         let mut skua = Self {
+            programs: programs.to_owned(),
             caller: caller.clone(),
             data,
             config,
@@ -60,7 +77,7 @@ impl Skua {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = self.caller.command(binaries().join("skua"));
+        let mut command = self.caller.command(self.programs.join("skua"));
         command
             .arg("--data-dir")
             .arg(&self.data)
