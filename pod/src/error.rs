@@ -11,6 +11,8 @@ pub enum Error {
     Read(PathBuf, io::Error),
     /// The file cannot be written or renamed into place.
     Write(PathBuf, io::Error),
+    /// The file or directory cannot be brought to the disk.
+    Sync(PathBuf, io::Error),
     /// The file is longer than [`crate::MAX_FILE`] bytes.
     TooLarge(PathBuf),
     /// The file is not what its type says.
@@ -39,6 +41,7 @@ impl fmt::Display for Error {
         match self {
             Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
             Self::Write(path, _) => write!(f, "cannot write {}", path.display()),
+            Self::Sync(path, _) => write!(f, "cannot bring {} to the disk", path.display()),
             Self::TooLarge(path) => write!(
                 f,
                 "{} is longer than {} bytes",
@@ -67,6 +70,7 @@ impl std::error::Error for Error {
         match self {
             Self::Read(_, e)
             | Self::Write(_, e)
+            | Self::Sync(_, e)
             | Self::Directory(_, e)
             | Self::Lock(_, e)
             | Self::Move(_, _, e) => Some(e),

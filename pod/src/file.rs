@@ -51,7 +51,8 @@ pub fn load_from<T: DeserializeOwned>(source: impl Read, path: &Path) -> Result<
 
 /// Saves `value` as `path`: written to a temporary name beside it, then renamed. The directory must exist.
 ///
-/// There is no fsync: after a power failure a pod is dead anyway, and a torn file is refused by [`load`].
+/// There is no fsync: after a power failure a running pod is dead anyway, and a torn file is refused by [`load`]. What must
+/// outlive one is given to [`sync`].
 ///
 /// # Errors
 /// [`Error::Write`]; the temporary file is removed.
@@ -63,6 +64,18 @@ pub fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     written.map_err(|e| {
         let _ = fs::remove_file(temporary);
         Error::Write(path.to_owned(), e)
+    })
+}
+
+/// Waits until a file or directory, and its name in the directory above, are on the disk.
+///
+/// # Errors
+/// [`Error::Sync`].
+pub fn sync(path: &Path) -> Result<(), Error> {
+    let above = path.parent().unwrap_or(Path::new("/"));
+    [path, above].into_iter().try_for_each(|path| {
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|e| Error::Sync(path.to_owned(), e))
     })
 }
 

@@ -22,7 +22,7 @@ mod status;
 pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeCheck};
 pub use capability::Capability;
 pub use error::Error;
-pub use file::{MAX_FILE, load, load_from, save, to_bytes};
+pub use file::{MAX_FILE, load, load_from, save, sync, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, PodDir, SYSTEM_CALLS};
 pub use lifecycle::{Locked, Pod, State};

@@ -19,10 +19,13 @@ pub(crate) struct PrepareArgs {
     pub(crate) apps: AppWords,
 }
 
-/// Runs the command.
+/// Runs the command. A prepared pod may wait for longer than the power lasts: it is on the disk before its UUID is printed.
 pub(crate) fn run(args: PrepareArgs, context: &Context) -> Result<ExitCode, Error> {
     let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;
-    if let Err(error) = pod.move_to(State::Prepared) {
+    let kept = pod::sync(&pod.pod.dir().manifest())
+        .and_then(|()| pod.move_to(State::Prepared))
+        .and_then(|()| pod::sync(&pod.pod.path()));
+    if let Err(error) = kept {
         return Err(prepare::abandon(pod, context, error.into()));
     }
     output::print(&format!("{}\n", pod.pod.id))?;

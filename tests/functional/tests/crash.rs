@@ -102,3 +102,39 @@ fn privileged_a_pod_of_root_killed_while_it_is_made_or_ends_is_healed() {
         ],
     );
 }
+
+/// What `strace -y` says of each call, with the paths of descriptors.
+#[test]
+fn a_prepared_pod_is_on_the_disk_before_its_uuid_is_printed() {
+    if let Some(program) = missing_program(&["strace"]) {
+        return skip("crash", &format!("{program} is not installed"));
+    }
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("layout");
+    Image::inspect().build().write_layout(&layout, "1");
+    env.give(&layout);
+    let image = format!("oci:{}:1", layout.display());
+    let skua = ["--insecure-options=image"];
+    env.skua(&[&skua[..], &["fetch", &image]].concat())
+        .success();
+    let trace = env.scratch("trace");
+    let mut command = env.program("strace");
+    let prepare = env.command(&[&skua[..], &["prepare", &image]].concat());
+    command
+        .args(["--quiet=all", "-y", "-e", "trace=fsync,rename,write", "-o"])
+        .arg(&trace)
+        .arg(prepare.get_program())
+        .args(prepare.get_args())
+        .stdin(Stdio::null());
+    Run::of(command).success();
+    let trace = fs::read_to_string(&trace).expect("a trace");
+    let at = |part: &dyn Fn(&str) -> bool| trace.lines().position(part).expect(&trace);
+    let manifest = at(&|call| call.starts_with("fsync(") && call.contains("/pod.json>"));
+    let moved = at(&|call| call.starts_with("rename(") && call.contains("/prepared/"));
+    let place = at(&|call| call.starts_with("fsync(") && call.contains("/pods/prepared>"));
+    let printed = at(&|call| call.starts_with("write(1<"));
+    assert!(
+        manifest < moved && moved < place && place < printed,
+        "{trace}"
+    );
+}
