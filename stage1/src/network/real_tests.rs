@@ -21,8 +21,9 @@ impl Pod {
             .spawn()
             .unwrap();
         let pod = Self(child);
-        let of = |path: &str| fs::read_link(path).unwrap();
-        while of("/proc/thread-self/ns/net") == of(&pod.netns()) {
+        // It executes sleep when its namespaces are there and its ids are mapped.
+        let program = format!("/proc/{}/comm", pod.0.id());
+        while fs::read_to_string(&program).unwrap() != "sleep\n" {
             std::thread::sleep(Duration::from_millis(5));
         }
         pod
