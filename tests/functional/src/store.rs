@@ -21,7 +21,8 @@ pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
     found
 }
 
-/// The store of an environment; a name's record counts by what it stands for, not by when it was resolved.
+/// The store of an environment; a name's record counts by what it stands for, not by when it was resolved, and how much of
+/// the disk a tree takes does not count: any listing may have written it down.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -29,6 +30,10 @@ pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
 pub fn store_snapshot(env: &Env) -> BTreeMap<String, String> {
     let root = env.data().join("store");
     let mut found = snapshot(&root);
+    found.retain(|path, _| {
+        let parts: Vec<_> = path.split('/').collect();
+        !matches!(parts[..], ["trees", _, _, "disk"])
+    });
     for (path, what) in &mut found {
         if path.starts_with("refs/") && !what.starts_with("directory") {
             let bytes = fs::read(root.join(path)).expect("read a record");

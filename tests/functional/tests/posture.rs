@@ -169,6 +169,7 @@ fn limits(pid: i32, found: &mut BTreeMap<String, String>) {
     for (own, callers) in read(pid, "limits").lines().zip(callers.lines()).skip(1) {
         let name = own.get(..26).unwrap_or_default().trim();
         let text = match own == callers {
+            true if name == "Max processes" => pids_max(pid),
             true => "the caller's".to_owned(),
             false => own
                 .get(26..)
@@ -179,6 +180,16 @@ fn limits(pid: i32, found: &mut BTreeMap<String, String>) {
         };
         found.insert(format!("limit {name}"), text);
     }
+}
+
+/// What the cgroup says of the number of processes, written as a limit, where no resource limit says it.
+fn pids_max(pid: i32) -> String {
+    let cgroups = read(pid, "cgroup");
+    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let file = Path::new("/sys/fs/cgroup").join(own.unwrap_or_default());
+    let most = fs::read_to_string(file.join("pids.max")).unwrap_or_default();
+    let most = most.trim();
+    format!("{most} {most} processes")
 }
 
 /// Its mounts and their flags. A mount over a file that this kernel does not have is not expected: see [`expected`].
