@@ -40,7 +40,7 @@ pub(super) fn sweep(store: &Store, mode: Mode) -> Result<Vec<PathBuf>, StoreErro
         let path = entry
             .map_err(|e| StoreError::Read(inbox.clone(), e))?
             .path();
-        if sweep.is_left(&path)? {
+        if let Some(_held) = sweep.left(&path)? {
             sweep.remove(&path)?;
             swept.push(path);
         }
@@ -48,10 +48,15 @@ pub(super) fn sweep(store: &Store, mode: Mode) -> Result<Vec<PathBuf>, StoreErro
     Ok(swept)
 }
 
+/// Something that a crash has left, locked until it is removed: its maker may have been about to lock it.
+struct Left {
+    _lock: Option<File>,
+}
+
 impl Sweep<'_> {
-    fn is_left(&self, path: &Path) -> Result<bool, StoreError> {
+    fn left(&self, path: &Path) -> Result<Option<Left>, StoreError> {
         let Some(name) = path.file_name().and_then(OsStr::to_str) else {
-            return Ok(false);
+            return Ok(None);
         };
         if let Some(extension @ (".etag" | ".seen")) = name.rfind('.').map(|at| &name[at..]) {
             // They say something about another file.
@@ -59,20 +64,26 @@ impl Sweep<'_> {
                 ".etag" => path.with_extension("part"),
                 _ => path.with_extension(""),
             };
-            return Ok(!about.exists() && path.exists());
+            let left = !about.exists() && path.exists();
+            return Ok(left.then_some(Left { _lock: None }));
         }
         let Some(file) = lock(path)? else {
-            return Ok(false);
+            return Ok(None);
         };
+        let left = self.is_left(path, name, &file);
+        Ok(left.then_some(Left { _lock: Some(file) }))
+    }
+
+    fn is_left(&self, path: &Path, name: &str, file: &File) -> bool {
         if OURS.iter().any(|begin| name.starts_with(begin)) {
-            return Ok(true);
+            return true;
         }
         let blob = name.strip_suffix(".part").and_then(Digest::from_hex);
         if blob.is_some_and(|blob| self.unpacked.contains(&blob)) {
-            return Ok(true);
+            return true;
         }
         let length = file.metadata().map_or(0, |found| found.len());
-        Ok(age::is_old(path, length, self.mode))
+        age::is_old(path, length, self.mode)
     }
 
     fn remove(&self, path: &Path) -> Result<(), StoreError> {
