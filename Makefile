@@ -6,7 +6,9 @@ BUILD   = target/$(shell rustc --print host-tuple)
 .PHONY: all demo test test-vm fuzz-smoke bench bench-launch bench-fetch lint deny install
 all:    ; $(CARGO) build $(CARGO_FLAGS) --release -p stage0 -p stage1 -p stage2
 demo:   ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(BUILD)/debug/demo
-test:   ; tests/install && $(CARGO) build $(CARGO_FLAGS) --workspace --bins && $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast && $(MAKE) test-vm
+# Every lane runs, also after one that failed.
+test:   ; tests/install && $(CARGO) build $(CARGO_FLAGS) --workspace --bins && \
+	{ $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast; status=$$?; $(MAKE) test-vm && exit $$status; }
 test-vm: ; $(CARGO) build $(CARGO_FLAGS) --workspace --bins && tests/functional/vm/lane
 fuzz-smoke: ; images/fuzz/smoke
 bench:  ; $(CARGO) build $(CARGO_FLAGS) --release --workspace --bins && $(BUILD)/release/bench
