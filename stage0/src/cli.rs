@@ -63,7 +63,7 @@ pub(crate) enum Insecure {
     Capabilities,
     /// No masked and no read-only paths
     Paths,
-    /// No Landlock domain
+    /// No Landlock domain; with --net=host the abstract sockets of the host in reach
     Landlock,
     /// Run without the limits that cannot be had here
     Limits,

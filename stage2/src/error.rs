@@ -291,6 +291,9 @@ impl Error {
             Self::Exec(_, Errno::ENOEXEC) => {
                 Some("is the image made for this machine's architecture?")
             }
+            Self::ScopeMissing => Some(
+                "with `--insecure-options=landlock` the apps reach the abstract sockets of the host, and run",
+            ),
             Self::WorkingDirectory(_, Errno::EROFS) => {
                 Some("the directory is missing and the root is read-only")
             }

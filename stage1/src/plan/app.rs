@@ -262,8 +262,8 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
 
 /// Landlock denies mounting to whom it confines, so an app that was given the right to mount has no domain for files.
 fn landlock(manifest: &PodManifest, app: &pod::App) -> LandlockRules {
-    let files = !insecure(manifest, InsecureOption::Landlock)
-        && !app.capabilities.contains(&Capability::SysAdmin);
+    let wanted = !insecure(manifest, InsecureOption::Landlock);
+    let files = wanted && !app.capabilities.contains(&Capability::SysAdmin);
     let mut writable = Vec::new();
     if files && app.readonly_rootfs {
         writable.extend(["/proc", "/dev"].map(str::to_owned));
@@ -275,6 +275,6 @@ fn landlock(manifest: &PodManifest, app: &pod::App) -> LandlockRules {
     LandlockRules {
         files,
         writable,
-        scope_abstract_sockets: manifest.network == Network::Host,
+        scope_abstract_sockets: wanted && manifest.network == Network::Host,
     }
 }

@@ -31,3 +31,17 @@ pub fn missing_program<'a>(programs: &[&'a str]) -> Option<&'a str> {
             .any(|d| std::path::Path::new(d).join(program).is_file())
     })
 }
+
+/// Whether Landlock can keep a process from abstract sockets here: ABI 6, of Linux 6.12.
+///
+/// # Panics
+/// When the kernel does not say what it is.
+#[must_use]
+pub fn scopes_abstract_sockets() -> bool {
+    let kernel = nix::sys::utsname::uname().expect("uname");
+    let release = kernel.release().to_string_lossy().into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(6u32), Some(12u32))
+}

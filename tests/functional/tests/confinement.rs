@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use functional::{Entry, Env, Image, Kind, Layer, Run, User};
+use functional::{Entry, Env, Image, Kind, Layer, Run, User, scopes_abstract_sockets};
 use serde_json::{Value, json};
 
 fn image(env: &Env, tag: &str, image: &Image) -> String {
@@ -235,7 +235,7 @@ fn the_keys_of_the_caller_are_out_of_reach() {
 }
 
 #[test]
-fn abstract_sockets_of_the_host_are_out_of_reach_even_on_its_network() {
+fn abstract_sockets_of_the_host_are_out_of_reach_even_on_its_network_unless_that_is_given_up() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
     let socket = format!("skua-test-{}", std::process::id());
@@ -244,15 +244,24 @@ fn abstract_sockets_of_the_host_are_out_of_reach_even_on_its_network() {
     for user in User::all() {
         let env = Env::new(user);
         let name = image(&env, "1", &Image::inspect());
-        let ask = |network: &str, flags: &[&str]| {
-            let start = ["--insecure-options=image", "run", network, &name];
+        let run = |options: &str, network: &str, flags: &[&str]| {
+            let start = [options, "run", network, &name];
             let question = ["--", "abstract", "connect", &socket];
             env.skua(&[&start[..], flags, &question].concat())
-                .success()
-                .json()["errno"]
-                .clone()
+        };
+        let ask = |network: &str, flags: &[&str]| {
+            let run = run("--insecure-options=image", network, flags);
+            run.success().json()["errno"].clone()
         };
         assert_eq!(ask("--net=none", &[]), "ECONNREFUSED", "{user:?}");
+        let given_up = run("--insecure-options=image,landlock", "--net=host", &[]);
+        assert_eq!(given_up.success().json()["ok"], true, "{user:?}");
+        if !scopes_abstract_sockets() {
+            run("--insecure-options=image", "--net=host", &[])
+                .fails(&["Linux 6.12"])
+                .complains("--insecure-options=landlock");
+            continue;
+        }
         assert_eq!(ask("--net=host", &[]), "EPERM", "{user:?}");
         // Also when the app may gain privileges: then it is CAP_SYS_ADMIN that lets stage2 scope it.
         let flags = ["--no-new-privileges=false"];
