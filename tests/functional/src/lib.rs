@@ -58,6 +58,6 @@ pub use layer::{Compression, Entry, Kind, Layer};
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use run::{Background, Run, eventually};
-pub use skip::{is_root, missing_program, scopes_abstract_sockets, skip};
+pub use skip::{is_root, lax, missing_program, scopes_abstract_sockets, skip};
 pub use store::{difference, mount_data, private_mounts, snapshot, store_snapshot};
 pub use user::User;

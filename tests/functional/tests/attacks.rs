@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use functional::{
-    Background, Env, Image, Layer, Run, User, binaries, eventually, missing_program, sha256, skip,
+    Background, Env, Image, Layer, Run, User, binaries, eventually, lax, missing_program, sha256,
+    skip,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ impl Lab {
 
     fn words<'a>(&'a self, pod: &[&'a str], app: &[&'a str], words: &[&'a str]) -> Vec<&'a str> {
         let all = [
-            &["--insecure-options=image", "run"],
+            &[lax(pod), "run"],
             pod,
             &[self.image.as_str()],
             app,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use functional::{Env, Image, Run, User, eventually, left_of_networks, private_host, sh};
+use functional::{Env, Image, Run, User, eventually, lax, left_of_networks, private_host, sh};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ impl Local {
 
     /// `run FLAGS… IMAGE -- WORDS…`
     fn words<'a>(&'a self, flags: &[&'a str], words: &[&'a str]) -> Vec<&'a str> {
-        let run = ["--insecure-options=image", "run"];
+        let run = [lax(flags), "run"];
         [&run[..], flags, &[self.image.as_str(), "--"], words].concat()
     }
 

@@ -1,6 +1,6 @@
 //! What an app sees of its sandbox, and what a hostile image achieves in it: nothing.
 
-use functional::{Env, Image, Layer, Run, User, binaries};
+use functional::{Env, Image, Layer, Run, User, binaries, lax};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ impl Lab {
 
     fn run(&self, pod: &[&str], app: &[&str], words: &[&str]) -> Run {
         let all = [
-            &["--insecure-options=image", "run"],
+            &[lax(pod), "run"],
             pod,
             &[self.image.as_str()],
             app,

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use functional::{Env, User, eventually, left_of_networks, nginx_layout, private_host};
+use functional::{Env, User, eventually, lax, left_of_networks, nginx_layout, private_host};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -31,12 +31,7 @@ fn privileged_nginx_answers_through_a_bridge_and_in_the_host_s_network_and_stops
         ("hosted", &["--net=host"][..], "127.0.0.1:8080"),
     ] {
         let named = format!("--name={name}");
-        let run = [
-            "--insecure-options=image",
-            "run",
-            "--stop-timeout=20s",
-            &named,
-        ];
+        let run = [lax(flags), "run", "--stop-timeout=20s", &named];
         let mut pod = env.spawn(&[&run[..], flags, &[&image]].concat());
         let page = fetch(address);
         assert!(
