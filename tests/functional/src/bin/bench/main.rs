@@ -68,6 +68,7 @@ fn launch(root: &Path, programs: &Path, caller: &peers::Caller) -> Result<(), Fa
     let mut contenders = vec![
         peers::crun(root, caller, &argv, Users::AsSpecified)?,
         skua.run(),
+        skua.unconfined(),
         peers::bubblewrap(root, caller, &argv)?,
         peers::podman(root, caller, &argv)?,
     ];

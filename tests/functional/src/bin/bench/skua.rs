@@ -10,6 +10,7 @@ use crate::measure::Contender;
 use crate::peers::Caller;
 
 /// skua with a store of its own that holds one signed image.
+#[derive(Clone)]
 pub(crate) struct Skua {
     programs: PathBuf,
     caller: Caller,
@@ -87,16 +88,27 @@ impl Skua {
     }
 
     /// `skua run` of the image, its record kept, as by default.
-    pub(crate) fn run(self) -> Contender {
-        let name = format!(
-            "skua run --net=none ({})",
-            if self.caller.uid == 0 { "root" } else { "user" }
-        );
-        Contender::new(&name, move |_| {
-            let mut command = self.command();
+    pub(crate) fn run(&self) -> Contender {
+        self.contender("skua run --net=none", &[], &[])
+    }
+
+    /// The same with everything given up that confines an app inside its namespaces.
+    pub(crate) fn unconfined(&self) -> Contender {
+        let given_up = "--insecure-options=seccomp,capabilities,paths,landlock";
+        let flags = ["--seccomp=unconfined", "--no-new-privileges=false"];
+        self.contender("the same without confinement", &[given_up], &flags)
+    }
+
+    fn contender(&self, what: &str, global: &[&'static str], app: &[&'static str]) -> Contender {
+        let whose = if self.caller.uid == 0 { "root" } else { "user" };
+        let (skua, global, app) = (self.clone(), global.to_owned(), app.to_owned());
+        Contender::new(&format!("{what} ({whose})"), move |_| {
+            let mut command = skua.command();
             command
+                .args(&global)
                 .args(["run", "--net=none", "--pull=never"])
-                .arg(&self.image);
+                .arg(&skua.image)
+                .args(&app);
             command
         })
     }
