@@ -19,8 +19,8 @@ pub(crate) fn remove(path: &Path, debug: bool) -> io::Result<()> {
     let map = id_map::choose();
     if matches!(map, IdMapChoice::Subordinate { .. }) && needs_worker(path)? {
         match empty(path, map, debug) {
-            // Somebody else has removed it meanwhile.
-            Err(WorkerError::Directory(e)) if e.kind() == io::ErrorKind::NotFound => {}
+            // Somebody else has removed it meanwhile, at whatever step of the worker.
+            Err(_) if is_gone(path) => {}
             emptied => emptied.map_err(io::Error::other)?,
         }
     }
@@ -40,6 +40,10 @@ fn needs_worker(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// The caller's side.
