@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use images::reference::ImageName;
 use images::store::{Image, Store};
@@ -26,7 +28,10 @@ use crate::typed::VolumeKind;
 use crate::{commands, find, heal, id_map, network, remove};
 
 /// How often a new pod is begun when `gc` takes it for one that a crash left.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 200;
+
+/// The pause before each of them: `gc` needs a moment to remove what it has taken.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Prepares the pod of a command line, up to the end of state `prepare`. Its lock is ours; on failure nothing of it is
 /// left.
@@ -35,23 +40,25 @@ pub(crate) fn pod(
     lines: Vec<AppLine>,
     context: &Context,
 ) -> Result<Locked, Error> {
-    let manifest = self::manifest(flags, lines, context)?;
+    // Its leases keep the images from collectors until the pod's manifest is there, which does.
+    let store = context.store()?;
+    let manifest = self::manifest(flags, lines, &store, context)?;
     let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
     let _name_lock = name_lock.transpose()?;
     place(&manifest, flags.uuid_file_save.as_deref(), context)
 }
 
-/// What the pod of a command line will be. Images may be fetched for it; nothing of the pod is made.
+/// What the pod of a command line will be. Images may be fetched for it, and are leased in `store`; nothing of the pod is made.
 pub(crate) fn manifest(
     flags: &PodFlags,
     lines: Vec<AppLine>,
+    store: &Store,
     context: &Context,
 ) -> Result<PodManifest, Error> {
     let settings = Settings::load(&context.config_directories)?;
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, context, &settings)?;
-    let store = context.store()?;
-    let (volume_images, apps) = images(lines, flags, &store, context)?;
+    let (volume_images, apps) = images(lines, flags, store, context)?;
     let draft = Draft {
         id: new_id()?,
         created: format!("{:.6}", Timestamp::now()),
@@ -297,9 +304,21 @@ fn create(id: &PodId, context: &Context) -> Result<Locked, Error> {
     let mut attempts = 1;
     loop {
         match Pod::create(&context.data, id.clone()) {
-            Err(pod::Error::Lock(..)) if attempts < ATTEMPTS => attempts += 1,
+            Err(error) if attempts < ATTEMPTS && is_taken(&error, attempts) => {
+                attempts += 1;
+                thread::sleep(PAUSE);
+            }
             other => return Ok(other?),
         }
+    }
+}
+
+/// `gc` holds the directory that we made, or has not removed it yet.
+fn is_taken(error: &pod::Error, attempts: usize) -> bool {
+    match error {
+        pod::Error::Lock(..) => true,
+        pod::Error::Directory(_, e) => attempts > 1 && e.kind() == io::ErrorKind::AlreadyExists,
+        _ => false,
     }
 }
 

@@ -119,7 +119,7 @@ fn of_line(args: ExplainArgs, context: &Context) -> Result<PodManifest, Error> {
         return Err(Error::usage("--uuid-file-save is for 'run'", Some(hint)));
     }
     let lines = AppWords::new(args.words).parse()?;
-    let manifest = prepare::manifest(&args.pod, lines, context)?;
+    let manifest = prepare::manifest(&args.pod, lines, &context.store()?, context)?;
     if let Some(name) = &manifest.name {
         prepare::name_is_free(name, context)?;
     }
