@@ -114,7 +114,7 @@ pub(crate) fn crun(
     let (caller, state) = (caller.clone(), caller.home.join("crun-state"));
     let what = match users {
         Users::AsSpecified => "crun --cgroup-manager=disabled run",
-        Users::OwnRange => "the same with a user namespace",
+        Users::OwnRange => "crun with a user namespace",
     };
     Ok(Contender::new(&caller.label(what), move |n| {
         let mut command = caller.command("crun");

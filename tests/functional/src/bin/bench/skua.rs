@@ -96,7 +96,7 @@ impl Skua {
     pub(crate) fn unconfined(&self) -> Contender {
         let given_up = "--insecure-options=seccomp,capabilities,paths,landlock";
         let flags = ["--seccomp=unconfined", "--no-new-privileges=false"];
-        self.contender("the same without confinement", &[given_up], &flags)
+        self.contender("skua without confinement", &[given_up], &flags)
     }
 
     fn contender(&self, what: &str, global: &[&'static str], app: &[&'static str]) -> Contender {
