@@ -7,7 +7,7 @@
 //! - a launch leases its image before it reads it, and until its pod's manifest, which names the trees, is written;
 //! - a fetch leases each document and tree it makes or finds, until the name is recorded.
 
-mod age;
+pub(crate) mod age;
 mod grace;
 mod inbox;
 mod marks;

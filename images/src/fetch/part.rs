@@ -79,4 +79,6 @@ fn read_etag(path: &Path) -> Option<String> {
 pub(super) fn forget(part: &Path) {
     let _ = std::fs::remove_file(part);
     let _ = std::fs::remove_file(Fetcher::part_etag(part));
+    // A collection may have seen it before it was ours.
+    let _ = std::fs::remove_file(crate::gc::age::path(part));
 }

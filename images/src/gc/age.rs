@@ -26,7 +26,7 @@ struct Seen {
 }
 
 /// Where the note about `path` is.
-pub(super) fn path(path: &Path) -> PathBuf {
+pub(crate) fn path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".seen");
     PathBuf::from(name)

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Mode, age};
@@ -114,7 +115,13 @@ fn lock(path: &Path) -> Result<Option<File>, StoreError> {
         Err(e) => return Err(StoreError::Read(path.to_owned(), e)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            // Its user may have removed it between the opening and the lock.
+            let found = file
+                .metadata()
+                .map_err(|e| StoreError::Read(path.to_owned(), e))?;
+            Ok((found.nlink() > 0).then_some(file))
+        }
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(e)) => Err(StoreError::Lock(path.to_owned(), e)),
     }
