@@ -79,6 +79,10 @@ impl Channel {
             let received = self.receive_rights(&mut [0], nix::cmsg_space!([RawFd; BATCH]));
             match received.map_err(Error::Channel)? {
                 (0, _) => return Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
+                // The kernel leaves out what the limit on open files has no room for.
+                (_, none) if none.is_empty() => {
+                    return Err(Error::Channel(nix::errno::Errno::EMFILE.into()));
+                }
                 (_, descriptors) => mounts.extend(descriptors),
             }
         }
