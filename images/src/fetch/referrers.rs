@@ -3,6 +3,8 @@
 //! Where the registry has no list of referrers there is an index under tag `sha256-<hex>` instead. Only the first page of a list
 //! is read.
 
+use std::collections::HashMap;
+
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use super::resolve::{Resolved, digest_of};
@@ -16,6 +18,8 @@ const LIST: &str = "list of referrers";
 const REFERRER: &str = "referrer";
 const COSIGN_TYPE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+/// What cosign calls bundles in an index under a tag: the media type of their config, which says nothing.
+const UNTOLD_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// Adds what is attached to the manifest and to the index that lists it.
 pub(super) fn gather(
@@ -28,10 +32,12 @@ pub(super) fn gather(
         let Some(list) = list(source, subject)? else {
             continue;
         };
-        let signed = list
-            .manifests()
-            .iter()
-            .filter(|descriptor| may_sign(descriptor));
+        let said = |wanted| {
+            let listed = list.manifests().iter();
+            listed.filter(move |descriptor| says(descriptor) == wanted)
+        };
+        // Those that say so first: others may be many.
+        let signed = said(Says::Signature).chain(said(Says::Nothing));
         for descriptor in signed.take(MAX_ITEMS) {
             for item in attached(source, subject, descriptor)? {
                 evidence.add(item)?;
@@ -56,19 +62,29 @@ fn list(source: &Source, subject: &Digest) -> Result<Option<ImageIndex>, FetchEr
     }
 }
 
-/// Whether it says that it is a signature: provenance and the like are attached in the same way, and are none.
-fn may_sign(descriptor: &Descriptor) -> bool {
-    let annotations = descriptor.annotations().as_ref();
-    let predicate = annotations.and_then(|all| all.get(PREDICATE));
-    match descriptor
-        .artifact_type()
-        .as_ref()
-        .map(ToString::to_string)
-        .as_deref()
-    {
-        Some(COSIGN_TYPE) => true,
-        Some(BUNDLE_TYPE) => predicate.is_none_or(|predicate| predicate == SIGN_PREDICATE),
-        _ => false,
+/// What a referrer says that it is. Provenance and the like are attached in the same way as signatures, and are none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Signature,
+    Nothing,
+    SomethingElse,
+}
+
+fn says(descriptor: &Descriptor) -> Says {
+    let kind = descriptor.artifact_type().as_ref().map(ToString::to_string);
+    match kind.as_deref() {
+        Some(COSIGN_TYPE) => Says::Signature,
+        Some(BUNDLE_TYPE) => of_bundle(descriptor.annotations()),
+        Some(UNTOLD_TYPE) => Says::Nothing,
+        _ => Says::SomethingElse,
+    }
+}
+
+/// What a bundle says by the annotations of its descriptor or manifest.
+fn of_bundle(annotations: &Option<HashMap<String, String>>) -> Says {
+    match annotations.as_ref().and_then(|all| all.get(PREDICATE)) {
+        Some(predicate) if predicate != SIGN_PREDICATE => Says::SomethingElse,
+        _ => Says::Signature,
     }
 }
 
@@ -89,7 +105,7 @@ fn attached(
         .subject()
         .as_ref()
         .is_some_and(|descriptor| descriptor.digest().to_string() == subject.to_string());
-    if !refers {
+    if !refers || of_bundle(manifest.annotations()) == Says::SomethingElse {
         return Ok(Vec::new());
     }
     let mut items = signatures::in_manifest(source, &manifest)?;

@@ -23,7 +23,11 @@ use crate::strict_json;
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 const STATEMENT_PAYLOAD: &str = "application/vnd.in-toto+json";
-const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+/// Both have the same fields.
+const STATEMENTS: [&str; 2] = [
+    "https://in-toto.io/Statement/v1",
+    "https://in-toto.io/Statement/v0.1",
+];
 /// The predicate of a statement that signs an image.
 pub const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
@@ -141,7 +145,7 @@ fn authenticated(kind: &str, payload: &[u8]) -> Vec<u8> {
 pub(super) fn check(statement: &[u8], subject: &Subject<'_>) -> Result<(), Failure> {
     let statement: Statement =
         strict_json::from_slice(statement, MAX_ITEM).map_err(Failure::Payload)?;
-    if statement.kind != STATEMENT {
+    if !STATEMENTS.contains(&statement.kind.as_str()) {
         return Err(Failure::Kind(statement.kind));
     }
     if statement.predicate_type != SIGN_PREDICATE {

@@ -102,6 +102,7 @@ fn only_a_statement_that_signs_this_image_counts() {
             statement(json!([{"digest": {"sha512": "00"}}]), SIGN),
             "is not a digest",
         ),
+        (good.replace("Statement/v1", "Statement/v0.1"), ""),
         (good.replace("Statement/v1", "Statement/v2"), "Statement/v2"),
         (
             good.replace(r#""predicate":"#, r#""limits":1,"predicate":"#),
