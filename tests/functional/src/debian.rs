@@ -1,5 +1,5 @@
-//! Real images of Debian: a distribution with Python in eight layers, and nginx; each is made once by a script beside this
-//! crate, and kept in /var/tmp.
+//! Real images of Debian (a distribution with Python in eight layers, and nginx), and tools of a newer Debian; each is made
+//! once by a script beside this crate, and kept in /var/tmp.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -28,30 +28,49 @@ pub fn nginx_layout(test: &str) -> Option<PathBuf> {
     layout(test, "nginx")
 }
 
+/// The directory with `skopeo` and `cosign` of Debian 13, which make signatures that those of Debian 12 cannot; `None`, said
+/// so, when they cannot be had here.
+///
+/// # Panics
+/// When getting them fails.
+#[must_use]
+pub fn signing_tools(test: &str) -> Option<PathBuf> {
+    made(test, "signing-tools", "signing-tools", &["mmdebstrap"]).map(|made| made.join("bin"))
+}
+
 fn layout(test: &str, image: &str) -> Option<PathBuf> {
-    let script = Path::new(SCRIPTS).join(format!("{image}-image"));
-    let text = fs::read(&script).expect("the script of an image");
-    let directory = format!("/var/tmp/skua-test-{image}-{}", &sha256(&text)[7..15]);
-    let layout = Path::new(&directory).join("oci");
-    if layout.exists() {
-        return Some(layout);
+    let needs = ["mmdebstrap", "umoci", "setfattr"];
+    let made = made(test, image, &format!("{image}-image"), &needs)?;
+    Some(made.join("oci"))
+}
+
+/// The directory that `script` makes, which needs these programs and root.
+fn made(test: &str, what: &str, script: &str, needs: &[&str]) -> Option<PathBuf> {
+    let script = Path::new(SCRIPTS).join(script);
+    let text = fs::read(&script).expect("a script beside this crate");
+    let directory = PathBuf::from(format!(
+        "/var/tmp/skua-test-{what}-{}",
+        &sha256(&text)[7..15]
+    ));
+    if directory.exists() {
+        return Some(directory);
     }
     if !is_root() {
-        skip(test, &format!("the {image} image is made by root"));
+        skip(test, &format!("{} is run by root", script.display()));
         return None;
     }
-    if let Some(program) = missing_program(&["mmdebstrap", "umoci", "setfattr"]) {
+    if let Some(program) = missing_program(needs) {
         skip(test, &format!("{program} is not installed"));
         return None;
     }
-    let lock = File::create(format!("{directory}.lock")).expect("a lock in /var/tmp");
+    let lock = File::create(directory.with_extension("lock")).expect("a lock in /var/tmp");
     lock.lock().expect("lock");
-    if !layout.exists() {
+    if !directory.exists() {
         let mut command = Command::new(script);
         command.arg(&directory);
         Run::within(std::time::Duration::from_secs(600), command).success();
     }
-    Some(layout)
+    Some(directory)
 }
 
 /// Reads the image `tag` of an OCI layout directory.

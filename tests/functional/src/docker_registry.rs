@@ -113,6 +113,16 @@ impl DockerRegistry {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// What `skopeo` needs to push into it.
+    #[must_use]
+    pub fn skopeo_options(&self) -> [String; 2] {
+        let certificates = self.directory.path().join("certs");
+        [
+            format!("--dest-creds={USER}:{PASSWORD}"),
+            format!("--dest-cert-dir={}", certificates.display()),
+        ]
+    }
+
     /// An `auth.json` with the password for `key`, a registry or a namespace.
     #[must_use]
     pub fn auth_file(&self, key: &str) -> String {
@@ -157,11 +167,7 @@ impl DockerRegistry {
         let mut command = Command::new("skopeo");
         command
             .args(["copy", "--quiet", "--preserve-digests"])
-            .arg(format!("--dest-creds={USER}:{PASSWORD}"))
-            .arg(format!(
-                "--dest-cert-dir={}",
-                self.directory.path().join("certs").display()
-            ))
+            .args(self.skopeo_options())
             .arg(format!("oci:{}:{tag}", layout.display()))
             .arg(format!("docker://{name}"))
             .env("SSL_CERT_FILE", self.authority());

@@ -27,7 +27,7 @@
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
 //! | `proxy.rs` | [`Proxy`]: tunnels to one address, for whatever host |
-//! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; real Debian images |
+//! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; real Debian images, a newer Debian's tools |
 //! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
 //! | `bin/demo.rs` | `make demo` |
 
@@ -48,7 +48,7 @@ pub mod systemd;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};
-pub use debian::{debian_layout, nginx_layout, read_layout};
+pub use debian::{debian_layout, nginx_layout, read_layout, signing_tools};
 pub use docker_registry::DockerRegistry;
 pub use env::Env;
 pub use host::{left_of_networks, private_host, sh};
