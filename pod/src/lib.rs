@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "policy")]
+pub mod amount;
 mod app_file;
 mod capability;
 mod error;

@@ -9,15 +9,13 @@ mod volume;
 use std::str::FromStr;
 
 use pod::Capability;
+use pod::amount::{Refused, bytes, number};
 
 pub(crate) use limits::LimitFlags;
 pub(crate) use network::{NetworkArg, PublishArg};
 pub(crate) use process::{LimitArg, StopSignal};
 pub(crate) use sandbox::{DeviceArg, SizeArg, SysctlArg, UmaskArg};
 pub(crate) use volume::{BindArg, MountArg, VolumeArg, VolumeKind};
-
-/// Why a value is refused; clap prints it after the flag's name.
-type Refused = String;
 
 /// A name that `sethostname(2)` takes and that other programs can digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,34 +38,6 @@ impl FromStr for HostName {
             Err("a host name has at most 64 letters, digits, '-' and '.'".to_owned())
         }
     }
-}
-
-/// Decimal digits only: no sign, no blanks.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-/// A number of bytes, with K, M, G or T for powers of 1024.
-fn bytes(text: &str) -> Result<u64, Refused> {
-    let form = || format!("'{text}' is not a number of bytes, such as 65536 or 64M");
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
-        _ => (text, 'B'),
-    };
-    let factor: u64 = match unit {
-        'B' => 1,
-        'K' => 1 << 10,
-        'M' => 1 << 20,
-        'G' => 1 << 30,
-        'T' => 1 << 40,
-        _ => return Err(form()),
-    };
-    let number = number(digits).ok_or_else(form)?;
-    number
-        .checked_mul(factor)
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(form)
 }
 
 /// `--environment`.

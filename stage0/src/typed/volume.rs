@@ -140,10 +140,10 @@ impl FromStr for BindArg {
 }
 
 /// `KEY=VALUE,KEY=VALUE`; a key alone is `KEY=true`. Values have no commas.
-pub(super) struct Keys(Vec<(String, String)>);
+struct Keys(Vec<(String, String)>);
 
 impl Keys {
-    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
+    fn parse(text: &str) -> Result<Self, Refused> {
         let mut keys: Vec<(String, String)> = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
@@ -155,7 +155,7 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    pub(super) fn take(&mut self, key: &str) -> Option<String> {
+    fn take(&mut self, key: &str) -> Option<String> {
         let at = self.0.iter().position(|(name, _)| name == key)?;
         Some(self.0.swap_remove(at).1)
     }
@@ -188,7 +188,7 @@ impl Keys {
         }
     }
 
-    pub(super) fn end(self, of: &str) -> Result<(), Refused> {
+    fn end(self, of: &str) -> Result<(), Refused> {
         match self.0.first() {
             None => Ok(()),
             Some((key, _)) => Err(format!("'{key}' is not a key of {of}")),

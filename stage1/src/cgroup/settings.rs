@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use pod::amount::all_rates;
 use pod::{AppName, IoMax, Limits, PidsLimit, PodManifest};
 
 use crate::op::Origin;
@@ -190,12 +191,7 @@ fn settings(limits: &Limits) -> Vec<Setting> {
 
 fn io_max(device: &IoMax) -> String {
     let mut line = format!("{}:{}", device.major, device.minor);
-    for (key, rate) in [
-        ("rbps", device.read_bytes),
-        ("wbps", device.write_bytes),
-        ("riops", device.read_operations),
-        ("wiops", device.write_operations),
-    ] {
+    for (key, rate) in all_rates(device) {
         line.extend(rate.map(|rate| format!(" {key}={rate}")));
     }
     line
