@@ -19,9 +19,12 @@
 //! readonly-rootfs = true                        # required
 //! no-new-privileges = true                      # required
 //! stage1 = []                                   # further programs that --stage1 may name
+//! memory = "2G"                                 # every pod must ask for --memory, and for no more; so each flag of limits
 //! ```
 
+mod limits;
 mod load;
+mod show;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,13 +32,18 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::{
-    App, Capability, Device, InsecureOption, Network, PodManifest, SeccompChoice, VolumeSource,
+    App, Capability, Device, InsecureOption, Limits, Network, PodManifest, SeccompChoice,
+    VolumeSource,
 };
 
 /// The vendor's and the administrator's directory: no command line replaces them.
 pub const SYSTEM: [&str; 2] = ["/usr/lib/skua", "/etc/skua"];
 
+pub use limits::Whose;
+use limits::{Bytes, Disks, Processes, Processors, Set, Weight};
 pub use load::PolicyError;
+use show::Show;
+pub use show::Shown;
 
 /// All bounds that are in force.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +109,26 @@ bounds! {
     no_new_privileges: bool = "no-new-privileges",
     /// Programs that `--stage1` may name.
     stage1: Vec<PathBuf> = "stage1",
+    /// Bytes of memory of a pod.
+    memory: Bytes = "memory",
+    /// Bytes from which on it is slowed down.
+    memory_high: Bytes = "memory-high",
+    /// Bytes of swap.
+    memory_swap: Bytes = "memory-swap-max",
+    /// Processor time.
+    cpus: Processors = "cpus",
+    /// Share of contended processors.
+    cpu_weight: Weight = "cpu-weight",
+    /// Processors to run on.
+    cpuset_cpus: Set = "cpuset-cpus",
+    /// Memory nodes to use.
+    cpuset_mems: Set = "cpuset-mems",
+    /// Processes and threads.
+    processes: Processes = "pids-limit",
+    /// Rates of disks.
+    disks: Disks = "io-max",
+    /// Share of contended disks.
+    io_weight: Weight = "io-weight",
 }
 
 /// A directory of the host that may be a volume, with all below it.
@@ -112,44 +140,6 @@ struct HostVolumes {
     read_only: bool,
 }
 
-/// A bound in force, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// The key of the file.
-    pub key: &'static str,
-    /// What it says.
-    pub value: String,
-    /// The file.
-    pub file: PathBuf,
-}
-
-trait Show {
-    fn show(&self) -> String;
-}
-
-impl Show for bool {
-    fn show(&self) -> String {
-        match self {
-            true => "required",
-            false => "not required",
-        }
-        .to_owned()
-    }
-}
-
-impl<T: fmt::Debug> Show for Vec<T> {
-    fn show(&self) -> String {
-        match self.is_empty() {
-            true => "none".to_owned(),
-            false => self
-                .iter()
-                .map(|one| format!("{one:?}"))
-                .collect::<Vec<_>>()
-                .join(", "),
-        }
-    }
-}
-
 /// What exceeds a bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -159,12 +149,19 @@ pub struct Violation {
     pub key: &'static str,
     /// The file that sets it.
     pub file: PathBuf,
+    /// What it says about it, and what to do.
+    pub rule: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, key, file } = self;
-        write!(f, "{what}: '{key}' of {} does not allow it", file.display())
+        let Self {
+            what,
+            key,
+            file,
+            rule,
+        } = self;
+        write!(f, "{what}: '{key}' of {} {rule}", file.display())
     }
 }
 
@@ -210,6 +207,11 @@ impl Policy {
     /// [`Violation`]: the first that is not.
     pub fn check(&self, pod: &PodManifest) -> Result<(), Violation> {
         self.check_insecure(&pod.insecure_options)?;
+        self.check_limits(Whose::Pod, &pod.limits)?;
+        for app in &pod.apps {
+            self.check_limits(Whose::App(app.name.as_str()), &app.limits)?;
+        }
+        self.check_enforced(&pod.insecure_options)?;
         for bounds in &self.layers {
             bounds.network(&pod.network)?;
             pod.apps.iter().try_for_each(|app| bounds.app(app))?;
@@ -241,6 +243,26 @@ impl Policy {
             }
         }
         Ok(())
+    }
+
+    /// Whether what a pod, or an app of one, may use is within the bounds, and says so where there is one.
+    ///
+    /// # Errors
+    /// [`Violation`]: the first limit that is too high, or missing.
+    pub fn check_limits(&self, whose: Whose<'_>, asked: &Limits) -> Result<(), Violation> {
+        let mut layers = self.layers.iter();
+        layers.try_for_each(|bounds| bounds.limits(whose, asked))
+    }
+
+    /// Whether limits may be given up where they cannot be had: not those that a bound is for.
+    ///
+    /// # Errors
+    /// [`Violation`]: the first bound that would be lost.
+    pub fn check_enforced(&self, options: &[InsecureOption]) -> Result<(), Violation> {
+        match options.contains(&InsecureOption::Limits) {
+            true => self.layers.iter().try_for_each(Bounds::enforced),
+            false => Ok(()),
+        }
     }
 
     /// Whether what is really at `path`, a path without symbolic links, may be a volume.
@@ -295,10 +317,16 @@ fn resolved(path: &Path) -> PathBuf {
 
 impl<T> Bound<T> {
     fn violated(&self, key: &'static str, what: String) -> Violation {
+        self.refused(key, what, "does not allow it".to_owned())
+    }
+
+    fn refused(&self, key: &'static str, what: String, rule: String) -> Violation {
+        let file = self.file.clone();
         Violation {
             what,
             key,
-            file: self.file.clone(),
+            file,
+            rule,
         }
     }
 }

@@ -107,7 +107,8 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
     })
 }
 
-fn limits(flags: &LimitFlags) -> Result<Limits, Error> {
+/// As the manifest says them.
+pub(crate) fn limits(flags: &LimitFlags) -> Result<Limits, Error> {
     flags.limits().map_err(|why| Error::usage(why, None))
 }
 

@@ -12,8 +12,10 @@ use std::time::Duration;
 use images::reference::ImageName;
 use images::store::{Image, Store};
 use jiff::Timestamp;
+use pod::policy::Whose;
 use pod::{
-    DeviceKind, Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State, VolumeSource,
+    AppName, DeviceKind, Layer, Locked, Pod, PodId, PodManifest, PodName, SeccompChoice, State,
+    VolumeSource,
 };
 use rustix::rand::GetRandomFlags;
 
@@ -55,6 +57,7 @@ pub(crate) fn manifest(
     store: &Store,
     context: &Context,
 ) -> Result<PodManifest, Error> {
+    limits_allowed(flags, &lines, context)?;
     let settings = Settings::load(&context.config_directories)?;
     let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
     let network = network::resolve(typed, context, &settings)?;
@@ -75,6 +78,18 @@ pub(crate) fn manifest(
     context.policy()?.check(&manifest)?;
     paths_exist(&manifest)?;
     Ok(manifest)
+}
+
+/// Holds what the line says about limits against the bounds: before any image is fetched, and again with the rest.
+fn limits_allowed(flags: &PodFlags, lines: &[AppLine], context: &Context) -> Result<(), Error> {
+    let policy = context.policy()?;
+    policy.check_limits(Whose::Pod, &manifest::limits(&flags.limits)?)?;
+    for line in lines {
+        let name = line.flags.name.as_ref().map(AppName::as_str);
+        let whose = Whose::App(name.unwrap_or(&line.image));
+        policy.check_limits(whose, &manifest::limits(&line.flags.limits)?)?;
+    }
+    Ok(policy.check_enforced(&context.insecure)?)
 }
 
 /// An image that is a volume, as the manifest has it.

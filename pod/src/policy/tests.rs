@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn pod() -> PodManifest {
+pub(super) fn pod() -> PodManifest {
     serde_json::from_str(include_str!("../../examples/pod.json")).expect("an example")
 }
 
-fn policy(layers: &[&str]) -> Policy {
+pub(super) fn policy(layers: &[&str]) -> Policy {
     let layer = |text: &&str| {
         let path = Path::new("/etc/skua/policy.toml");
         let mut bounds = Bounds::default();

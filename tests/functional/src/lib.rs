@@ -24,6 +24,7 @@
 //! | `store.rs` | what is in a store; file systems of a test's own |
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
+//! | `policy.rs` | a host with a `policy.toml` of a test's own; stage1 by hand |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
 //! | `proxy.rs` | [`Proxy`]: tunnels to one address, for whatever host |
@@ -39,6 +40,7 @@ mod host;
 mod image;
 mod key;
 mod layer;
+pub mod policy;
 mod proxy;
 pub mod registry;
 mod run;

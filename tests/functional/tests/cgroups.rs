@@ -2,6 +2,7 @@
 //! elsewhere they are skipped.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -38,6 +39,25 @@ fn every_limit_is_there(group: &Path, own: &Path) {
     }
 }
 
+/// Bounds within which `pod` is, and nothing more: where limits can be had, what is beyond them is refused all the same.
+fn bounds_hold(lab: &Lab, pod: &[&str]) {
+    let bounds = "memory = \"256M\"\nmemory-high = \"192M\"\nmemory-swap-max = \"16M\"\ncpus = 1.5\ncpu-weight = 50\n\
+                  cpuset-cpus = \"0\"\ncpuset-mems = \"0\"\npids-limit = 100\nio-max = [\"/dev/vda,rbps=1M,wiops=100\"]\n";
+    let file = lab.env.config().join("policy.toml");
+    fs::write(&file, bounds).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let start = |pod: &[&str]| {
+        let words = lab.run_words(pod, &[], &["print", "started"]);
+        let run = lab.in_unit(&DELEGATED, &words);
+        assert!(run.stdout.is_empty(), "something ran\n{}", run.report());
+        run
+    };
+    start(&pod[1..2]).fails(&["no --memory-high for the pod", "give --memory-high=192M"]);
+    let more = [&pod[1..], &["--io-max=/dev/vda,rbps=2M,wiops=100"]].concat();
+    let more: Vec<_> = more.into_iter().filter(|flag| *flag != pod[9]).collect();
+    start(&more).fails(&["rbps=2M,wiops=100 for the pod: 'io-max' of"]);
+}
+
 #[test]
 fn privileged_every_limit_is_in_its_file_of_the_pod_or_of_the_app() {
     if !under_systemd("privileged_every_limit_is_in_its_file_of_the_pod_or_of_the_app") {
@@ -57,6 +77,7 @@ fn privileged_every_limit_is_in_its_file_of_the_pod_or_of_the_app() {
         "--io-max=/dev/vda,rbps=1M,wiops=100",
     ];
     let app = ["--name=a", "--memory=64M", "--cpus=0.5", "--pids-limit=20"];
+    bounds_hold(&lab, &pod);
     let words = lab.run_words(&pod, &app, &["trap", "SIGTERM", "0"]);
     let mut run = lab.start_in_unit(&DELEGATED, &words);
     run.prints("ready");

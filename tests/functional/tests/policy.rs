@@ -5,9 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use functional::policy::{host_with_policy, set_policy, stage1_by_hand};
 use functional::{Env, Image, Run, User, binaries};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 
 /// An image for one user; where its configuration directory says more than the host's, only less is allowed.
 struct Lab {
@@ -44,38 +43,6 @@ impl Lab {
     fn run(&self, pod: &[&str], app: &[&str]) -> Run {
         self.skua("run", pod, app)
     }
-}
-
-/// Turns this thread into a host with a policy of its own: other tests do not see it.
-fn host_with_policy(test: &str, text: &str) -> Option<tempfile::TempDir> {
-    User::root(test)?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).expect("unshare");
-    let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-    let directory = tempfile::tempdir_in("/var/tmp").expect("a directory");
-    for name in ["upper", "work"] {
-        fs::create_dir(directory.path().join(name)).expect("a directory");
-    }
-    let at = directory.path().display();
-    let options = format!("lowerdir=/etc,upperdir={at}/upper,workdir={at}/work");
-    let flags = MsFlags::empty();
-    mount(
-        Some("overlay"),
-        "/etc",
-        Some("overlay"),
-        flags,
-        Some(options.as_str()),
-    )
-    .expect("/etc");
-    fs::create_dir_all("/etc/skua").expect("a directory");
-    set_policy(text);
-    Some(directory)
-}
-
-fn set_policy(text: &str) {
-    fs::write("/etc/skua/policy.toml", text).expect("write");
-    let mode = fs::Permissions::from_mode(0o644);
-    fs::set_permissions("/etc/skua/policy.toml", mode).expect("chmod");
 }
 
 #[test]
@@ -249,17 +216,6 @@ fn privileged_a_prepared_pod_is_held_against_the_bounds_of_when_it_runs() {
         .exits(7);
 }
 
-/// stage1 executed by hand: whatever stage0 a user brings, skua's own stage1 keeps to the bounds of the host.
-fn stage1_by_hand(lab: &Lab, uuid: &str) -> Run {
-    let pods = lab.env.data().join("pods");
-    let script = "mkdir -p run && mv prepared/$1 run/ && cd run/$1 && exec 9<. && SKUA_LOCK_FD=9 exec $2/skua-stage1 run";
-    let mut sh = lab.env.program("sh");
-    sh.args(["-ec", script, "sh", uuid])
-        .arg(binaries())
-        .current_dir(pods);
-    Run::of(sh)
-}
-
 #[test]
 fn privileged_stage1_keeps_to_the_bounds_whoever_wrote_the_manifest() {
     let test = "privileged_stage1_keeps_to_the_bounds_whoever_wrote_the_manifest";
@@ -275,10 +231,11 @@ fn privileged_stage1_keeps_to_the_bounds_whoever_wrote_the_manifest() {
                 .trim()
                 .to_owned()
         };
-        stage1_by_hand(&lab, &prepare()).exits(7);
+        stage1_by_hand(&lab.env, &prepare()).exits(7);
         let uuid = prepare();
         set_policy("readonly-rootfs = true\n");
-        stage1_by_hand(&lab, &uuid).fails(&["stage1: a writable root", "/etc/skua/policy.toml"]);
+        stage1_by_hand(&lab.env, &uuid)
+            .fails(&["stage1: a writable root", "/etc/skua/policy.toml"]);
         set_policy("");
     }
 }
