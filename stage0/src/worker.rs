@@ -66,6 +66,7 @@ pub(crate) fn run(args: WorkerArgs) -> Result<ExitCode, Error> {
 }
 
 fn work(step: Step) -> Result<(), WorkerError> {
+    confine::close_inherited()?;
     let socket = io::stdin().as_fd().try_clone_to_owned();
     let channel = Channel::from(socket.map_err(WorkerError::Socket)?);
     match step {

@@ -4,7 +4,7 @@
 //! step and nothing else. **Undone by** nothing: that is the point.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::close;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{WorkerError, seccomp};
@@ -36,6 +37,24 @@ const READABLE: &[&str] = &[
     "/etc/gai.conf",
     "/etc/services",
 ];
+
+/// Closes what came along from the coordinator's caller, who need not have marked it: all but the standard streams.
+pub(super) fn close_inherited() -> Result<(), WorkerError> {
+    let inherited = || -> io::Result<Vec<RawFd>> {
+        let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<io::Result<Vec<_>>>()?;
+        let numbers = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+        Ok(numbers.filter(|number| *number > 2).collect())
+    };
+    for number in inherited().map_err(WorkerError::Descriptors)? {
+        match close(number) {
+            // It was that of the directory.
+            Ok(()) | Err(Errno::EBADF) => {}
+            Err(error) => return Err(WorkerError::Descriptors(error.into())),
+        }
+    }
+    Ok(())
+}
 
 /// The process that talks to a registry.
 pub(super) fn network() -> Result<(), WorkerError> {

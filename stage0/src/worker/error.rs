@@ -15,6 +15,9 @@ pub(crate) enum WorkerError {
     /// Our own program cannot be executed again.
     #[error("cannot start a worker")]
     Start(#[source] io::Error),
+    /// What it inherited cannot be closed.
+    #[error("the worker cannot close what it inherited")]
+    Descriptors(#[source] io::Error),
     /// The other side does not follow the protocol, or has gone.
     #[error("cannot talk to the other side")]
     Wire(#[from] WireError),

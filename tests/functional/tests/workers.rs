@@ -28,9 +28,14 @@ impl Stalled {
         let layer = format!("/blobs/{}", image.layers[0].digest);
         registry.fault(Fault::always(&layer, Action::Stall(20)));
         let env = Env::new(user);
-        // What must not reach a worker.
-        let mut command = env.command(&[INSECURE, "fetch", &name]);
-        command.env("SECRET", "in the environment");
+        // What must not reach a worker: a variable, and descriptors that a shell leaves open.
+        let words = env.command(&[INSECURE, "fetch", &name]);
+        let mut command = env.program("sh");
+        command
+            .args(["-c", "exec 7</etc 9</etc/passwd; exec \"$@\"", "sh"])
+            .arg(words.get_program())
+            .args(words.get_args())
+            .env("SECRET", "in the environment");
         let fetch = Background::start(command);
         let (mut net, mut unpack) = (None, None);
         eventually("both workers run", || {
