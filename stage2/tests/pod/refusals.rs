@@ -207,11 +207,13 @@ fn a_false_proc_or_null_device_is_not_believed() {
     if skip_reason("a_false_proc_or_null_device_is_not_believed") {
         return;
     }
+    // Everything in it says that the app is confined as planned.
+    let false_proc = "mkdir f; for name in uid_map gid_map mountinfo; do cat proc/self/$name > f/$name; done
+        printf '%s\\n' CapInh:0000000000000000 CapPrm:0000000000000021 CapEff:0000000000000021 CapBnd:0000000000000021 \\
+            CapAmb:0000000000000000 'Uid:0 0 0 0' 'Gid:0 0 0 0' Umask:0022 NoNewPrivs:1 Seccomp:0 > f/status
+        umount proc; mkdir proc/self; cp f/* proc/self";
     for (prepare, complaint) in [
-        (
-            "umount proc; mkdir proc/self; echo > proc/self/status",
-            "/proc of its root is not a proc file system",
-        ),
+        (false_proc, "/proc of its root is not a proc file system"),
         (
             "umount proc; rmdir proc; ln -s dev proc",
             "cannot read /proc of its root",

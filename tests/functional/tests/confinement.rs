@@ -210,6 +210,30 @@ fn a_limit_that_cannot_be_had_is_an_error_before_any_app_runs() {
     assert!(!failed.stdout.contains("executed"), "{}", failed.report());
 }
 
+/// What was inherited and cannot be undone is not what was planned: here it is no_new_privs, which the caller has set.
+#[test]
+fn privileged_what_the_caller_has_given_up_for_ever_is_noticed_before_exec() {
+    let test = "privileged_what_the_caller_has_given_up_for_ever_is_noticed_before_exec";
+    let Some(root) = User::root(test) else { return };
+    // Others need newuidmap, which is setuid.
+    for user in [root, User::Single] {
+        let env = Env::new(user);
+        let name = image(&env, "1", &Image::inspect());
+        let ask = |flags: &[&str]| {
+            let start = ["--insecure-options=image", "run", &name];
+            let command = env.command(&[&start[..], flags, &["--", "exit", "7"]].concat());
+            let mut given_up = env.program("setpriv");
+            given_up.arg("--no-new-privs").arg(command.get_program());
+            Run::of({
+                given_up.args(command.get_args());
+                given_up
+            })
+        };
+        ask(&[]).exits(7);
+        ask(&["--no-new-privileges=false"]).fails(&["not confined as planned", "NoNewPrivs"]);
+    }
+}
+
 #[test]
 fn the_keys_of_the_caller_are_out_of_reach() {
     let env = Env::new(User::ordinary());
