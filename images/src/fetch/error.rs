@@ -238,6 +238,17 @@ impl FetchError {
         matches!(self, Self::MovedBack(_))
     }
 
+    /// In which way bytes are wrong.
+    pub(super) fn wrong_bytes(&self) -> String {
+        match self {
+            Self::Digest { wanted, found, .. } => format!("{wanted} was asked for, {found} came"),
+            Self::Size { size, .. } => format!("they are not the {size} that the descriptor says"),
+            Self::Unpack { source, .. } => source.to_string(),
+            Self::Kept { .. } => "they are not what the digest says".to_owned(),
+            other => crate::wire::error_line(other),
+        }
+    }
+
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

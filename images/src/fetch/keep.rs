@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
+use super::places::Served;
 use super::protocol::{Answer, Get};
 use super::resolve::{LayerSource, Resolved};
 use super::source::Source;
@@ -35,34 +36,49 @@ fn keep(store: &Store, layer: &LayerSource, bytes: impl Read) -> Result<bool, Fe
     Ok(store.keep_layer_blob(&layer.digest, layer.size, bytes)?)
 }
 
+/// Asks one place after the other.
 fn ask(store: &Store, source: &Source, layer: &LayerSource) -> Result<(), FetchError> {
     let what = format!("layer {}", layer.digest);
+    loop {
+        let mut served = source.ask();
+        if ask_once(store, source, layer, &what, &mut served)? {
+            return Ok(());
+        }
+        let wrong = FetchError::Kept {
+            digest: layer.digest,
+            name: source.name.clone(),
+        };
+        source.blame(&what, wrong, &served)?;
+    }
+}
+
+fn ask_once(
+    store: &Store,
+    source: &Source,
+    layer: &LayerSource,
+    what: &str,
+    served: &mut Served,
+) -> Result<bool, FetchError> {
     let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
     let get = Get::Blob {
         digest: layer.digest,
         size: layer.size,
         etag: None,
     };
-    let answers = source.start(&get, write.as_fd(), None)?;
+    let answers = source.start(&get, served, write.as_fd(), None)?;
     drop(write);
     let kept = keep(store, layer, read)?;
     loop {
         match answers.next()? {
             Answer::Started { .. } | Answer::Progress(_) => {}
             Answer::PassedOver(said) => source.passed_over(&said),
+            Answer::From(place) => served.from(place),
             // Whoever had more than the layer's bytes was not read to the end.
-            Answer::Done { .. } | Answer::ReceiverGone => break,
+            Answer::Done { .. } | Answer::ReceiverGone => return Ok(kept),
             Answer::NotFound(said) | Answer::Failed(said) => {
-                return Err(source.failed(&what, &said));
+                return Err(source.failed(what, &said));
             }
             Answer::NotModified => return Err(FetchError::NotModified),
         }
-    }
-    match kept {
-        true => Ok(()),
-        false => Err(FetchError::Kept {
-            digest: layer.digest,
-            name: source.name.clone(),
-        }),
     }
 }

@@ -4,34 +4,24 @@
 //! cannot wait for each other; the second waits for the first, or takes over when it dies. All become part of the store
 //! together, after one wait for the disk.
 
-use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::Told;
-use super::part::{Part, forget};
-use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob};
+use super::layer::{Done, Layer};
+use super::part::forget;
 use super::resolve::{LayerSource, Resolved};
-use super::source::{Answers, Source};
-use super::workers::Worker;
+use super::source::Source;
 use super::{Event, FetchError, Fetcher};
 use crate::reference::ImageName;
-use crate::store::{Begin, Owners, StoreError, TreeMeta, TreeWriter};
-use crate::unpack::{Expect, LayerReport, Limits};
-
-/// Blobs above this size are kept while they come, to continue with after a break.
-const KEEP_ABOVE: u64 = 1 << 20;
+use crate::store::{Begin, StoreError, TreeMeta, TreeWriter};
+use crate::unpack::Limits;
 
 /// What came faster than this is sooner fetched again than written to disk, which the kernel begins to do after that time.
 const QUICK: Duration = Duration::from_secs(20);
 
 /// More than that is no faster, and the source worker has only so many descriptors.
 const MAX_THREADS: usize = 32;
-
-/// How much of a layer may wait between the two workers.
-const PIPE_SIZE: usize = 1 << 20;
 
 /// Unpacks every layer of the image that the store has not.
 pub(super) fn complete(
@@ -113,7 +103,6 @@ fn lock<'a>(
 }
 
 type Work<'a> = (&'a LayerSource, TreeWriter);
-type Done = (TreeWriter, TreeMeta);
 
 /// One more thread than processors: one that waits for the network leaves room for one that unpacks. The first failure ends
 /// all transfers; what fails because of that is not told.
@@ -206,175 +195,4 @@ impl Used {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Layer<'a> {
-    fetcher: &'a Fetcher<'a>,
-    source: &'a Source,
-    layer: &'a LayerSource,
-    limits: Limits,
-}
-
-/// How one try to unpack a layer failed.
-enum Failure {
-    /// The kept bytes, or those that came, were not the blob's.
-    Corrupt(FetchError),
-    Other(FetchError),
-}
-
-impl From<FetchError> for Failure {
-    fn from(error: FetchError) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl Layer<'_> {
-    /// Fills `tree`. Bytes kept from an earlier fetch that turn out to be wrong are given up once.
-    fn complete(&self, mut tree: TreeWriter) -> Result<Done, FetchError> {
-        let mut part = self.open_part()?;
-        let had_some = part.as_ref().is_some_and(|part| part.length > 0);
-        let report = match self.fill(&tree, part.as_mut()) {
-            Ok(report) => report,
-            Err(Failure::Corrupt(_)) if had_some => {
-                part.iter().try_for_each(Part::empty)?;
-                tree = tree.restart()?;
-                self.fill(&tree, part.as_mut())
-                    .map_err(|failure| self.give_up(failure, &part))?
-            }
-            Err(failure) => return Err(self.give_up(failure, &part)),
-        };
-        self.fetcher
-            .progress
-            .on(Event::Unpacked(&self.layer.digest));
-        let meta = TreeMeta {
-            diff_id: self.layer.diff_id,
-            blob: self.layer.digest,
-            blob_size: self.layer.size,
-            owners: self.fetcher.owners.clone(),
-            report,
-        };
-        Ok((tree, meta))
-    }
-
-    fn give_up(&self, failure: Failure, part: &Option<Part>) -> FetchError {
-        match failure {
-            Failure::Corrupt(error) => {
-                if let Some(part) = part {
-                    forget(&part.path);
-                }
-                error
-            }
-            Failure::Other(error) => error,
-        }
-    }
-
-    /// One try: a pipe, an unpack worker at its end, and the source worker at its beginning.
-    fn fill(&self, tree: &TreeWriter, part: Option<&mut Part>) -> Result<LayerReport, Failure> {
-        if let Owners::Range { base } = self.fetcher.owners {
-            tree.set_owner(base, base).map_err(FetchError::Store)?;
-        }
-        let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
-        // A smaller pipe is slower and nothing else.
-        let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_SIZE);
-        let unpacker = self
-            .fetcher
-            .workers
-            .unpack(tree.dir().as_fd())
-            .map_err(|error| FetchError::Spawn("unpack", error))?;
-        let lost = |error| FetchError::Worker("unpack", error);
-        unpacker
-            .channel
-            .send(&self.job(), &[read.as_fd()])
-            .map_err(lost)?;
-        drop(read);
-        let get = Get::Blob {
-            digest: self.layer.digest,
-            size: self.layer.size,
-            etag: part.as_ref().and_then(|part| part.etag.clone()),
-        };
-        let kept = part.as_ref().map(|part| part.file.as_fd());
-        let answers = self.source.start(&get, write.as_fd(), kept)?;
-        drop(write);
-        let transfer = self.watch(&answers, &unpacker, part);
-        let answer = unpacker.channel.receive::<UnpackAnswer>().map_err(lost);
-        self.conclude(transfer, answer.map(|(answer, _)| answer))
-    }
-
-    fn job(&self) -> UnpackJob {
-        UnpackJob {
-            expect: Expect {
-                media_type: self.layer.media_type.clone(),
-                size: self.layer.size,
-                digest: self.layer.digest,
-                diff_id: self.layer.diff_id,
-            },
-            squash: self.fetcher.owners == Owners::Squashed,
-            limits: self.limits.clone(),
-        }
-    }
-
-    /// Follows a transfer to its end. `false`: the unpack worker has ended it.
-    fn watch(
-        &self,
-        answers: &Answers,
-        unpacker: &Worker,
-        mut part: Option<&mut Part>,
-    ) -> Result<bool, FetchError> {
-        let what = format!("layer {}", self.layer.digest);
-        loop {
-            // A source worker that waits for its registry does not notice that nobody wants the bytes any more.
-            if !answers.come_before(&unpacker.channel)? {
-                return Ok(false);
-            }
-            match answers.next()? {
-                Answer::Started { etag } => {
-                    if let Some(part) = &mut part {
-                        part.note(etag);
-                    }
-                }
-                Answer::Progress(at) => {
-                    self.fetcher.progress.on(Event::At(&self.layer.digest, at));
-                }
-                Answer::PassedOver(said) => self.source.passed_over(&said),
-                Answer::Done { .. } => return Ok(true),
-                Answer::ReceiverGone => return Ok(false),
-                Answer::NotFound(said) | Answer::Failed(said) => {
-                    return Err(self.source.failed(&what, &said));
-                }
-                Answer::NotModified => return Err(FetchError::NotModified),
-            }
-        }
-    }
-
-    /// Whose fault it was: of the transfer, unless the unpack worker stopped it.
-    fn conclude(
-        &self,
-        transfer: Result<bool, FetchError>,
-        answer: Result<UnpackAnswer, FetchError>,
-    ) -> Result<LayerReport, Failure> {
-        transfer?;
-        match answer? {
-            Ok(report) => Ok(report),
-            Err(failure) => {
-                let error = FetchError::Unpack {
-                    digest: self.layer.digest,
-                    name: self.source.name.clone(),
-                    source: Told::new(&failure.message),
-                };
-                Err(if failure.corrupt {
-                    Failure::Corrupt(error)
-                } else {
-                    Failure::Other(error)
-                })
-            }
-        }
-    }
-
-    fn open_part(&self) -> Result<Option<Part>, FetchError> {
-        if self.layer.size <= KEEP_ABOVE || !self.source.is_remote() {
-            return Ok(None);
-        }
-        let path = self.fetcher.part(&self.layer.digest);
-        Part::open(&path).map_err(|error| FetchError::Part(path, error))
-    }
 }

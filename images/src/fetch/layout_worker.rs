@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
-use super::protocol::{Answer, Get, LayoutJob, LayoutKind};
+use super::protocol::{Answer, Get, LayoutJob, LayoutKind, Request};
 use crate::digest::Digest;
 use crate::layout::{Layout, LayoutError};
 use crate::wire::{Channel, WireError, error_line};
@@ -62,13 +62,13 @@ pub fn serve(channel: &Channel, input: Input) -> Result<(), WireError> {
     };
     thread::scope(|scope| {
         loop {
-            let (get, descriptors) = match channel.receive::<Get>() {
+            let (request, descriptors) = match channel.receive::<Request>() {
                 Ok(request) => request,
                 Err(WireError::Closed) => return Ok(()),
                 Err(error) => return Err(error),
             };
             let layout = &layout;
-            scope.spawn(move || answer(layout, &get, descriptors));
+            scope.spawn(move || answer(layout, &request.get, descriptors));
         }
     })
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{FetchError, Fetcher};
+use super::Fetcher;
 
 const LONGEST_ETAG: u64 = 256;
 
@@ -50,11 +50,6 @@ impl Part {
             length,
             etag,
         }))
-    }
-
-    pub(super) fn empty(&self) -> Result<(), FetchError> {
-        let emptied = self.file.set_len(0);
-        emptied.map_err(|error| FetchError::Part(self.path.clone(), error))
     }
 
     /// Remembers the version; without it the digest alone tells whether the parts fit together.

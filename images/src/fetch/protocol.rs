@@ -1,13 +1,15 @@
 //! What the coordinator and its workers say to each other, over [`crate::wire`].
 //!
 //! ```text
-//! coordinator → source worker (registry or layout)   RegistryJob, Endpoint… | LayoutJob; then Get…
-//! source worker → coordinator                        Answer…, on the answer socket of each Get
+//! coordinator → source worker (registry or layout)   RegistryJob, Endpoint… | LayoutJob; then Request…
+//! source worker → coordinator                        Answer…, on the answer socket of each Request
 //! coordinator → unpack worker                        UnpackJob
 //! unpack worker → coordinator                        UnpackAnswer
 //! ```
 //!
 //! The bytes asked for go through a pipe of their own: for a document the coordinator reads it, for a layer an unpack worker.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +88,16 @@ pub enum LayoutKind {
 /// A request. Its descriptors are the pipe to write to, the answer socket and, for a blob that is kept for resuming, the
 /// file that has or gets its first bytes.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// What is wanted.
+    pub get: Get,
+    /// Places, counted in the order of the job, that are not to be asked: they have served other bytes than were asked for.
+    pub avoid: BTreeSet<usize>,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Get {
     /// A manifest or index.
@@ -116,12 +128,14 @@ pub enum Get {
 }
 
 /// What a source worker says about one request, in this order: `Started` (for a blob), `Progress`…, one of the
-/// others; and `PassedOver` at any time before that.
+/// others; and `From` and `PassedOver` at any time before that.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Answer {
     /// A place failed, and the next one is asked: the whole message.
     PassedOver(String),
+    /// The bytes that follow are this place's.
+    From(usize),
     /// A blob's first answer has come.
     Started {
         /// The version the registry calls it.
@@ -167,6 +181,6 @@ pub type UnpackAnswer = Result<LayerReport, UnpackFailure>;
 pub struct UnpackFailure {
     /// The whole message, with causes.
     pub message: String,
-    /// The bytes were not those of the digest: kept ones must not be used again.
+    /// The bytes were not those of the digest, or not as many: they must not be used again.
     pub corrupt: bool,
 }

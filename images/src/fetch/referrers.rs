@@ -94,12 +94,10 @@ fn attached(
     descriptor: &Descriptor,
 ) -> Result<Vec<Item>, FetchError> {
     let digest = digest_of(source, REFERRER, descriptor)?;
-    let name = Some(digest.to_string());
-    let found = match source.manifest(REFERRER, name, None, source.limits.manifest)? {
+    let found = match source.manifest_of(REFERRER, &digest, source.limits.manifest)? {
         Reply::Document(document) => document,
         Reply::NotFound(_) | Reply::NotModified => return Ok(Vec::new()),
     };
-    source.check(REFERRER, &found, &digest)?;
     let manifest: ImageManifest = document::json(source, REFERRER, &found.bytes)?;
     let refers = manifest
         .subject()

@@ -16,8 +16,11 @@ use crate::credentials;
 use crate::reference::Reference;
 use crate::registries::{Place, Registries};
 
-/// Starts a worker for the image and tells it where to ask.
-pub(super) fn start(fetcher: &Fetcher<'_>, reference: &Reference) -> Result<Worker, FetchError> {
+/// Starts a worker for the image and tells it where to ask. With it come the names of these places.
+pub(super) fn start(
+    fetcher: &Fetcher<'_>,
+    reference: &Reference,
+) -> Result<(Worker, Vec<String>), FetchError> {
     let refused = |source| FetchError::Registries {
         name: reference.to_string(),
         source: Box::new(source),
@@ -42,7 +45,8 @@ pub(super) fn start(fetcher: &Fetcher<'_>, reference: &Reference) -> Result<Work
         let texts: Vec<_> = texts.iter().map(AsFd::as_fd).collect();
         worker.channel.send(endpoint, &texts).map_err(lost)?;
     }
-    Ok(worker)
+    let name = |place: &Place| format!("{}/{}", place.host, place.repository);
+    Ok((worker, places.iter().map(name).collect()))
 }
 
 /// A place, and the texts that go with it.

@@ -118,12 +118,13 @@ fn find_manifest(
     name: &ImageName,
     before: Option<&Before<'_>>,
 ) -> Result<Search, FetchError> {
-    let pinned = name.pinned();
-    let wanted = pinned
-        .map(|digest| digest.to_string())
-        .or_else(|| tag(name));
+    let (pinned, limit) = (name.pinned(), source.limits.manifest);
     let etag = before.and_then(|before| before.etag);
-    let first = match source.manifest("manifest", wanted, etag, source.limits.manifest)? {
+    let reply = match &pinned {
+        Some(digest) => source.manifest_of("manifest", digest, limit)?,
+        None => source.manifest("manifest", tag(name), etag, limit)?,
+    };
+    let first = match reply {
         Reply::Document(document) if before.is_some_and(|b| b.top == document.digest) => {
             return Ok(Search::Unchanged(document.etag));
         }
@@ -134,9 +135,6 @@ fn find_manifest(
         Reply::NotModified => return Err(FetchError::NotModified),
         Reply::NotFound(said) => return Err(source.not_found("such image", said)),
     };
-    if let Some(digest) = &pinned {
-        source.check("manifest", &first, digest)?;
-    }
     let etag = first.etag.clone();
     let mut told = None;
     let mut index = None;
@@ -238,19 +236,13 @@ fn offered(entries: &[Descriptor]) -> String {
 fn descend(source: &Source, chosen: &Descriptor) -> Result<Document, FetchError> {
     let digest = digest_of(source, "index", chosen)?;
     let limit = chosen.size().min(source.limits.manifest);
-    let document = match source.manifest("manifest", Some(digest.to_string()), None, limit)? {
+    let document = match source.manifest_of("manifest", &digest, limit)? {
         Reply::Document(document) => document,
         Reply::NotFound(said) => return Err(source.not_found("manifest", said)),
         Reply::NotModified => return Err(FetchError::NotModified),
     };
-    source.check("manifest", &document, &digest)?;
-    if document.bytes.len() as u64 != chosen.size() {
-        return Err(FetchError::Size {
-            what: "manifest".to_owned(),
-            name: source.name.clone(),
-            size: chosen.size(),
-        });
-    }
+    // The digest is right, so it is the index that lies.
+    source.check_size("manifest", &document, chosen.size())?;
     Ok(document)
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags};
 
 use super::error::Told;
-use super::protocol::{Answer, Get};
+use super::places::{Places, Served};
+use super::protocol::{Answer, Get, Request};
 use super::workers::Worker;
 use super::{DocumentLimits, FetchError, Fetcher, local, registry};
 use crate::digest::Digest;
@@ -24,6 +25,7 @@ pub(super) struct Source {
     /// Of its documents.
     pub(super) limits: DocumentLimits,
     kind: &'static str,
+    places: Places,
     /// Taken away to end all transfers at once.
     worker: Mutex<Option<Worker>>,
 }
@@ -46,8 +48,13 @@ pub(super) enum Reply {
 impl Source {
     /// Starts the worker that has `name`, and gives it its job.
     pub(super) fn open(fetcher: &Fetcher<'_>, name: &ImageName) -> Result<Self, FetchError> {
+        let mut places = Places::default();
         let (kind, worker) = match name {
-            ImageName::Registry(reference) => (REGISTRY, registry::start(fetcher, reference)?),
+            ImageName::Registry(reference) => {
+                let (worker, names) = registry::start(fetcher, reference)?;
+                places = Places::new(names);
+                (REGISTRY, worker)
+            }
             ImageName::Layout { directory, .. } => (LAYOUT, local::layout(fetcher, directory)?),
             ImageName::Archive { format, file, .. } => (
                 LAYOUT,
@@ -61,6 +68,7 @@ impl Source {
             name: name.to_string(),
             limits: fetcher.documents,
             kind,
+            places,
             worker: Mutex::new(Some(worker)),
         })
     }
@@ -78,7 +86,24 @@ impl Source {
             etag: etag.map(str::to_owned),
             limit,
         };
-        self.document(what, &get, limit)
+        self.document(what, &get, limit, &mut self.places.ask())
+    }
+
+    /// The manifest or index with this digest.
+    pub(super) fn manifest_of(
+        &self,
+        what: &str,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Reply, FetchError> {
+        let get = Get::Manifest {
+            name: Some(digest.to_string()),
+            etag: None,
+            limit,
+        };
+        self.right(what, &get, limit, |document| {
+            self.check(what, document, digest)
+        })
     }
 
     /// The index of manifests that refer to `digest`.
@@ -88,7 +113,8 @@ impl Source {
         digest: Digest,
         limit: u64,
     ) -> Result<Reply, FetchError> {
-        self.document(what, &Get::Referrers { digest, limit }, limit)
+        let get = Get::Referrers { digest, limit };
+        self.document(what, &get, limit, &mut self.places.ask())
     }
 
     /// A whole blob, of exactly this digest and size.
@@ -107,20 +133,80 @@ impl Source {
             size,
             etag: None,
         };
-        let document = match self.document(what, &get, size)? {
-            Reply::Document(document) => document,
-            Reply::NotFound(source) => return Err(self.not_found(what, source)),
-            Reply::NotModified => return Err(FetchError::OutOfTurn(self.kind)),
-        };
-        self.check(what, &document, &digest)?;
-        if document.bytes.len() as u64 != size {
-            return Err(FetchError::Size {
-                what: what.to_owned(),
-                name: self.name.clone(),
-                size,
-            });
+        let reply = self.right(what, &get, size, |document| {
+            self.check(what, document, &digest)?;
+            self.check_size(what, document, size)
+        })?;
+        match reply {
+            Reply::Document(document) => Ok(document.bytes),
+            Reply::NotFound(source) => Err(self.not_found(what, source)),
+            Reply::NotModified => Err(FetchError::OutOfTurn(self.kind)),
         }
-        Ok(document.bytes)
+    }
+
+    /// A document that `check` finds right, of one place after the other.
+    fn right(
+        &self,
+        what: &str,
+        get: &Get,
+        limit: u64,
+        check: impl Fn(&Document) -> Result<(), FetchError>,
+    ) -> Result<Reply, FetchError> {
+        loop {
+            let mut served = self.places.ask();
+            let reply = self.document(what, get, limit, &mut served)?;
+            match &reply {
+                Reply::Document(document) => match check(document) {
+                    Ok(()) => return Ok(reply),
+                    Err(error) => self.blame(what, error, &served)?,
+                },
+                Reply::NotFound(_) | Reply::NotModified => return Ok(reply),
+            }
+        }
+    }
+
+    /// For a new request.
+    pub(super) fn ask(&self) -> Served {
+        self.places.ask()
+    }
+
+    /// What was served is wrong, as `error` says. Fails when there is no other place to ask for `what`.
+    pub(super) fn blame(
+        &self,
+        what: &str,
+        error: FetchError,
+        served: &Served,
+    ) -> Result<(), FetchError> {
+        let wrong = format!("{what}: {}", error.wrong_bytes());
+        match self.places.blame(served, &wrong) {
+            Some(blamed) => {
+                let (name, blamed) = (&self.name, blamed.join(", "));
+                log::warn!(
+                    "{name}: {}; the next place is asked",
+                    Told::new(&format!("{blamed} serves wrong bytes: {wrong}"))
+                );
+                Ok(())
+            }
+            None if self.places.have_lied() => Err(self.failed(what, "")),
+            None => Err(error),
+        }
+    }
+
+    /// Fails unless `document` has this size.
+    pub(super) fn check_size(
+        &self,
+        what: &str,
+        document: &Document,
+        size: u64,
+    ) -> Result<(), FetchError> {
+        if document.bytes.len() as u64 == size {
+            return Ok(());
+        }
+        Err(FetchError::Size {
+            what: what.to_owned(),
+            name: self.name.clone(),
+            size,
+        })
     }
 
     /// Fails unless `document` has the digest it was asked for by.
@@ -141,9 +227,15 @@ impl Source {
         })
     }
 
-    fn document(&self, what: &str, get: &Get, limit: u64) -> Result<Reply, FetchError> {
+    fn document(
+        &self,
+        what: &str,
+        get: &Get,
+        limit: u64,
+        served: &mut Served,
+    ) -> Result<Reply, FetchError> {
         let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
-        let answers = self.start(get, write.as_fd(), None)?;
+        let answers = self.start(get, served, write.as_fd(), None)?;
         drop(write);
         let mut bytes = Vec::new();
         read.take(limit + 1)
@@ -156,6 +248,7 @@ impl Source {
             match answers.next()? {
                 Answer::Started { .. } | Answer::Progress(_) => {}
                 Answer::PassedOver(said) => self.passed_over(&said),
+                Answer::From(place) => served.from(place),
                 Answer::Done { media_type, etag } => {
                     return Ok(Reply::Document(Document {
                         digest: Digest::of(&bytes),
@@ -176,15 +269,20 @@ impl Source {
     pub(super) fn start(
         &self,
         get: &Get,
+        served: &Served,
         sink: BorrowedFd<'_>,
         kept: Option<BorrowedFd<'_>>,
     ) -> Result<Answers, FetchError> {
         let (ours, theirs) = Channel::pair().map_err(FetchError::Pipe)?;
+        let request = Request {
+            get: get.clone(),
+            avoid: served.avoided.clone(),
+        };
         let descriptors: Vec<_> = [sink, theirs.as_fd()].into_iter().chain(kept).collect();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = |error| FetchError::Worker(self.kind, error);
         let worker = worker.as_ref().ok_or_else(|| lost(WireError::Closed))?;
-        worker.channel.send(get, &descriptors).map_err(lost)?;
+        worker.channel.send(&request, &descriptors).map_err(lost)?;
         Ok(Answers {
             channel: ours,
             kind: self.kind,
@@ -215,7 +313,7 @@ impl Source {
         FetchError::Get {
             what: what.to_owned(),
             name: self.name.clone(),
-            source: Told::new(said),
+            source: Told::new(&self.places.with_liars(said)),
         }
     }
 

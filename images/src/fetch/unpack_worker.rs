@@ -36,7 +36,10 @@ pub fn serve(channel: &Channel, root: BorrowedFd<'_>) -> Result<(), WireError> {
     }
 }
 
-/// Whether the bytes were not the blob's, as opposed to a blob that cannot be unpacked.
+/// Whether the bytes were not the blob's, as opposed to a blob that cannot be unpacked: that is told only when they were.
 fn is_corrupt(error: &UnpackError) -> bool {
-    matches!(error, UnpackError::Digest { .. })
+    matches!(
+        error,
+        UnpackError::Digest { .. } | UnpackError::TooLong(_) | UnpackError::TooShort { .. }
+    )
 }

@@ -34,6 +34,10 @@ pub(super) struct Transfer<'a> {
     pub(super) report: &'a dyn Fn(Answer),
     /// So many bytes have been written to the sink.
     pub(super) at: u64,
+    /// The place that is being asked.
+    pub(super) place: usize,
+    /// The place that the last bytes were said to come from.
+    pub(super) told: Option<usize>,
 }
 
 impl Transfer<'_> {
@@ -143,7 +147,7 @@ impl Transfer<'_> {
     /// Passes on the body after its first `skip` bytes.
     fn pass(&mut self, response: Response, host: String, skip: u64) -> Result<(), RegistryError> {
         let (size, mut sink, kept, report) = (self.size, self.sink, &mut self.kept, self.report);
-        let at = &mut self.at;
+        let (at, place, told) = (&mut self.at, self.place, &mut self.told);
         let mut left_to_skip = skip;
         let mut reported = *at;
         let mut body = Paced::new(response, host.clone());
@@ -152,6 +156,10 @@ impl Transfer<'_> {
             let old = usize::try_from(left_to_skip).map_or(bytes.len(), |n| n.min(bytes.len()));
             left_to_skip -= old as u64;
             let new = &bytes[old..];
+            // Before the bytes: whoever finds them wrong must know whose they are.
+            if !new.is_empty() && told.replace(place) != Some(place) {
+                report(Answer::From(place));
+            }
             sink.write_all(new).map_err(RegistryError::Sink)?;
             if let Some(file) = kept
                 && file.write_all(new).is_err()

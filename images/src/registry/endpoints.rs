@@ -3,6 +3,7 @@
 //! The first that has what is asked for is taken. The one that knew the image's name is asked first from then on, and those
 //! after it for what it lacks: all that is asked for later is known by its digest, or is a signature, which is verified.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::blob::Transfer;
@@ -17,6 +18,14 @@ pub(super) struct Endpoints {
     places: Vec<Place>,
     /// The one that had the image.
     chosen: OnceLock<usize>,
+}
+
+/// How one request is to be answered.
+pub(super) struct Asking<'a> {
+    /// Places that are not to be asked.
+    pub(super) avoid: &'a BTreeSet<usize>,
+    /// Who is told.
+    pub(super) report: &'a dyn Fn(Answer),
 }
 
 struct Place {
@@ -42,28 +51,33 @@ impl Endpoints {
 
     pub(super) fn manifest(
         &self,
+        asking: &Asking<'_>,
         name: &str,
         etag: Option<&str>,
         limit: u64,
-        report: &dyn Fn(Answer),
     ) -> Result<Reply, RegistryError> {
-        self.first(report, |registry| registry.manifest(name, etag, limit))
+        self.first(asking, |registry| registry.manifest(name, etag, limit))
     }
 
     pub(super) fn referrers(
         &self,
+        asking: &Asking<'_>,
         digest: &Digest,
         limit: u64,
-        report: &dyn Fn(Answer),
     ) -> Result<Reply, RegistryError> {
-        self.first(report, |registry| registry.referrers(digest, limit))
+        self.first(asking, |registry| registry.referrers(digest, limit))
     }
 
     /// Writes a blob, continued at the next place where one fails.
-    pub(super) fn blob(&self, transfer: &mut Transfer<'_>) -> Result<(), RegistryError> {
+    pub(super) fn blob(
+        &self,
+        asking: &Asking<'_>,
+        transfer: &mut Transfer<'_>,
+    ) -> Result<(), RegistryError> {
         transfer.begin()?;
         let mut failed = Vec::new();
-        for (at, place) in self.rest() {
+        for (at, place) in self.rest(asking) {
+            transfer.place = at;
             match place.ask(|registry| transfer.run(registry)) {
                 Ok(()) => {
                     self.tell(&failed, transfer.report);
@@ -80,24 +94,25 @@ impl Endpoints {
     /// The first reply that is a document, or says that it is as it was.
     fn first(
         &self,
-        report: &dyn Fn(Answer),
+        asking: &Asking<'_>,
         mut ask: impl FnMut(&Registry) -> Result<Reply, RegistryError>,
     ) -> Result<Reply, RegistryError> {
         let known = self.chosen.get().is_some();
         let (mut missing, mut failed) = (Vec::new(), Vec::new());
-        for (at, place) in self.rest() {
+        for (at, place) in self.rest(asking) {
             match place.ask(&mut ask) {
                 Ok(Reply::NotFound(said)) => missing.push(said),
                 Ok(reply) => {
                     self.chosen.get_or_init(|| at);
-                    self.tell(&failed, report);
+                    self.tell(&failed, asking.report);
+                    (asking.report)(Answer::From(at));
                     return Ok(reply);
                 }
                 Err(error) => failed.push((at, error)),
             }
         }
         // What the place of the image lacks need not be anywhere; but an image is missing only where everybody says so.
-        if failed.is_empty() || (known && !missing.is_empty()) {
+        if (failed.is_empty() && !missing.is_empty()) || (known && !missing.is_empty()) {
             return Ok(Reply::NotFound(missing.join("; ")));
         }
         let missing = missing
@@ -116,9 +131,10 @@ impl Endpoints {
         }
     }
 
-    fn rest(&self) -> impl Iterator<Item = (usize, &Place)> {
+    fn rest(&self, asking: &Asking<'_>) -> impl Iterator<Item = (usize, &Place)> {
         let first = self.chosen.get().copied().unwrap_or(0);
-        self.places.iter().enumerate().skip(first)
+        let places = self.places.iter().enumerate().skip(first);
+        places.filter(|(at, _)| !asking.avoid.contains(at))
     }
 }
 
@@ -146,6 +162,7 @@ impl Place {
 /// One error as it is, several in one line.
 fn all(mut errors: Vec<(usize, RegistryError)>) -> RegistryError {
     match errors.pop() {
+        None => RegistryError::NoPlace,
         Some((_, only)) if errors.is_empty() => only,
         last => {
             let lines = errors.iter().chain(&last);

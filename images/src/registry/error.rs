@@ -122,6 +122,9 @@ pub enum RegistryError {
     /// Whoever wants the bytes has gone.
     #[error("the receiver of the bytes has gone")]
     Sink(#[source] io::Error),
+    /// All places that could be asked have served other bytes than were asked for.
+    #[error("there is no other place to ask")]
+    NoPlace,
     /// No place has it; what each says, in order.
     #[error("{}", .0.join("; "))]
     Everywhere(Vec<String>),

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::thread;
 
 use super::blob::Transfer;
-use super::endpoints::Endpoints;
+use super::endpoints::{Asking, Endpoints};
 use super::manifest::Reply;
 use super::{Registry, RegistryError};
-use crate::fetch::protocol::{Answer, Endpoint, Get, RegistryJob};
+use crate::fetch::protocol::{Answer, Endpoint, Get, RegistryJob, Request};
 use crate::wire::{Channel, WireError, error_line};
 
 /// The most bytes of certificates; the coordinator gives no more.
@@ -25,13 +25,13 @@ pub fn serve(channel: &Channel) -> Result<(), WireError> {
     let endpoints = Endpoints::new(places.collect::<Result<_, _>>()?);
     thread::scope(|scope| {
         loop {
-            let (get, descriptors) = match channel.receive::<Get>() {
+            let (request, descriptors) = match channel.receive::<Request>() {
                 Ok(request) => request,
                 Err(WireError::Closed) => return Ok(()),
                 Err(error) => return Err(error),
             };
             let endpoints = &endpoints;
-            scope.spawn(move || answer(endpoints, get, descriptors));
+            scope.spawn(move || answer(endpoints, request, descriptors));
         }
     })
 }
@@ -59,7 +59,7 @@ fn read_pem(file: OwnedFd) -> Vec<u8> {
 }
 
 /// Answers one request. A coordinator that does not listen any more needs no answer, so failed sends are ignored.
-fn answer(endpoints: &Endpoints, get: Get, descriptors: Vec<OwnedFd>) {
+fn answer(endpoints: &Endpoints, request: Request, descriptors: Vec<OwnedFd>) {
     let mut descriptors = descriptors.into_iter();
     let (Some(sink), Some(answers)) = (descriptors.next(), descriptors.next()) else {
         return;
@@ -71,7 +71,11 @@ fn answer(endpoints: &Endpoints, get: Get, descriptors: Vec<OwnedFd>) {
         let _ = answers.send(&answer, &[]);
     };
     // The sink is closed only after that: whoever reads it must not see an end before its reason is known.
-    report(match take(endpoints, get, &sink, kept, &report) {
+    let asking = Asking {
+        avoid: &request.avoid,
+        report: &report,
+    };
+    report(match take(endpoints, request.get, &sink, kept, &asking) {
         Ok(answer) => answer,
         Err(RegistryError::Sink(_)) => Answer::ReceiverGone,
         Err(error) => Answer::Failed(error_line(&error)),
@@ -83,24 +87,27 @@ fn take(
     get: Get,
     mut sink: &File,
     kept: Option<File>,
-    report: &dyn Fn(Answer),
+    asking: &Asking<'_>,
 ) -> Result<Answer, RegistryError> {
     let reply = match get {
         Get::Manifest { name, etag, limit } => {
             let name = name.as_deref().unwrap_or("latest");
-            endpoints.manifest(name, etag.as_deref(), limit, report)?
+            endpoints.manifest(asking, name, etag.as_deref(), limit)?
         }
-        Get::Referrers { digest, limit } => endpoints.referrers(&digest, limit, report)?,
+        Get::Referrers { digest, limit } => endpoints.referrers(asking, &digest, limit)?,
         Get::Blob { digest, size, etag } => {
-            endpoints.blob(&mut Transfer {
+            let mut transfer = Transfer {
                 digest,
                 size,
                 etag,
                 sink,
                 kept,
-                report,
+                report: asking.report,
                 at: 0,
-            })?;
+                place: 0,
+                told: None,
+            };
+            endpoints.blob(asking, &mut transfer)?;
             return Ok(Answer::Done {
                 media_type: None,
                 etag: None,

@@ -56,7 +56,7 @@ pub(super) fn exchange() -> (Full, Uncompressed) {
 }
 
 /// Decodes the whole blob; the number of uncompressed bytes. When the applier has given up, or the blob cannot be
-/// decoded, the rest of the blob is still hashed: a wrong digest explains everything else.
+/// decoded, or becomes too much, the rest of the blob is still hashed: a wrong digest explains everything else.
 pub(super) fn decode(
     blob: impl Read,
     compression: Compression,
@@ -73,9 +73,6 @@ pub(super) fn decode(
         out,
     };
     let decoded = decompress(&mut input, compression, expect, &mut archive);
-    if let Err(UnpackError::Limit { .. }) = decoded {
-        return decoded.map(|_| 0);
-    }
     input.into_inner().finish(expect)?;
     if decoded? == Applier::GaveUp {
         return Ok(archive.bytes);
