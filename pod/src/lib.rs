@@ -39,7 +39,9 @@ pub use network_file::NetworkFile;
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
-pub use status::{AppStatus, LimitsBy, LimitsRecord, Outcome, PodResult, PodUsage, Usage};
+pub use status::{
+    AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
+};
 
 /// The version of the contract. A stage that reads a file of a newer version refuses it.
 pub const CONTRACT_VERSION: u32 = 1;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::AppName;
+use crate::{AppName, NetworkName};
 
 /// How one app ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,8 +93,23 @@ pub struct PodResult {
     pub limits: LimitsRecord,
     /// What all of the pod used; absent if it had no cgroup.
     pub usage: Option<PodUsage>,
+    /// The CNI networks that it was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkUse>,
     /// What skua itself failed to do, joined with causes; empty when nothing did. Clean-up failures are here too.
     pub errors: Vec<String>,
+}
+
+/// A network that a pod was in: what is left of [`crate::NetworkFile`] when it has left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkUse {
+    /// The network's name.
+    pub name: NetworkName,
+    /// The pod's interface in it.
+    pub interface: String,
+    /// Its addresses there, with their prefix lengths.
+    pub addresses: Vec<String>,
 }
 
 /// How the limits of a pod were enforced.

@@ -60,10 +60,10 @@ pub(crate) struct Report {
 pub(crate) struct NetworkReport {
     /// Its name.
     pub(crate) name: String,
-    /// The pod's interface, and its addresses there: while the pod is in a CNI network.
+    /// The pod's interface in a CNI network, and its addresses there; of an ended pod those that it had.
     pub(crate) interface: Option<String>,
     pub(crate) addresses: Vec<String>,
-    /// What the plugins answered.
+    /// What the plugins answered, while the pod is in it.
     pub(crate) result: Option<serde_json::Value>,
 }
 
@@ -202,6 +202,14 @@ impl Report {
             .map(|kills| kills > 0);
         self.usage = result.usage;
         self.limits = Some(result.limits);
+        // It has left them.
+        for used in result.networks {
+            let named = |network: &&mut NetworkReport| network.name == used.name.as_str();
+            if let Some(network) = self.networks.iter_mut().find(named) {
+                network.interface = Some(used.interface);
+                network.addresses = used.addresses;
+            }
+        }
         for status in result.apps {
             if let Some(app) = self
                 .apps

@@ -75,6 +75,7 @@ pub(crate) fn all(
 ) -> Result<u8, Error> {
     let (started, limits) = (left.started, left.limits.clone());
     let account = left.account(&opened.manifest.apps);
+    let networks = network::uses(&opened.dir);
     let undone = left.undo(&opened.dir);
     let mut apps = statuses(&opened);
     for app in account.amend(&mut apps) {
@@ -99,6 +100,7 @@ pub(crate) fn all(
         apps,
         limits,
         usage: account.usage,
+        networks,
         errors: errors.flat_map(texts).collect(),
     };
     pod::save(&opened.dir.result(), &result)?;

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use pod::{InsecureOption, LimitsBy, LimitsRecord, PodResult, State};
+use pod::{InsecureOption, LimitsBy, LimitsRecord, NetworkUse, PodResult, State};
 
 use crate::alive;
 use crate::cgroup;
@@ -25,12 +25,14 @@ pub(crate) fn gc() -> Result<u8, Error> {
     let host = Host::probe()?;
     let opened = Opened::take(&host, State::Run)?;
     let account = kill(&opened)?;
+    let networks = network::uses(&opened.dir);
     let mut errors = network::del(&opened.dir, Netns::Gone).into_iter();
     if let Some(error) = errors.next() {
         return Err(error.into());
     }
     if !opened.dir.result().exists() {
-        match pod::save(&opened.dir.result(), &result(&opened, account)) {
+        let result = result(&opened, account, networks);
+        match pod::save(&opened.dir.result(), &result) {
             // What fills the disk may be the pod itself, and goes only with it: without a record, then.
             Err(error) if error.is_full_disk() => {}
             saved => saved?,
@@ -70,7 +72,11 @@ fn by(opened: &Opened, cgroup: Option<&Path>) -> LimitsBy {
     }
 }
 
-fn result(opened: &Opened, (account, limits): (Account, LimitsRecord)) -> PodResult {
+fn result(
+    opened: &Opened,
+    (account, limits): (Account, LimitsRecord),
+    networks: Vec<NetworkUse>,
+) -> PodResult {
     let mut apps = finish::statuses(opened);
     account.amend(&mut apps);
     let changed = std::fs::metadata(opened.dir.pid()).and_then(|pid| pid.modified());
@@ -87,6 +93,7 @@ fn result(opened: &Opened, (account, limits): (Account, LimitsRecord)) -> PodRes
         apps,
         limits,
         usage: account.usage,
+        networks,
         errors: vec![joined(&Error::KeeperKilled)],
     }
 }

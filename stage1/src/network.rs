@@ -22,7 +22,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use pod::{CONTRACT_VERSION, NetworkFile, NetworkRequest, PodDir, PodManifest, PortMapping};
+use pod::{
+    CONTRACT_VERSION, NetworkFile, NetworkRequest, NetworkUse, PodDir, PodManifest, PortMapping,
+};
 
 use capability::asked;
 use chain::Chain;
@@ -209,6 +211,18 @@ fn leave_without(list: &Conflist, record: &NetworkFile) -> Vec<NetworkError> {
         true => Chain::new(list, record, "").del(),
         false => failed,
     }
+}
+
+/// What a pod's record keeps of the networks that it is in. A record that cannot be read keeps nothing; DEL will say so.
+pub(crate) fn uses(dir: &PodDir) -> Vec<NetworkUse> {
+    let (mut records, _) = load_records(dir);
+    records.sort_by(|one, other| one.interface.cmp(&other.interface));
+    let kept = |record: NetworkFile| NetworkUse {
+        name: record.name,
+        interface: record.interface,
+        addresses: record.addresses,
+    };
+    records.into_iter().map(kept).collect()
 }
 
 fn load_records(dir: &PodDir) -> (Vec<NetworkFile>, Vec<NetworkError>) {
