@@ -45,9 +45,7 @@ impl<'a> Stage1<'a> {
             return error;
         }
         let mut command = self.command("run", &pod.pod.dir());
-        if self.context.debug {
-            command.env(DEBUG_VARIABLE, "1");
-        }
+        self.debug(&mut command);
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
         log::debug!(
             "pod {} is handed over to {}",
@@ -94,6 +92,7 @@ impl<'a> Stage1<'a> {
     ) -> Result<String, Error> {
         let mut command = self.command("explain", &PodDir::new("/".into()));
         command.args(form.option()).arg("--stdin");
+        self.debug(&mut command);
         let failed = |e| Error::Exec(self.program.clone(), e);
         let input = pod::to_bytes(manifest).map_err(failed)?;
         self.answer("explain", command, &input)
@@ -105,6 +104,13 @@ impl<'a> Stage1<'a> {
         let mut command = self.command("gc", &pod.pod.dir());
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
         self.errand("gc", command)
+    }
+
+    /// Lets a pod say more, with `--debug`.
+    fn debug(&self, command: &mut Command) {
+        if self.context.debug {
+            command.env(DEBUG_VARIABLE, "1");
+        }
     }
 
     fn command(&self, entrypoint: &str, dir: &PodDir) -> Command {

@@ -117,6 +117,7 @@ pub(crate) fn limits(flags: &LimitFlags) -> Result<Limits, Error> {
 struct StandardInput {
     kept: bool,
     terminal: bool,
+    typed: bool,
 }
 
 fn standard_input(interactive: bool, apps: usize, terminal: bool) -> Result<StandardInput, Error> {
@@ -130,6 +131,7 @@ fn standard_input(interactive: bool, apps: usize, terminal: bool) -> Result<Stan
     Ok(StandardInput {
         kept: apps == 1 && (interactive || !terminal),
         terminal: interactive && terminal,
+        typed: interactive,
     })
 }
 

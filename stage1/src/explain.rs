@@ -5,6 +5,8 @@
 
 mod app;
 mod keeper;
+mod known;
+mod network;
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
@@ -13,10 +15,12 @@ use pod::{Extent, IdMap, IdMapChoice, MAX_FILE, Origin, PodDir, PodManifest, Run
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use known::Known;
+
 use crate::error::Error;
+use crate::idmap;
 use crate::op::Op;
 use crate::plan::{Namespaces, Opener, Plan, Role, Tree};
-use crate::{alive, idmap};
 
 /// Version of the JSON form: fields and kinds of `op` may be added to it, `text` may change.
 const VERSION: u32 = 1;
@@ -98,14 +102,14 @@ pub(crate) fn explain(options: &[&str]) -> Result<u8, Error> {
         _ => return Err(Error::Usage),
     };
     let manifest = load(from)?;
-    let running = match from {
-        From::PodDirectory => alive::load(&PodDir::here())?,
-        From::StandardInput => None,
+    let known = match from {
+        From::PodDirectory => Known::load(&PodDir::here())?,
+        From::StandardInput => Known::draft(),
     };
-    let plan = Plan::new(&manifest, &map(&manifest.id_map, running))?;
+    let plan = Plan::new(&manifest, &map(&manifest.id_map, known.running.as_ref()))?;
     let text = match form {
-        Form::Text => text(&manifest, &plan),
-        Form::Json => json(&manifest, &plan)?,
+        Form::Text => text(&manifest, &plan, &known),
+        Form::Json => json(&manifest, &plan, &known)?,
     };
     io::stdout()
         .lock()
@@ -123,9 +127,9 @@ fn load(from: From) -> Result<PodManifest, Error> {
 }
 
 /// The map that a running pod has. Which range another pod will have is decided when it starts, here it is the first.
-fn map(choice: &IdMapChoice, running: Option<Running>) -> IdMap {
+fn map(choice: &IdMapChoice, running: Option<&Running>) -> IdMap {
     if let Some(running) = running {
-        return running.id_map;
+        return running.id_map.clone();
     }
     match choice {
         IdMapChoice::Range { first, count, .. } => IdMap::range(*first, *count),
@@ -135,15 +139,16 @@ fn map(choice: &IdMapChoice, running: Option<Running>) -> IdMap {
 }
 
 /// Everything that is done, in order.
-fn items(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
-    let mut items = keeper::before(manifest, plan);
+fn items(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
+    let mut items = keeper::before(manifest, plan, known);
     items.extend(keeper::meanwhile(plan));
     let mut by_inside = Vec::new();
     match plan.opener {
         Opener::Keeper { .. } => items.extend(opened(plan)),
         Opener::Inside => by_inside = opened(plan),
     }
-    items.extend(keeper::beside(manifest, plan));
+    items.extend(keeper::beside(manifest, plan, known));
+    items.push(keeper::become_root(plan));
     for step in &plan.steps {
         // The inside opens its trees while it still sees the host's files.
         if step.op == Op::PrivateRoot {
@@ -156,10 +161,13 @@ fn items(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
             origin: step.origin,
         });
     }
-    items.extend(keeper::joined(manifest, plan));
+    items.extend(app::unmasked(manifest));
+    items.extend(network::joined(manifest, plan, known));
+    items.push(app::first(manifest));
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
-        items.extend(app::items(app, file));
+        items.extend(app::items(manifest, plan, app, file));
     }
+    items.extend(app::last(manifest));
     items.extend(keeper::afterwards(manifest, plan));
     items
 }
@@ -223,23 +231,29 @@ fn namespaces(plan: &Plan) -> Vec<&'static str> {
     first.chain(["ipc", "uts", "cgroup"]).collect()
 }
 
-fn json(manifest: &PodManifest, plan: &Plan) -> Result<String, Error> {
+fn json(manifest: &PodManifest, plan: &Plan, known: &Known) -> Result<String, Error> {
     let document = Document {
         version: VERSION,
         namespaces: namespaces(plan),
         id_map: &plan.id_map,
         trees: plan.trees.iter().map(tree_json).collect(),
-        items: items(manifest, plan),
+        items: items(manifest, plan, known),
     };
     let text = serde_json::to_string_pretty(&document).map_err(|e| Error::Output(e.into()))?;
     Ok(text + "\n")
 }
 
+/// The plan of a pod that was not started, as lines.
+#[cfg(test)]
+pub(crate) fn draft(manifest: &PodManifest, plan: &Plan) -> String {
+    text(manifest, plan, &Known::default())
+}
+
 /// The plan as lines: a heading wherever another process goes on.
-pub(crate) fn text(manifest: &PodManifest, plan: &Plan) -> String {
+fn text(manifest: &PodManifest, plan: &Plan, known: &Known) -> String {
     let mut text = String::new();
     let mut last = None;
-    for item in items(manifest, plan) {
+    for item in items(manifest, plan, known) {
         if last != Some(item.process) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}:", heading(item.process, plan));

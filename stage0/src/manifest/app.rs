@@ -1,7 +1,8 @@
 //! One app of the manifest: the image's configuration, and what the command line says instead.
 
 use pod::{
-    App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, Origins, SeccompChoice,
+    App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, Origin, Origins,
+    SeccompChoice,
 };
 
 use super::{Caller, StandardInput, Wanted, origins, sandbox};
@@ -63,6 +64,9 @@ pub(super) fn new(
         origins: Origins::default(),
     };
     app.origins = origins::of_app(&flags, &said, arguments, &app, insecure);
+    if stdin.typed {
+        app.origins.set("stdin", Origin::CommandLine);
+    }
     Ok(app)
 }
 

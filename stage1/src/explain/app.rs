@@ -1,15 +1,61 @@
 //! What stage2 makes of an app: every field of its file, with who asked for it.
 
 use pod::{
-    App, AppFile, Capability, LandlockRules, Origin, ProcessAttributes, Rlimit, SecurityLabels,
+    App, AppFile, Capability, InsecureOption, LandlockRules, Origin, PodManifest,
+    ProcessAttributes, Rlimit, SecurityLabels,
 };
 use serde_json::{Value, json};
 
 use super::{Item, Process};
+use crate::plan::{Plan, insecure};
+
+/// What no app has, and stage2 has for itself.
+pub(super) fn first(manifest: &PodManifest) -> Item {
+    let text = "be pid 1: nobody in the pod may trace it or read its memory, all signals are blocked and waited for, killed when \
+                the keeper is gone";
+    let apps: Vec<_> = manifest.apps.iter().map(|app| app.name.as_str()).collect();
+    Item::new(Process::Stage2, "harden", json!({"apps": apps}), text)
+}
+
+/// When the apps run.
+pub(super) fn last(manifest: &PodManifest) -> [Item; 2] {
+    let text = "when the apps run, keep CAP_KILL alone; reap them, and write status/<app>.json at the end of each";
+    let kept = json!({"capabilities": [Capability::Kill]});
+    let seconds = manifest.stop_timeout;
+    let stop = format!(
+        "when the pod is to end: the stop signal of each app, SIGKILL to all {seconds} seconds later"
+    );
+    let stop = Item::new(Process::Stage2, "stop-timeout", json!(seconds), stop);
+    [
+        Item::new(Process::Stage2, "keep-capabilities", kept, text),
+        stop.by(manifest.origins.of("stop_timeout")),
+    ]
+}
+
+/// What would be masked or read-only, and is not.
+pub(super) fn unmasked(manifest: &PodManifest) -> Vec<Item> {
+    let left = |args, text: String| {
+        let item = Item::new(Process::Inside, "leave-unmasked", args, text);
+        item.by(Origin::CommandLine)
+    };
+    if insecure(manifest, InsecureOption::Paths) {
+        let text = "leave all of /proc and /sys as the kernel has it";
+        return vec![left(json!({"app": null, "path": null}), text.to_owned())];
+    }
+    let of_app = |app: &App| {
+        let name = app.name.clone();
+        let one = move |path: &String| {
+            let text = format!("leave {} of app {name} as the kernel has it", quoted(path));
+            left(json!({"app": name, "path": path}), text)
+        };
+        app.unmasked.iter().map(one).collect::<Vec<_>>()
+    };
+    manifest.apps.iter().flat_map(of_app).collect()
+}
 
 /// The items of one app, in the order in which stage2 does them. A field that is added to the file does not compile here
 /// until somebody decides where it is explained.
-pub(super) fn items(app: &App, file: &AppFile) -> Vec<Item> {
+pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFile) -> Vec<Item> {
     let AppFile {
         version: _,
         name,
@@ -39,9 +85,14 @@ pub(super) fn items(app: &App, file: &AppFile) -> Vec<Item> {
         app,
         items: Vec::new(),
     };
+    if plan.limits.by_app() {
+        let group = format!("app-{name}");
+        let text = format!("join cgroup {group} of the pod");
+        list.add("join-cgroup", "", json!(group), text);
+    }
     surroundings(&mut list, file);
     identity(&mut list, file);
-    confinement(&mut list, file);
+    confinement(&mut list, file, manifest);
     program(&mut list, file);
     list.items
 }
@@ -95,7 +146,7 @@ fn identity(list: &mut List<'_>, file: &AppFile) {
     }
 }
 
-fn confinement(list: &mut List<'_>, file: &AppFile) {
+fn confinement(list: &mut List<'_>, file: &AppFile, manifest: &PodManifest) {
     let paths = file.mounts.iter().map(|check| check.path.as_str());
     let paths = paths.collect::<Vec<_>>().join(", ");
     let text = format!("check what is mounted on {paths}, and the id map");
@@ -104,6 +155,11 @@ fn confinement(list: &mut List<'_>, file: &AppFile) {
         let text = format!("check the volume on {}", quoted(&volume.path));
         let origin = list.app.origins.of_element("mounts", &volume.path);
         list.push("check-volume", origin, json!(volume), &text);
+    }
+    let ids: u64 = file.id_map.uids.iter().map(|e| u64::from(e.count)).sum();
+    if ids == 1 {
+        let text = "with other ids than 0: a user namespace in which they are the pod's 0";
+        list.add("nest", "user", Value::Null, text);
     }
     let held = &file.capabilities.bounding;
     let text = format!("hold at most {}", names(held));
@@ -119,7 +175,7 @@ fn confinement(list: &mut List<'_>, file: &AppFile) {
     };
     let value = json!(file.no_new_privileges);
     list.add("no-new-privileges", "no_new_privileges", value, text);
-    landlock(list, file);
+    landlock(list, file, manifest);
     let choice = json!({"choice": list.app.seccomp, "filter": file.seccomp});
     let text = filter(list.app);
     list.add("seccomp", "seccomp", choice, text);
@@ -144,7 +200,7 @@ fn attributes(list: &mut List<'_>, file: &AppFile) {
     }
 }
 
-fn landlock(list: &mut List<'_>, file: &AppFile) {
+fn landlock(list: &mut List<'_>, file: &AppFile, manifest: &PodManifest) {
     let LandlockRules {
         files,
         writable,
@@ -166,7 +222,13 @@ fn landlock(list: &mut List<'_>, file: &AppFile) {
         true => "no Landlock domain".to_owned(),
         false => format!("Landlock domain: {}", rules.join("; ")),
     };
-    list.add("landlock", "", json!(file.landlock), text);
+    let origin = match insecure(manifest, InsecureOption::Landlock) {
+        true => Origin::CommandLine,
+        // Who may mount has no domain for files.
+        false if !files => list.app.origins.of("capabilities"),
+        false => Origin::BuiltIn,
+    };
+    list.push("landlock", origin, json!(file.landlock), &text);
     let SecurityLabels { apparmor, selinux } = &file.labels;
     let labels = [("apparmor", apparmor), ("selinux", selinux)];
     for (name, label) in labels {
@@ -183,6 +245,15 @@ fn program(list: &mut List<'_>, file: &AppFile) {
         let origin = list.app.origins.of_element("environment", name);
         let text = format!("environment {}", quoted(variable));
         list.push("environment", origin, json!(variable), &text);
+    }
+    let missing = |name: &&str| {
+        let given = |variable: &String| variable.split('=').next() == Some(*name);
+        !file.environment.iter().any(given)
+    };
+    let missing: Vec<_> = ["HOME", "USER"].into_iter().filter(missing).collect();
+    if !missing.is_empty() {
+        let text = format!("environment {} of its user", missing.join(" and "));
+        list.add("environment-of-user", "user", json!(missing), text);
     }
     let text = format!("execute {}", words(&file.argv));
     list.add("execute", "argv", json!(file.argv), text);
@@ -213,7 +284,9 @@ impl List<'_> {
 
 fn streams(file: &AppFile) -> &'static str {
     match (file.stdin, file.terminal) {
-        (_, true) => "standard streams are a terminal of the pod",
+        (_, true) => {
+            "standard streams are a terminal of the pod, which the session takes as its own"
+        }
         (true, false) => "standard streams are the caller's",
         (false, false) => "standard output and error are the caller's, standard input is /dev/null",
     }

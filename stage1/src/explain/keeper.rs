@@ -4,12 +4,13 @@
 use pod::{AppName, IdMapChoice, Origin, PodManifest};
 use serde_json::{Value, json};
 
-use super::{Item, Process, extents};
-use crate::cgroup::settings::Setting;
+use super::known::Known;
+use super::{Item, Process, extents, network};
+use crate::cgroup::settings::{Controller, Setting};
 use crate::plan::{DeviceNode, Directory, MapWriter, Opener, Owner, Plan};
 
 /// Up to the inside, and the namespaces that it makes at once.
-pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
+pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
     let mut items = Vec::new();
     if let IdMapChoice::Range {
@@ -22,12 +23,12 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
         );
         items.push(keeper("take-ids", args, text));
     }
+    let text = "look for the cgroup that is the caller's to divide; systemctl is asked about a unit without a mark of it";
+    items.push(keeper("find-cgroup", Value::Null, text.to_owned()));
+    items.extend(network::loaded(manifest, plan));
     let text = "make the skeleton of roots in the data directory, if it is not there";
     items.push(keeper("make-skeleton", Value::Null, text.to_owned()));
-    let cgroup = format!("skua-{}", manifest.id);
-    let text =
-        format!("make cgroup {cgroup} below the caller's own, where the host lets the caller");
-    items.push(keeper("make-cgroup", json!({"name": cgroup}), text));
+    items.extend(cgroup(manifest, plan, known));
     items.extend(limits(plan, None));
     let text = "clone the inside into that cgroup and new namespaces: user, pid";
     let args = json!({"namespaces": ["user", "pid"]});
@@ -38,6 +39,68 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let args = json!({"namespaces": further});
     items.push(Item::new(Process::Inside, "make-namespaces", args, text));
     items
+}
+
+/// The cgroup of the pod, and what it gets from those above it.
+fn cgroup(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
+    let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
+    let name = format!("skua-{}", manifest.id);
+    let place = match &known.cgroup {
+        Some(path) => path.display().to_string().escape_debug().to_string(),
+        None => format!("{name} below the caller's own, where the host lets the caller"),
+    };
+    let text = format!("make the cgroup of the pod, {place}, recorded in the file cgroup");
+    let args = json!({"name": name, "path": known.cgroup});
+    let mut items = vec![keeper("make-cgroup", args, text)];
+    let needed = controllers(plan.limits.controllers());
+    if !needed.is_empty() {
+        let text = format!(
+            "pass controllers on to it where the host has them: {}; a keeper that is alone in the cgroup above moves to skua-keeper beside it",
+            needed.join(", ")
+        );
+        let args = json!({"controllers": needed});
+        items.push(keeper("pass-controllers", args, text));
+    }
+    items
+}
+
+fn controllers(all: impl IntoIterator<Item = Controller>) -> Vec<&'static str> {
+    all.into_iter().map(Controller::name).collect()
+}
+
+/// The cgroups of the apps, if they have some.
+fn divided(plan: &Plan) -> Option<Item> {
+    let groups = plan.limits.apps.iter().map(|(app, _)| format!("app-{app}"));
+    let groups: Vec<_> = ["init".to_owned()].into_iter().chain(groups).collect();
+    let passed = controllers(plan.limits.app_controllers());
+    let text = format!(
+        "divide the cgroup of the pod: {}, with {}; stage2 is in init",
+        groups.join(", "),
+        passed.join(", ")
+    );
+    let args = json!({"groups": groups, "controllers": passed});
+    let item = Item::new(Process::Keeper, "divide-cgroup", args, text);
+    plan.limits.by_app().then_some(item)
+}
+
+/// What the inside becomes when its ids are mapped.
+pub(super) fn become_root(plan: &Plan) -> Item {
+    let ids: u64 = plan.id_map.gids.iter().map(|e| u64::from(e.count)).sum();
+    let (groups, text) = match ids {
+        0 | 1 => (
+            "caller",
+            "with the caller's further groups, which the kernel does not let go",
+        ),
+        _ => ("none", "without further groups"),
+    };
+    let text =
+        format!("become user and group 0 of the pod, {text}; be killed when the keeper is gone");
+    Item::new(
+        Process::Inside,
+        "become-root",
+        json!({"groups": groups}),
+        text,
+    )
 }
 
 /// While the inside makes its namespaces: what it will need, up to the trees.
@@ -58,8 +121,14 @@ pub(super) fn meanwhile(plan: &Plan) -> Vec<Item> {
 fn node(node: &DeviceNode) -> Item {
     let (app, device) = (&node.app, &node.device);
     let path = format!("devices/{app}/{}", node.number);
+    let rights = match (device.read, device.write) {
+        (true, true) => "read and written",
+        (true, false) => "read",
+        (false, true) => "written",
+        (false, false) => "neither read nor written",
+    };
     let text = format!(
-        "make device node {path} for {} ({}:{})",
+        "make device node {path} for {} ({}:{}), which can be {rights}",
         device.host.escape_debug(),
         device.major,
         device.minor
@@ -90,9 +159,9 @@ fn directory(directory: &Directory) -> Item {
 }
 
 /// While the inside builds the root: the files for stage2 and for others.
-pub(super) fn beside(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
+pub(super) fn beside(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
-    let mut items = Vec::new();
+    let mut items: Vec<Item> = divided(plan).into_iter().collect();
     for (app, _) in &plan.limits.apps {
         items.extend(limits(plan, Some(app)));
     }
@@ -104,6 +173,13 @@ pub(super) fn beside(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
             let text = format!("write {path} for stage2");
             items.push(keeper("write-file", json!({"path": path}), text));
         }
+    }
+    if known.watched {
+        let path = format!("apps/{}", pod::SYSTEM_CALLS);
+        let text =
+            format!("write {path} for stage2, which then says what the filters of apps refuse");
+        let item = keeper("write-file", json!({"path": path}), text);
+        items.push(item.by(Origin::CommandLine));
     }
     items.push(keeper(
         "write-file",
@@ -172,62 +248,10 @@ fn write_maps(plan: &Plan) -> Item {
     Item::new(Process::Keeper, "map-ids", args, text)
 }
 
-/// When the inside is mapped: the networks, and the end of our code in the pod.
-pub(super) fn joined(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
-    let mut items = Vec::new();
-    for (number, network) in plan.keeper.networks.iter().enumerate() {
-        let interface = format!("eth{number}");
-        let conflist = network.conflist.as_deref().unwrap_or("built in");
-        let ports: &[_] = match number {
-            0 => &manifest.ports,
-            _ => &[],
-        };
-        let args = json!({
-            "name": network.name, "conflist": network.conflist, "interface": interface,
-            "arguments": network.arguments,
-        });
-        let text = format!(
-            "add network {} (conflist {}) as {interface}, recorded in net/{}.json",
-            network.name,
-            conflist.escape_debug(),
-            network.name
-        );
-        let item = Item::new(Process::Keeper, "add-network", args, text);
-        items.push(item.by(plan.keeper.network_origin));
-        for port in ports {
-            let text = format!(
-                "publish port {} of the pod as {}",
-                port.pod_port, port.host_port
-            );
-            let item = Item::new(Process::Keeper, "publish-port", json!(port), text);
-            items.push(item.by(pod::Origin::CommandLine));
-        }
-    }
-    let files = "write what the networks say into the staged files of /etc";
-    items.push(Item::new(Process::Inside, "fill-files", Value::Null, files));
-    let text = "become stage2: descriptors 0 to 5, an empty environment, all others closed at exec";
-    items.push(Item::new(
-        Process::Inside,
-        "execute-stage2",
-        Value::Null,
-        text,
-    ));
-    items
-}
-
 /// After the end of the pod, whatever the end was.
 pub(super) fn afterwards(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
     let after = |op, args, text: String| Item::new(Process::KeeperAfterwards, op, args, text);
-    let mut items: Vec<Item> = plan
-        .keeper
-        .networks
-        .iter()
-        .rev()
-        .map(|network| {
-            let text = format!("del network {}", network.name);
-            after("del-network", json!({"name": network.name}), text).by(plan.keeper.network_origin)
-        })
-        .collect();
+    let mut items = network::left(plan);
     let cgroup = format!("skua-{}", manifest.id);
     let text = format!("kill what is left in cgroup {cgroup}, and remove it");
     items.push(after("remove-cgroup", json!({"name": cgroup}), text));
@@ -242,7 +266,7 @@ pub(super) fn afterwards(manifest: &PodManifest, plan: &Plan) -> Vec<Item> {
         "move the pod to exited-garbage".to_owned(),
     ));
     if plan.keeper.remove {
-        let text = "remove the pod's directory".to_owned();
+        let text = "remove the pod's directory; as root of the pod's user namespace what is not the caller's".to_owned();
         items.push(after("remove-pod", Value::Null, text).by(pod::Origin::CommandLine));
     }
     items

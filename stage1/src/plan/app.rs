@@ -172,7 +172,7 @@ fn devices(plan: &mut Plan, app: &pod::App, place: &App) {
         let from = match plan.opener {
             Opener::Keeper { .. } => {
                 let node = format!("devices/{}/{number}", app.name);
-                Node::Tree(plan.tree(node, Role::Device, false))
+                Node::Tree(plan.tree_of(Origin::CommandLine, node, Role::Device, false))
             }
             Opener::Inside => Node::HostUsable(asked.host.clone()),
         };

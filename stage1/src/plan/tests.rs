@@ -35,7 +35,7 @@ fn manifests_lead_to_the_plans_beside_them() {
             include_str!("../../tests/golden/range.txt"),
         ),
     ] {
-        let found = crate::explain::text(&manifest, &plan(&manifest));
+        let found = crate::explain::draft(&manifest, &plan(&manifest));
         if std::env::var_os("SKUA_GOLDEN").is_some_and(|what| what == "write") {
             let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
             std::fs::write(path, &found).unwrap();
