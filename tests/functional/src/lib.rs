@@ -25,6 +25,7 @@
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `policy.rs` | a host with a `policy.toml` of a test's own; stage1 by hand |
+//! | `trace.rs`, `ledger.rs` | the system calls of a command, and what of them a plan accounts for |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
 //! | `proxy.rs` | [`Proxy`]: tunnels to one address, for whatever host |
@@ -40,6 +41,7 @@ mod host;
 mod image;
 mod key;
 mod layer;
+pub mod ledger;
 pub mod policy;
 mod proxy;
 pub mod registry;
@@ -47,6 +49,7 @@ mod run;
 mod skip;
 mod store;
 pub mod systemd;
+pub mod trace;
 mod user;
 
 pub use binaries::{binaries, inspect_bytes};
