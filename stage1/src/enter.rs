@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use pod::{AppName, PodDir, Running};
+use pod::{AppFile, AppName, PodDir, Running};
 
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
@@ -49,6 +49,8 @@ struct Target {
     cgroup: Option<File>,
     /// Those of the pod that are not ours.
     namespaces: CloneFlags,
+    /// The file of the app.
+    file: AppFile,
 }
 
 /// Runs the program to its end; its exit status.
@@ -100,6 +102,7 @@ impl Target {
             return Err(Error::NoSuchApp(app.clone()));
         }
         let running = alive::load(dir)?.ok_or(Error::NotRunning)?;
+        let file = pod::load(&dir.app(app))?;
         let pid = running.pod.pid;
         let stage2 = open_path(format!("/proc/{pid}/exe"))?;
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
@@ -114,6 +117,7 @@ impl Target {
             apps,
             cgroup,
             namespaces,
+            file,
         })
     }
 }
@@ -153,7 +157,7 @@ fn join(target: &Target) -> Result<(), Error> {
 fn start(order: &Enter, target: &Target, caller: &Channel) -> Result<Child, Error> {
     let terminal = order
         .terminal
-        .then(|| open_terminal(&order.app))
+        .then(|| open_terminal(&target.file))
         .transpose()?;
     match sys::clone3(0, None).map_err(Error::Enter)? {
         Cloned::Parent(child) => {
@@ -192,7 +196,7 @@ fn namespaces(pod: u32) -> Result<CloneFlags, Error> {
     }
 }
 
-fn open_terminal(app: &AppName) -> Result<Terminal, Error> {
+fn open_terminal(app: &AppFile) -> Result<Terminal, Error> {
     let root = rootfs::open_app_root(app).map_err(Error::Enter)?;
     rootfs::open_terminal(root.as_fd()).map_err(Error::Enter)
 }

@@ -151,7 +151,7 @@ fn items(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
     items.push(keeper::become_root(plan));
     for step in &plan.steps {
         // The inside opens its trees while it still sees the host's files.
-        if step.op == Op::PrivateRoot {
+        if step.op == Op::Staging {
             items.append(&mut by_inside);
         }
         items.push(Item {

@@ -126,7 +126,7 @@ fn live(
     let mut builder = Builder::new();
     for step in &plan.steps {
         // The first step that hides the host's files, and the first that could need a mount.
-        if step.op == Op::PrivateRoot {
+        if step.op == Op::Staging {
             builder.take(mounts(plan, stage2, channel)?);
         }
         builder

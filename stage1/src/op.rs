@@ -25,7 +25,9 @@ pub(crate) enum Op {
     LoopbackUp,
     /// Sets the host name.
     Hostname(String),
-    /// Mounts the staging directory over the pod directory, and the pod's private root in it.
+    /// Mounts the staging directory over the pod directory.
+    Staging,
+    /// Mounts a part of the staging directory as the private root, in which several apps have their roots.
     PrivateRoot,
     /// Attaches what stage2 gets as descriptors to the staging directory.
     StageHanded,
@@ -51,6 +53,8 @@ pub(crate) enum Op {
     Overlay {
         /// The app.
         app: App,
+        /// Where, in the staging directory.
+        at: String,
         /// Staging directories of the layers, uppermost first.
         lower: Vec<String>,
         /// Staging directory that takes the app's changes.
@@ -96,8 +100,21 @@ pub(crate) enum Op {
     Terminal(App),
     /// Makes the root of an app read-only.
     ReadOnlyRoot(App),
-    /// Makes the private root read-only and the root; detaches the host's, and the staging directory with it.
-    Pivot,
+    /// Makes this the root of pid 1; detaches the host's, and the staging directory with it.
+    Pivot(Root),
+}
+
+/// The staging directory in which the root of pid 1 is mounted.
+pub(crate) const ROOT: &str = "root";
+
+/// The root of pid 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Root {
+    /// The private root, made read-only: nothing is in it but the roots of the apps, each of which leaves it for its own.
+    Private,
+    /// The root of the only app: there is nobody to be kept from it, so pid 1 and the app share it and its mounts.
+    Of(App),
 }
 
 /// An app of the pod, by its place in the manifest.
@@ -251,7 +268,8 @@ impl fmt::Display for Op {
             Self::PrivateMounts => f.write_str("make all mounts private"),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::Hostname(name) => write!(f, "set the host name to {}", name.escape_debug()),
-            Self::PrivateRoot => f.write_str("mount the staging directory and the private root"),
+            Self::Staging => f.write_str("mount the staging directory"),
+            Self::PrivateRoot => f.write_str("mount the private root"),
             Self::StageHanded => f.write_str("attach the descriptors of stage2"),
             Self::StageDirectory(path) => write!(f, "make staging directory {path}"),
             Self::StageFile(file) => write!(f, "make staging file {}", file.name()),
@@ -287,7 +305,16 @@ impl fmt::Display for Op {
             ),
             Self::Terminal(app) => write!(f, "open a terminal for app {}", app.name),
             Self::ReadOnlyRoot(app) => write!(f, "make the root of app {} read-only", app.name),
-            Self::Pivot => f.write_str("make the private root the root and detach the host's"),
+            Self::Pivot(Root::Private) => {
+                f.write_str("make the private root the root and detach the host's")
+            }
+            Self::Pivot(Root::Of(app)) => {
+                write!(
+                    f,
+                    "make the root of app {} the root and detach the host's",
+                    app.name
+                )
+            }
         }
     }
 }

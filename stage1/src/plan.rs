@@ -9,13 +9,13 @@ mod mounts;
 use std::path::{Path, PathBuf};
 
 use pod::policy::Policy;
-use pod::{AppFile, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, Rlimit};
+use pod::{AppFile, AppName, IdMap, IdMapChoice, InsecureOption, Network, PodManifest, Rlimit};
 
 use serde::Serialize;
 
 use crate::cgroup::settings::Settings;
 use crate::error::Error;
-use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Step};
+use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Root, Step};
 use crate::skeleton;
 
 pub(crate) use keeper::{DeviceNode, Directory, Keeper, MapWriter, Owner};
@@ -103,9 +103,12 @@ pub(crate) enum Role {
     Device,
 }
 
-/// Where apps have their roots in stage2's view.
-pub(crate) fn app_root(app: &str) -> String {
-    format!("/apps/{app}/rootfs")
+/// Where an app has its root in stage2's view. The only app of a pod has the root itself.
+fn app_root(manifest: &PodManifest, app: &AppName) -> String {
+    match manifest.apps.as_slice() {
+        [_] => "/".to_owned(),
+        _ => format!("/apps/{app}/rootfs"),
+    }
 }
 
 impl Plan {
@@ -132,7 +135,14 @@ impl Plan {
             };
             app::add(&mut plan, manifest, app, &place)?;
         }
-        plan.add(Origin::BuiltIn, Op::Pivot);
+        let root = match manifest.apps.as_slice() {
+            [app] => Root::Of(App {
+                index: 0,
+                name: app.name.clone(),
+            }),
+            _ => Root::Private,
+        };
+        plan.add(Origin::BuiltIn, Op::Pivot(root));
         Ok(plan)
     }
 
@@ -165,7 +175,10 @@ impl Plan {
         }
         let origin = manifest.origins.of("hostname");
         self.add(origin, Op::Hostname(manifest.hostname.clone()));
-        self.add(Origin::BuiltIn, Op::PrivateRoot);
+        self.add(Origin::BuiltIn, Op::Staging);
+        if manifest.apps.len() > 1 {
+            self.add(Origin::BuiltIn, Op::PrivateRoot);
+        }
         self.add(Origin::BuiltIn, Op::StageHanded);
         for file in host_files(&manifest.network) {
             self.add(Origin::BuiltIn, Op::StageFile(*file));

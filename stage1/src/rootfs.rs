@@ -1,8 +1,8 @@
 //! Carries out the steps of a plan: mounts, and nothing but mounts.
 //!
 //! **Runs as** the inside: root of the pod's user namespace, in new namespaces. **Needs** the id map and the trees.
-//! **Leaves** the root of every app below `apps/` of the private root, which is the root. **Undone by** the end of the
-//! mount namespace.
+//! **Leaves** the root of the only app as the root, or that of each app below `apps/` of the private root. **Undone by** the
+//! end of the mount namespace.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -17,20 +17,22 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, pivot_root, sethostname, symlinkat};
 
-use pod::AppName;
+use pod::AppFile;
 
 use crate::inroot::{self, Kind};
-use crate::op::{App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, Source, Target};
+use crate::op::{
+    App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, ROOT, Root, Source, Target,
+};
 use crate::trees::{Handed, Trees};
-use crate::{device, plan, sys, sysctl};
+use crate::{device, sys, sysctl};
 
 /// What has been built so far.
 pub(crate) struct Builder {
     trees: Vec<Option<OwnedFd>>,
     /// What stage2 gets.
     pub(crate) handed: Option<Handed>,
-    root: Option<OwnedFd>,
     staging: Option<OwnedFd>,
+    private_root: Option<OwnedFd>,
     apps: Vec<OwnedFd>,
     /// Device numbers of the file systems on which no volume may be mounted: the kernel's own.
     kernel: Vec<u64>,
@@ -59,8 +61,8 @@ impl Builder {
         Self {
             trees: Vec::new(),
             handed: None,
-            root: None,
             staging: None,
+            private_root: None,
             apps: Vec::new(),
             kernel: Vec::new(),
             host_files: Vec::new(),
@@ -68,7 +70,7 @@ impl Builder {
         }
     }
 
-    /// Takes the mounts that steps from [`Op::PrivateRoot`] on attach.
+    /// Takes the mounts that steps from [`Op::Staging`] on attach.
     pub(crate) fn take(&mut self, trees: Trees) {
         self.trees = trees.trees.into_iter().map(Some).collect();
         self.handed = Some(trees.handed);
@@ -80,6 +82,7 @@ impl Builder {
             Op::PrivateMounts => private_mounts(),
             Op::LoopbackUp => sys::loopback_up(),
             Op::Hostname(name) => Ok(sethostname(name)?),
+            Op::Staging => self.staging_directory(),
             Op::PrivateRoot => self.private_root(),
             Op::StageHanded => self.stage_handed(),
             Op::StageDirectory(path) => Ok(mkdirat(self.staging()?, path.as_str(), mode(0o755))?),
@@ -91,11 +94,12 @@ impl Builder {
                 sys::attach(new_mount(mount)?.as_fd(), self.staged(at)?.as_fd())
             }
             Op::Overlay {
-                app,
+                app: _,
+                at,
                 lower,
                 upper,
                 work,
-            } => self.overlay(app, lower, upper, work),
+            } => self.overlay(at, lower, upper, work),
             Op::Mount { source, target } => self.mount(source, target),
             Op::Link { target, to } => self.link(target, to),
             Op::Mask(target) => self.mask(target),
@@ -106,7 +110,7 @@ impl Builder {
             Op::ReadOnlyRoot(app) => {
                 sys::set_mount_attributes(self.app(app)?, false, MOUNT_ATTR_RDONLY, None)
             }
-            Op::Pivot => self.pivot(),
+            Op::Pivot(root) => self.pivot(root),
         }
     }
 
@@ -121,22 +125,23 @@ impl Builder {
     }
 
     /// The staging directory takes the place of the working directory, which nothing in this namespace needs by name. The
-    /// private root is mounted in it, so that one detaching at the end takes everything but the private root away.
-    fn private_root(&mut self) -> io::Result<()> {
+    /// root is mounted in it, so that one detaching at the end takes everything but the root away.
+    fn staging_directory(&mut self) -> io::Result<()> {
         let staging = tmpfs(c"0700")?;
         sys::attach(staging.as_fd(), sys::here())?;
         fchdir(&staging)?;
-        mkdirat(&staging, "root", mode(0o755))?;
-        let root = tmpfs(c"0755")?;
-        sys::attach(
-            root.as_fd(),
-            open_directory(staging.as_fd(), "root")?.as_fd(),
-        )?;
-        mkdirat(&root, "apps", mode(0o755))?;
+        mkdirat(&staging, ROOT, mode(0o755))?;
         mkdirat(&staging, "empty", mode(0o555))?;
         create(staging.as_fd(), "nothing", 0o444)?;
-        self.root = Some(root);
         self.staging = Some(staging);
+        Ok(())
+    }
+
+    fn private_root(&mut self) -> io::Result<()> {
+        let root = self.clone_staged(ROOT, false, false)?;
+        sys::attach(root.as_fd(), self.staged(ROOT)?.as_fd())?;
+        mkdirat(&root, "apps", mode(0o755))?;
+        self.private_root = Some(root);
         Ok(())
     }
 
@@ -164,12 +169,11 @@ impl Builder {
 
     /// The names of the layers are short and relative, so that 128 of them fit in the page that mount options get. `volatile`
     /// (kernel 5.10): the root of a pod ends with the pod, so its end need not wait for the disk.
-    fn overlay(&mut self, app: &App, lower: &[String], upper: &str, work: &str) -> io::Result<()> {
-        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
-        let (home, name) = (Path::new("apps").join(app.name.as_str()), "rootfs");
-        mkdirat(root, &home, mode(0o755))?;
-        mkdirat(root, &home.join(name), mode(0o755))?;
-        let at = format!("root/apps/{}/{name}", app.name);
+    fn overlay(&mut self, at: &str, lower: &[String], upper: &str, work: &str) -> io::Result<()> {
+        if let (true, Some(home)) = (at != ROOT, Path::new(at).parent()) {
+            mkdirat(self.staging()?, home, mode(0o755))?;
+            mkdirat(self.staging()?, at, mode(0o755))?;
+        }
         let data = format!(
             "userxattr,volatile,lowerdir={},upperdir={upper},workdir={work}",
             lower.join(":")
@@ -177,12 +181,12 @@ impl Builder {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(
             Some("overlay"),
-            at.as_str(),
+            at,
             Some("overlay"),
             flags,
             Some(data.as_str()),
         )?;
-        let opened = open_directory(root.as_fd(), home.join(name))?;
+        let opened = self.staged(at)?;
         self.apps.push(opened);
         Ok(())
     }
@@ -266,10 +270,15 @@ impl Builder {
 
     /// `pivot_root(2)` with the new root also as the place of the old one, as its manual page says. With the old root the
     /// staging directory goes, and everything mounted in it.
-    fn pivot(&mut self) -> io::Result<()> {
-        let root = self.root.as_ref().ok_or(Errno::EBADF)?;
-        sys::set_mount_attributes(root.as_fd(), false, MOUNT_ATTR_RDONLY, None)?;
-        fchdir(root)?;
+    fn pivot(&mut self, root: &Root) -> io::Result<()> {
+        match root {
+            Root::Private => {
+                let root = self.private_root.as_ref().ok_or(Errno::EBADF)?;
+                sys::set_mount_attributes(root.as_fd(), false, MOUNT_ATTR_RDONLY, None)?;
+                fchdir(root)?;
+            }
+            Root::Of(app) => fchdir(self.app(app)?)?,
+        }
         pivot_root(".", ".")?;
         umount2(".", MntFlags::MNT_DETACH)?;
         self.staging = None;
@@ -319,9 +328,9 @@ impl Builder {
     }
 }
 
-/// The root of an app, seen from the private root.
-pub(crate) fn open_app_root(app: &AppName) -> io::Result<OwnedFd> {
-    open_directory(sys::here(), plan::app_root(app.as_str()))
+/// The root of an app, seen from that of pid 1.
+pub(crate) fn open_app_root(app: &AppFile) -> io::Result<OwnedFd> {
+    open_directory(sys::here(), &app.root)
 }
 
 /// A terminal of the app's own `devpts`: the slave is opened through the master, no path is walked.

@@ -40,7 +40,7 @@ impl Apps {
         directory: OwnedFd,
         timeout: Duration,
     ) -> Result<Self, Error> {
-        let gate = Gate::new().map_err(Error::Gate)?;
+        let gate = Gate::new(apps.len()).map_err(Error::Gate)?;
         let mut running = Vec::with_capacity(apps.len());
         for app in apps {
             let started = status::now();

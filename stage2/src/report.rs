@@ -27,13 +27,14 @@ const MAX_MESSAGE: u64 = 4096;
 /// Keeps every app from exec until all are confined.
 pub(crate) struct Gate {
     wait: OwnedFd,
-    open: OwnedFd,
+    open: Option<OwnedFd>,
 }
 
 impl Gate {
-    /// A closed gate.
-    pub(crate) fn new() -> Result<Self, Errno> {
+    /// A closed gate, for several apps; a single one has nobody to wait for and finds it open.
+    pub(crate) fn new(apps: usize) -> Result<Self, Errno> {
         let (wait, open) = pipe2(OFlag::O_CLOEXEC)?;
+        let open = (apps > 1).then_some(open);
         Ok(Self { wait, open })
     }
 

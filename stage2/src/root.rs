@@ -2,7 +2,8 @@
 //!
 //! **Runs as** the pod's user 0 with all capabilities, in the mount namespace of pid 1.
 //! **Needs** the app's root as a mount point with everything mounted that the app shall see.
-//! **Leaves** a mount namespace of the app's own in which nothing but its root can be reached.
+//! **Leaves** a mount namespace in which nothing but the app's root can be reached: one of its own, or for the only app of a
+//! pod that of pid 1, which has the same root.
 //! **Undone by** the kernel, with the last process of that namespace.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,14 +23,23 @@ pub(crate) struct Root(OwnedFd);
 
 /// Makes the app's root the root of this process.
 pub(crate) fn enter(app: &AppFile) -> Result<Root, Error> {
-    unshare(CloneFlags::CLONE_NEWNS).map_err(Error::UnshareMounts)?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(Error::UnshareMounts)?;
+    let shared = app.root == "/";
+    if !shared {
+        unshare_mounts().map_err(Error::UnshareMounts)?;
+    }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let root = open(app.root.as_str(), flags, Mode::empty())
         .map_err(|e| Error::OpenRoot(app.root.clone(), e))?;
-    pivot(&root).map_err(|e| Error::PivotRoot(app.root.clone(), e))?;
+    if !shared {
+        pivot(&root).map_err(|e| Error::PivotRoot(app.root.clone(), e))?;
+    }
     Ok(Root(root))
+}
+
+fn unshare_mounts() -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
 }
 
 /// The old root comes to lie over the new one (`pivot_root(2)`, "pivot_root(".", ".")") and is detached from there.

@@ -18,7 +18,8 @@ use crate::{capability, sys};
 
 /// Pid 1 of a pod.
 ///
-/// **Runs as** the pod's user 0 with all capabilities, in a root that holds the apps' roots and nothing else.
+/// **Runs as** the pod's user 0 with all capabilities, in the root of the only app, or in one that holds the
+/// apps' roots and nothing else.
 /// **Needs** every namespace and mount of the pod. **Leaves** one status per app. **Undone by** the kernel: with pid 1
 /// goes everything in its pid namespace.
 pub(crate) fn run(arguments: Run) -> Result<u8, Error> {

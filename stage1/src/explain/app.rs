@@ -99,7 +99,10 @@ pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFi
 
 fn surroundings(list: &mut List<'_>, file: &AppFile) {
     let root = &file.root;
-    let text = format!("enter the root {root}, in a mount namespace of its own");
+    let text = match root.as_str() {
+        "/" => "stay in the root, in the mount namespace of pid 1".to_owned(),
+        root => format!("enter the root {root}, in a mount namespace of its own"),
+    };
     list.add("enter-root", "", json!(root), text);
     let text = "begin a session without a terminal, and a session keyring";
     list.add("session", "", Value::Null, text);

@@ -9,7 +9,7 @@ use super::{
     Namespaces, Opener, Plan, Role, SKELETON, app_root, hide, host_files, insecure, mounts,
 };
 use crate::error::Error;
-use crate::op::{App, Device, FileSystem, Find, NewMount, Node, Op, Origin, Source, Target};
+use crate::op::{App, Device, FileSystem, Find, NewMount, Node, Op, Origin, ROOT, Source, Target};
 use crate::seccomp;
 
 /// Devices of every app, with their numbers (`Documentation/admin-guide/devices.txt` of the kernel).
@@ -93,10 +93,12 @@ fn root(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
     let (upper, work) = (own("upper"), own("work"));
     expect_named(file, "/", "overlay", app.readonly_rootfs);
     let app = place.clone();
+    let at = format!("{ROOT}{}", file.root.trim_end_matches('/'));
     plan.add(
         Origin::Image,
         Op::Overlay {
             app,
+            at,
             lower,
             upper,
             work,
@@ -237,7 +239,7 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
     AppFile {
         version: CONTRACT_VERSION,
         name: app.name.clone(),
-        root: app_root(app.name.as_str()),
+        root: app_root(manifest, &app.name),
         argv: app.argv.clone(),
         environment: environment.collect(),
         user: app.user.clone(),

@@ -4,6 +4,7 @@
 mod inside;
 mod keeper;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -52,6 +53,8 @@ pub struct Ledger {
     /// The pod.
     id: String,
     item: String,
+    /// Of each app, below the staging directory.
+    roots: BTreeMap<String, String>,
     entries: Vec<Entry>,
 }
 
@@ -65,6 +68,7 @@ impl Ledger {
         let mut ledger = Self {
             id: id.to_owned(),
             item: String::new(),
+            roots: BTreeMap::new(),
             entries: Vec::new(),
         };
         let plan = &explained["plan"];

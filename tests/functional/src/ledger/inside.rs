@@ -40,7 +40,8 @@ impl Ledger {
                 self.once("sethostname", &[&format!("\"{name}\"")]);
             }
             "link" => {
-                let (parent, name) = target(&args["target"]).rsplit_once('/').map_or_else(
+                let target = self.target(&args["target"]);
+                let (parent, name) = target.rsplit_once('/').map_or_else(
                     || (String::new(), String::new()),
                     |(parent, name)| (parent.to_owned(), name.to_owned()),
                 );
@@ -59,12 +60,14 @@ impl Ledger {
                 self.maybe("ioctl", &["/dev/pts/ptmx", "TIOCSWINSZ"]);
             }
             "read-only-root" => {
-                let root = self.at(&format!("root/apps/{}/rootfs", text(args, "name")));
+                let root = self.at(self.root_of(text(args, "name")));
                 self.once("mount_setattr", &[&root, "attr_set=MOUNT_ATTR_RDONLY,"]);
             }
             "pivot" => {
-                let root = self.at("root");
-                self.once("mount_setattr", &[&root, "attr_set=MOUNT_ATTR_RDONLY,"]);
+                if args == "private" {
+                    let root = self.at("root");
+                    self.once("mount_setattr", &[&root, "attr_set=MOUNT_ATTR_RDONLY,"]);
+                }
                 self.once("pivot_root", &["(\".\", \".\")"]);
                 self.once("umount2", &["(\".\", MNT_DETACH)"]);
             }
@@ -79,6 +82,7 @@ impl Ledger {
     /// The staging directory.
     fn stage(&mut self, op: &str, args: &Value) -> bool {
         match op {
+            "staging" => self.staging(),
             "private-root" => self.private_root(),
             "stage-handed" => {
                 for name in ["handed-apps", "handed-status"] {
@@ -119,11 +123,15 @@ impl Ledger {
     fn mounted(&mut self, op: &str, args: &Value) -> bool {
         match op {
             "overlay" => {
-                let home = format!("apps/{}", text(&args["app"], "name"));
-                for path in [home.clone(), format!("{home}/rootfs")] {
-                    self.once("mkdirat", &[&self.at("root"), &format!("\"{path}\"")]);
+                let at = text(args, "at");
+                if let Some(home) = at.strip_suffix("/rootfs") {
+                    for path in [home, at] {
+                        self.once("mkdirat", &[&self.at(""), &format!("\"{path}\"")]);
+                    }
                 }
-                let at = format!("\"root/{home}/rootfs\"");
+                let name = text(&args["app"], "name").to_owned();
+                self.roots.insert(name, at.to_owned());
+                let at = format!("\"{at}\"");
                 let options = format!(
                     "\"userxattr,volatile,lowerdir={},upperdir={},workdir={}\"",
                     list(&args["lower"]).join(":"),
@@ -134,8 +142,9 @@ impl Ledger {
             }
             "mount" => {
                 self.source(&args["source"]);
-                let target = target(&args["target"]);
-                self.place(&target);
+                let target = self.target(&args["target"]);
+                let root = self.root_of(text(&args["target"]["app"], "name")).len();
+                self.place(&target, root);
                 self.attach(&target);
             }
             "mask" | "read-only" => self.hidden(op, args),
@@ -150,7 +159,7 @@ impl Ledger {
         if !hidden.exists() {
             return;
         }
-        let target = target(args);
+        let target = self.target(args);
         let (from, name) = match op {
             "mask" if hidden.is_dir() => (self.at(""), "\"empty\""),
             "mask" => (self.at(""), "\"nothing\""),
@@ -167,16 +176,32 @@ impl Ledger {
         self.attach(&target);
     }
 
-    fn private_root(&mut self) {
-        for mode in ["0700", "0755"] {
-            self.file_system("tmpfs", &[("mode", mode)], false);
-        }
+    fn staging(&mut self) {
+        self.file_system("tmpfs", &[("mode", "0700")], false);
         self.attach("");
-        self.attach("root");
-        for (directory, name) in [("", "root"), ("root", "apps"), ("", "empty")] {
-            self.once("mkdirat", &[&self.at(directory), &format!("\"{name}\"")]);
+        for name in ["\"root\"", "\"empty\""] {
+            self.once("mkdirat", &[&self.at(""), name]);
         }
         self.once("openat", &["\"nothing\"", "O_CREAT|O_EXCL"]);
+    }
+
+    fn private_root(&mut self) {
+        self.once("open_tree", &[&self.at(""), "\"root\"", "OPEN_TREE_CLONE"]);
+        let flags = attributes(&[("NOSUID", true), ("NODEV", true)]);
+        self.once("mount_setattr", &["</>", &flags]);
+        self.attach("root");
+        self.once("mkdirat", &[&self.at("root"), "\"apps\""]);
+    }
+
+    /// The root of an app, below the staging directory.
+    fn root_of(&self, app: &str) -> &str {
+        self.roots.get(app).map_or("", String::as_str)
+    }
+
+    /// The place in the root of an app, below the staging directory.
+    fn target(&self, args: &Value) -> String {
+        let root = self.root_of(text(&args["app"], "name"));
+        format!("{root}{}", text(args, "path"))
     }
 
     /// A mount gets its place, `path` below the staging directory.
@@ -185,10 +210,10 @@ impl Ledger {
         self.once("move_mount", &[&at]);
     }
 
-    /// Directories, and at the end a directory or file, that a mount needs where the image has none.
-    fn place(&mut self, target: &str) {
+    /// Directories, and at the end a directory or file, that a mount needs where the image has none: below the first `root`
+    /// bytes.
+    fn place(&mut self, target: &str, root: usize) {
         let parts = target.match_indices('/').map(|(at, _)| at);
-        let root = parts.clone().nth(3).unwrap_or_default();
         for at in parts.filter(|at| *at >= root) {
             let (parent, name) = (&target[..at], target[at + 1..].split('/').next());
             let name = format!("\"{}\"", name.unwrap_or_default());
@@ -308,10 +333,4 @@ impl Ledger {
         self.add(times, "setresuid", &["(0, 0, 0)"]);
         self.add(times, "prctl", &["PR_SET_PDEATHSIG, SIGKILL"]);
     }
-}
-
-/// The place in the root of an app, below the staging directory.
-fn target(args: &Value) -> String {
-    let app = text(&args["app"], "name");
-    format!("root/apps/{app}/rootfs{}", text(args, "path"))
 }
