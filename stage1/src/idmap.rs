@@ -5,17 +5,15 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
 
-use nix::unistd::{Pid, getppid};
 use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
 use crate::plan::MapWriter;
-use crate::sys::{self, Child, Cloned};
-use crate::wait;
+use crate::sys::idle::Idle;
 
 /// The id map of a pod, and the lock that keeps others from its range.
 #[derive(Debug)]
@@ -194,42 +192,13 @@ impl Mapper {
 pub(crate) struct MountUsers {
     /// The namespace.
     pub(crate) namespace: OwnedFd,
-    /// The process that it was made with, which nobody needs any more.
-    _made_with: Killed,
-}
-
-/// A child whose end is waited for as late as possible.
-#[derive(Debug)]
-struct Killed(Child);
-
-impl Killed {
-    fn now(child: Child) -> Self {
-        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-        Self(child)
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = wait::reap(&self.0);
-    }
+    /// The process that it was made with, which nobody needs any more. Its end is waited for as late as possible.
+    _made_with: Idle,
 }
 
 /// Makes the namespace: ids from `on_disk` on are seen as ids from `host` on.
 pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUsers, Error> {
-    let keeper = Pid::this();
-    let child = match sys::clone3(libc::CLONE_NEWUSER, None).map_err(Error::MountUsers)? {
-        Cloned::Child => {
-            // Its end must not depend on ours being orderly. We may have been killed before it asked: then it would wait for
-            // ever, and hold the pod's lock.
-            let asked = nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL);
-            while asked.is_ok() && getppid() == keeper {
-                nix::unistd::pause();
-            }
-            sys::exit_now(0)
-        }
-        Cloned::Parent(child) => child,
-    };
+    let mut made_with = Idle::new(libc::CLONE_NEWUSER).map_err(Error::MountUsers)?;
     let extent = vec![Extent {
         inside: on_disk,
         host,
@@ -239,15 +208,12 @@ pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUs
         uids: extent.clone(),
         gids: extent,
     };
-    let opened = write_files(&map, child.pid).and_then(|()| {
-        let path = format!("/proc/{}/ns/user", child.pid);
-        File::open(path)
-            .map(OwnedFd::from)
-            .map_err(Error::MountUsers)
-    });
-    let killed = Killed::now(child);
+    write_files(&map, made_with.pid())?;
+    let path = format!("/proc/{}/ns/user", made_with.pid());
+    let namespace = File::open(path).map_err(Error::MountUsers)?;
+    made_with.kill();
     Ok(MountUsers {
-        namespace: opened?,
-        _made_with: killed,
+        namespace: namespace.into(),
+        _made_with: made_with,
     })
 }

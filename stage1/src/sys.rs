@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getppid};
 
 mod mount_attributes;
 
+pub(crate) mod idle;
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
 pub(crate) mod xattr;
 

@@ -101,7 +101,7 @@ impl Ledger {
         let roles: Vec<_> = trees.map(|tree| text(tree, "role")).collect();
         for role in ["layer", "host-volume"] {
             if roles.contains(&role) {
-                self.once("clone3", &["flags=CLONE_PIDFD|CLONE_NEWUSER, "]);
+                self.once("clone", &["flags=CLONE_VM|CLONE_PIDFD|CLONE_NEWUSER|"]);
                 self.once("openat", &["/proc/", "/uid_map\""]);
                 self.once("openat", &["/proc/", "/gid_map\""]);
                 self.once("pidfd_send_signal", &["SIGKILL"]);
