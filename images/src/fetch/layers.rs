@@ -104,15 +104,16 @@ fn lock<'a>(
 
 type Work<'a> = (&'a LayerSource, TreeWriter);
 
-/// One more thread than processors: one that waits for the network leaves room for one that unpacks. The first failure ends
-/// all transfers; what fails because of that is not told.
+/// Two threads for each processor: one that waits for the network leaves room for one that unpacks, and of as many large layers
+/// as there are threads none is left to be unpacked alone. The first failure ends all transfers; what fails because of that is
+/// not told.
 fn in_parallel(
     fetcher: &Fetcher<'_>,
     source: &Source,
     missing: Vec<Work<'_>>,
 ) -> Result<Vec<Done>, FetchError> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = missing.len().min(processors + 1).min(MAX_THREADS);
+    let threads = missing.len().min(2 * processors).min(MAX_THREADS);
     let queue = Mutex::new(missing);
     let done = Mutex::new(Ok(Vec::new()));
     let work = || {
