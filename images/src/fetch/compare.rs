@@ -1,6 +1,9 @@
-//! Layers of the store against the layers where they came from: each is unpacked once more, and compared file by file.
+//! Layers of the store against the layers as they were fetched: each is unpacked once more, from its blob where that was kept,
+//! else from where it came from, and compared file by file.
 
-use super::resolve::{self, Resolved};
+use super::keep::{self, Kept};
+use super::layer::{Done, Unpacking};
+use super::resolve::{self, LayerSource};
 use super::source::Source;
 use super::{Event, FetchError, Fetcher, layers};
 use crate::digest::Digest;
@@ -18,41 +21,62 @@ pub struct Changed {
 }
 
 impl Fetcher<'_> {
-    /// Compares every layer of `image` with the one that `from` has, and gives those that differ.
+    /// Compares every layer of `image` with the kept one or the one that `from` has, and gives those that differ.
     ///
     /// # Errors
-    /// [`FetchError`] when the image cannot be had from there; [`FetchError::OtherImage`] when it is another one.
+    /// [`FetchError`] when a layer cannot be had from there; [`FetchError::OtherImage`] when `from` is another image.
     pub fn compare(&self, from: &ImageName, image: &Image) -> Result<Vec<Changed>, FetchError> {
-        let source = Source::open(self, from)?;
-        let resolved = resolve::resolve(&source, from, None)?.resolved()?;
-        if resolved.manifest.digest != image.manifest_digest {
-            return Err(FetchError::OtherImage {
-                name: from.to_string(),
-                wanted: image.manifest_digest,
-                found: resolved.manifest.digest,
-            });
-        }
-        self.changed(&source, &resolved)
-    }
-
-    fn changed(&self, source: &Source, resolved: &Resolved) -> Result<Vec<Changed>, FetchError> {
+        let name = from.to_string();
+        let mut source = None;
         let mut changed = Vec::new();
-        for layer in &resolved.layers {
+        for layer in &resolve::layers_of(image)? {
             let event = Event::Layer(&layer.digest, layer.size);
             self.progress.on(event);
+            let unpacking = Unpacking {
+                fetcher: self,
+                name: &name,
+                layer,
+                limits: self.limits.clone(),
+            };
             let again = self.store.begin_copy(&layer.diff_id)?;
-            let (again, meta) = layers::again(self, source, layer, again)?;
-            let failed = |error| FetchError::Compare(layer.diff_id, error);
-            let tree = Packing::start(self.workers, self.store, &[layer.diff_id], What::Layer);
-            let layer_again = Packing::of(self.workers, vec![(again.dir(), meta)], What::Layer)
-                .map_err(failed)?;
-            if let Some(difference) = compare(tree.map_err(failed)?, layer_again).map_err(failed)? {
-                changed.push(Changed {
-                    layer: layer.diff_id,
-                    difference,
-                });
-            }
+            let again = match keep::unpack(&unpacking, again)? {
+                Kept::Unpacked(done) => *done,
+                Kept::Not(again) => {
+                    let source = match source.take() {
+                        Some(open) => source.insert(open),
+                        None => source.insert(self.same(from, image)?),
+                    };
+                    layers::again(self, source, layer, again)?
+                }
+            };
+            changed.extend(self.difference(layer, again)?);
         }
         Ok(changed)
+    }
+
+    /// Where the very same image is.
+    fn same(&self, from: &ImageName, image: &Image) -> Result<Source, FetchError> {
+        let source = Source::open(self, from)?;
+        let resolved = resolve::resolve(&source, from, None)?.resolved()?;
+        if resolved.manifest.digest == image.manifest_digest {
+            return Ok(source);
+        }
+        Err(FetchError::OtherImage {
+            name: from.to_string(),
+            wanted: image.manifest_digest,
+            found: resolved.manifest.digest,
+        })
+    }
+
+    fn difference(&self, layer: &LayerSource, again: Done) -> Result<Option<Changed>, FetchError> {
+        let failed = |error| FetchError::Compare(layer.diff_id, error);
+        let (again, meta) = again;
+        let tree = Packing::start(self.workers, self.store, &[layer.diff_id], What::Layer);
+        let again = Packing::of(self.workers, vec![(again.dir(), meta)], What::Layer);
+        let difference = compare(tree.map_err(failed)?, again.map_err(failed)?).map_err(failed)?;
+        Ok(difference.map(|difference| Changed {
+            layer: layer.diff_id,
+            difference,
+        }))
     }
 }

@@ -1,15 +1,45 @@
-//! Layer blobs as they were fetched, kept beside the trees when the user wants them: to export the image as it was.
+//! Layer blobs as they were fetched, kept beside the trees when the user wants them: to export the image as it was, and to
+//! unpack its layers again without asking anybody.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
+use super::layer::{Done, Failure, Unpacking};
 use super::places::Served;
 use super::protocol::{Answer, Get};
 use super::resolve::{LayerSource, Resolved};
 use super::source::Source;
 use super::{FetchError, Fetcher};
-use crate::store::Store;
+use crate::store::{Store, TreeWriter};
+
+/// What came of a layer whose blob may have been kept.
+pub(super) enum Kept {
+    Unpacked(Box<Done>),
+    /// It was not, or is damaged.
+    Not(TreeWriter),
+}
+
+/// Unpacks a layer from its kept blob. One that is not what its digest says is removed.
+pub(super) fn unpack(unpacking: &Unpacking<'_>, tree: TreeWriter) -> Result<Kept, FetchError> {
+    let (store, digest) = (unpacking.fetcher.store, &unpacking.layer.digest);
+    let Some(blob) = store.open_layer_blob(digest)? else {
+        return Ok(Kept::Not(tree));
+    };
+    let unpacker = unpacking.start(&tree, blob.as_fd())?;
+    match unpacking.end(&unpacker) {
+        Ok(report) => Ok(Kept::Unpacked(Box::new(unpacking.done(tree, report)))),
+        Err(Failure::Other(error)) => Err(error),
+        Err(Failure::Corrupt(error)) => {
+            log::warn!(
+                "the kept blob of layer {digest} is damaged and not used: {}",
+                error.wrong_bytes()
+            );
+            store.forget_layer_blob(digest)?;
+            Ok(Kept::Not(tree.restart()?))
+        }
+    }
+}
 
 /// Keeps the blob of every layer. One whose bytes were kept to continue with is not asked for again.
 pub(super) fn all(

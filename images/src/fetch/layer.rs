@@ -5,9 +5,10 @@
 //! for. Then all of it is thrown away and the layer is asked for anew: nothing is ever continued on top of wrong bytes.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::error::Told;
+use super::keep::{self, Kept};
 use super::part::{Part, forget};
 use super::places::Served;
 use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob};
@@ -17,6 +18,7 @@ use super::workers::Worker;
 use super::{Event, FetchError, Fetcher};
 use crate::store::{Owners, TreeMeta, TreeWriter};
 use crate::unpack::{Expect, LayerReport, Limits};
+use crate::wire::WireError;
 
 /// Blobs above this size are kept while they come, to continue with after a break.
 const KEEP_ABOVE: u64 = 1 << 20;
@@ -27,16 +29,23 @@ const PIPE_SIZE: usize = 1 << 20;
 /// A tree that waits to become part of the store.
 pub(super) type Done = (TreeWriter, TreeMeta);
 
-/// A layer to unpack.
-pub(super) struct Layer<'a> {
+/// A layer to unpack, wherever its bytes come from.
+pub(super) struct Unpacking<'a> {
     pub(super) fetcher: &'a Fetcher<'a>,
-    pub(super) source: &'a Source,
+    /// The image, for messages.
+    pub(super) name: &'a str,
     pub(super) layer: &'a LayerSource,
     pub(super) limits: Limits,
 }
 
+/// A layer to fetch and unpack.
+pub(super) struct Layer<'a> {
+    pub(super) source: &'a Source,
+    pub(super) unpacking: Unpacking<'a>,
+}
+
 /// How one try to unpack a layer failed.
-enum Failure {
+pub(super) enum Failure {
     /// The bytes were not the blob's.
     Corrupt(FetchError),
     Other(FetchError),
@@ -48,10 +57,75 @@ impl From<FetchError> for Failure {
     }
 }
 
+impl Unpacking<'_> {
+    /// Starts an unpack worker that reads the blob from `blob`.
+    pub(super) fn start(
+        &self,
+        tree: &TreeWriter,
+        blob: BorrowedFd<'_>,
+    ) -> Result<Worker, FetchError> {
+        if let Owners::Range { base } = self.fetcher.owners {
+            tree.set_owner(base, base)?;
+        }
+        let unpacker = self.fetcher.workers.unpack(tree.dir().as_fd());
+        let unpacker = unpacker.map_err(|error| FetchError::Spawn("unpack", error))?;
+        let job = UnpackJob {
+            expect: Expect {
+                media_type: self.layer.media_type.clone(),
+                size: self.layer.size,
+                digest: self.layer.digest,
+                diff_id: self.layer.diff_id,
+            },
+            squash: self.fetcher.owners == Owners::Squashed,
+            limits: self.limits.clone(),
+        };
+        unpacker.channel.send(&job, &[blob]).map_err(lost)?;
+        Ok(unpacker)
+    }
+
+    /// Waits for its end.
+    pub(super) fn end(&self, unpacker: &Worker) -> Result<LayerReport, Failure> {
+        let (answer, _) = unpacker.channel.receive::<UnpackAnswer>().map_err(lost)?;
+        answer.map_err(|failure| {
+            let error = FetchError::Unpack {
+                digest: self.layer.digest,
+                name: self.name.to_owned(),
+                source: Told::new(&failure.message),
+            };
+            match failure.corrupt {
+                true => Failure::Corrupt(error),
+                false => Failure::Other(error),
+            }
+        })
+    }
+
+    /// The tree with its record.
+    pub(super) fn done(&self, tree: TreeWriter, report: LayerReport) -> Done {
+        let unpacked = Event::Unpacked(&self.layer.digest);
+        self.fetcher.progress.on(unpacked);
+        let meta = TreeMeta {
+            diff_id: self.layer.diff_id,
+            blob: self.layer.digest,
+            blob_size: self.layer.size,
+            owners: self.fetcher.owners.clone(),
+            report,
+        };
+        (tree, meta)
+    }
+}
+
+fn lost(error: WireError) -> FetchError {
+    FetchError::Worker("unpack", error)
+}
+
 impl Layer<'_> {
-    /// Fills `tree`. Bytes kept from an earlier fetch that turn out to be wrong are given up once, then places that serve
+    /// Fills `tree`, from the kept blob if there is one. Bytes kept from an earlier fetch that turn out to be wrong are given up once, then places that serve
     /// wrong bytes are left, one after the other.
-    pub(super) fn complete(&self, mut tree: TreeWriter) -> Result<Done, FetchError> {
+    pub(super) fn complete(&self, tree: TreeWriter) -> Result<Done, FetchError> {
+        let mut tree = match keep::unpack(&self.unpacking, tree)? {
+            Kept::Unpacked(done) => return Ok(*done),
+            Kept::Not(tree) => tree,
+        };
         let mut part = self.open_part()?;
         let mut had_some = part.as_ref().is_some_and(|part| part.length > 0);
         let report = loop {
@@ -71,20 +145,11 @@ impl Layer<'_> {
             part = self.open_part()?;
             tree = tree.restart()?;
         };
-        let unpacked = Event::Unpacked(&self.layer.digest);
-        self.fetcher.progress.on(unpacked);
-        let meta = TreeMeta {
-            diff_id: self.layer.diff_id,
-            blob: self.layer.digest,
-            blob_size: self.layer.size,
-            owners: self.fetcher.owners.clone(),
-            report,
-        };
-        Ok((tree, meta))
+        Ok(self.unpacking.done(tree, report))
     }
 
     fn what(&self) -> String {
-        format!("layer {}", self.layer.digest)
+        format!("layer {}", self.unpacking.layer.digest)
     }
 
     /// One try: a pipe, an unpack worker at its end, and the source worker at its beginning.
@@ -94,61 +159,38 @@ impl Layer<'_> {
         part: Option<&mut Part>,
         served: &mut Served,
     ) -> Result<LayerReport, Failure> {
-        if let Owners::Range { base } = self.fetcher.owners {
-            tree.set_owner(base, base).map_err(FetchError::Store)?;
-        }
         let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
         // A smaller pipe is slower and nothing else.
         let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_SIZE);
-        let unpacker = self
-            .fetcher
-            .workers
-            .unpack(tree.dir().as_fd())
-            .map_err(|error| FetchError::Spawn("unpack", error))?;
-        let lost = |error| FetchError::Worker("unpack", error);
-        unpacker
-            .channel
-            .send(&self.job(), &[read.as_fd()])
-            .map_err(lost)?;
+        let unpacker = self.unpacking.start(tree, read.as_fd())?;
         drop(read);
+        let layer = self.unpacking.layer;
         let get = Get::Blob {
-            digest: self.layer.digest,
-            size: self.layer.size,
+            digest: layer.digest,
+            size: layer.size,
             etag: part.as_ref().and_then(|part| part.etag.clone()),
         };
         let kept = part.as_ref().map(|part| part.file.as_fd());
         let answers = self.source.start(&get, served, write.as_fd(), kept)?;
         drop(write);
-        let transfer = self.watch(&answers, &unpacker, part, served);
-        let answer = unpacker.channel.receive::<UnpackAnswer>().map_err(lost);
-        self.conclude(transfer, answer.map(|(answer, _)| answer))
+        // Whose fault a failure was: of the transfer, unless the unpack worker stopped it.
+        self.watch(&answers, &unpacker, part, served)?;
+        self.unpacking.end(&unpacker)
     }
 
-    fn job(&self) -> UnpackJob {
-        UnpackJob {
-            expect: Expect {
-                media_type: self.layer.media_type.clone(),
-                size: self.layer.size,
-                digest: self.layer.digest,
-                diff_id: self.layer.diff_id,
-            },
-            squash: self.fetcher.owners == Owners::Squashed,
-            limits: self.limits.clone(),
-        }
-    }
-
-    /// Follows a transfer to its end. `false`: the unpack worker has ended it.
+    /// Follows a transfer to its end, or until the unpack worker ends it.
     fn watch(
         &self,
         answers: &Answers,
         unpacker: &Worker,
         mut part: Option<&mut Part>,
         served: &mut Served,
-    ) -> Result<bool, FetchError> {
+    ) -> Result<(), FetchError> {
+        let unpacking = &self.unpacking;
         loop {
             // A source worker that waits for its registry does not notice that nobody wants the bytes any more.
             if !answers.come_before(&unpacker.channel)? {
-                return Ok(false);
+                return Ok(());
             }
             match answers.next()? {
                 Answer::Started { etag } => {
@@ -157,12 +199,12 @@ impl Layer<'_> {
                     }
                 }
                 Answer::Progress(at) => {
-                    self.fetcher.progress.on(Event::At(&self.layer.digest, at));
+                    let at = Event::At(&unpacking.layer.digest, at);
+                    unpacking.fetcher.progress.on(at);
                 }
                 Answer::PassedOver(said) => self.source.passed_over(&said),
                 Answer::From(place) => served.from(place),
-                Answer::Done { .. } => return Ok(true),
-                Answer::ReceiverGone => return Ok(false),
+                Answer::Done { .. } | Answer::ReceiverGone => return Ok(()),
                 Answer::NotFound(said) | Answer::Failed(said) => {
                     return Err(self.source.failed(&self.what(), &said));
                 }
@@ -171,31 +213,12 @@ impl Layer<'_> {
         }
     }
 
-    /// Whose fault it was: of the transfer, unless the unpack worker stopped it.
-    fn conclude(
-        &self,
-        transfer: Result<bool, FetchError>,
-        answer: Result<UnpackAnswer, FetchError>,
-    ) -> Result<LayerReport, Failure> {
-        transfer?;
-        answer?.map_err(|failure| {
-            let error = FetchError::Unpack {
-                digest: self.layer.digest,
-                name: self.source.name.clone(),
-                source: Told::new(&failure.message),
-            };
-            match failure.corrupt {
-                true => Failure::Corrupt(error),
-                false => Failure::Other(error),
-            }
-        })
-    }
-
     fn open_part(&self) -> Result<Option<Part>, FetchError> {
-        if self.layer.size <= KEEP_ABOVE || !self.source.is_remote() {
+        let layer = self.unpacking.layer;
+        if layer.size <= KEEP_ABOVE || !self.source.is_remote() {
             return Ok(None);
         }
-        let path = self.fetcher.part(&self.layer.digest);
+        let path = self.unpacking.fetcher.part(&layer.digest);
         Part::open(&path).map_err(|error| FetchError::Part(path, error))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::layer::{Done, Layer};
+use super::layer::{Done, Layer, Unpacking};
 use super::part::forget;
 use super::resolve::{LayerSource, Resolved};
 use super::source::Source;
@@ -52,15 +52,14 @@ pub(super) fn again(
     layer: &LayerSource,
     tree: TreeWriter,
 ) -> Result<(TreeWriter, TreeMeta), FetchError> {
-    let limits = fetcher.limits.clone();
-    let layer = Layer {
+    let unpacking = Unpacking {
         fetcher,
-        source,
+        name: &source.name,
         layer,
-        limits,
+        limits: fetcher.limits.clone(),
     };
-    let done = layer.complete(tree)?;
-    forget(&fetcher.part(&layer.layer.digest));
+    let done = Layer { source, unpacking }.complete(tree)?;
+    forget(&fetcher.part(&layer.digest));
     Ok(done)
 }
 
@@ -123,13 +122,13 @@ fn in_parallel(
             let used = locked(&done)
                 .as_ref()
                 .map_or(Used::default(), |done| Used::of(done));
-            let layer = Layer {
+            let unpacking = Unpacking {
                 fetcher,
-                source,
+                name: &source.name,
                 layer,
                 limits: used.rest_of(&fetcher.limits),
             };
-            let outcome = layer.complete(tree);
+            let outcome = Layer { source, unpacking }.complete(tree);
             let mut done = locked(&done);
             match (outcome, done.as_mut()) {
                 (Ok(tree), Ok(trees)) => trees.push(tree),

@@ -10,6 +10,7 @@ use super::{FetchError, platform};
 use crate::digest::Digest;
 use crate::escape;
 use crate::reference::ImageName;
+use crate::store::{self, Image, StoreError};
 
 /// The most indexes inside each other.
 const MAX_DEPTH: usize = 4;
@@ -309,6 +310,25 @@ fn layers(
         };
         if seen.insert(diff_id) {
             layers.push(layer);
+        }
+    }
+    Ok(layers)
+}
+
+/// The layers of an image of the store. One that is there twice is unpacked once.
+pub(super) fn layers_of(image: &Image) -> Result<Vec<LayerSource>, StoreError> {
+    let digest = &image.manifest_digest;
+    let manifest: ImageManifest = store::document("manifest", digest, &image.manifest)?;
+    let mut seen = HashSet::new();
+    let mut layers = Vec::new();
+    for (descriptor, diff_id) in manifest.layers().iter().zip(image.diff_ids()?) {
+        if seen.insert(diff_id) {
+            layers.push(LayerSource {
+                media_type: descriptor.media_type().to_string(),
+                digest: store::content_digest("manifest", digest, descriptor.digest())?,
+                size: descriptor.size(),
+                diff_id,
+            });
         }
     }
     Ok(layers)

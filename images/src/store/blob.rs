@@ -162,11 +162,38 @@ pub(crate) fn write_temporary(inbox: &Path, bytes: &[u8]) -> io::Result<(PathBuf
 impl Store {
     /// Leases the kept blob of a layer. `false`: it is not there.
     pub(crate) fn lease_layer_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.open_layer_blob(digest).map(|blob| blob.is_some())
+    }
+
+    /// The kept blob of a layer, leased; its bytes are not verified. `None`: it is not there.
+    pub(crate) fn open_layer_blob(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
-        match open(&path) {
-            Ok(file) => self.lease(file).map_err(|e| StoreError::Lock(path, e)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(StoreError::Read(path, e)),
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => {
+                self.forget_layer_blob(digest)?;
+                return Ok(None);
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::Read(path, e)),
+        }
+        let lease = || -> io::Result<_> {
+            let file = open(&path)?;
+            let leased = self.lease(file.try_clone()?)?;
+            Ok(leased.then_some(file))
+        };
+        match lease() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            leased => leased.map_err(|e| StoreError::Read(path.clone(), e)),
+        }
+    }
+
+    /// Removes the kept blob of a layer, which was found to be another one.
+    pub(crate) fn forget_layer_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        match self.remove_dir(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::Remove(path, e)),
+            _ => Ok(()),
         }
     }
 

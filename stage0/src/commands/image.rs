@@ -69,7 +69,7 @@ pub(crate) enum ImageCommand {
         /// References of the images
         #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
-        /// Unpack every layer once more from where the image came from, and compare content, mode, owner and attributes
+        /// Unpack every layer once more, from its kept blob or where the image came from, and compare content, mode, owner and attributes
         #[arg(long)]
         contents: bool,
         /// Unpack layers that were changed again, from where the image came from
