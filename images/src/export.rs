@@ -3,6 +3,11 @@
 //! Layers whose blobs were kept are written as they were fetched. The others are made again from their trees, as plain
 //! tar: such a layer has another digest than the one that was fetched, so config and manifest are made again too.
 //! Whatever goes into the archive has been hashed before, and is hashed again on its way.
+//!
+//! With an image that is as it was fetched go the signatures that the store has for it, and the index that it was chosen
+//! from: one may have signed that.
+
+mod signatures;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,13 +19,17 @@ use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use crate::digest::Digest;
+use crate::evidence::{Evidence, EvidenceError};
 use crate::fetch::workers::Workers;
+use crate::layout::REF_NAME;
 use crate::pack::{Archive, Metadata, PackError, Packing, What};
 use crate::reference::ImageName;
-use crate::store::{CONFIG_LIMIT, Image, Store, StoreError};
+use crate::store::{CONFIG_LIMIT, Image, MANIFEST_LIMIT, Store, StoreError};
+use signatures::Signatures;
 
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Why an image cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +37,9 @@ pub enum ExportError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The signatures in the store.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// A layer cannot be made again.
     #[error("cannot pack layer {0}")]
     Pack(Digest, #[source] PackError),
@@ -54,6 +66,17 @@ pub struct Exported {
     pub remade: usize,
     /// What of the image is not in the archive, in words.
     pub lost: Vec<String>,
+    /// How many signatures are in the archive.
+    pub signatures: usize,
+}
+
+/// Whether signatures are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// Where they cover what is exported. Other readers must then name the image's tag.
+    Signatures,
+    /// The archive has one image and nothing else.
+    ImageAlone,
 }
 
 /// A layer in the archive.
@@ -78,6 +101,7 @@ impl Layer {
 /// [`ExportError`]; what was written by then is no archive.
 pub fn export(
     image: &Image,
+    with: With,
     store: &Store,
     workers: &dyn Workers,
     out: impl Write,
@@ -91,24 +115,26 @@ pub fn export(
         manifest = manifest_of(&manifest, &config, &layers)?;
     }
     let digest = Digest::of(&manifest);
-    let mut archive = Archive::new(out);
-    let index = index_of(&image.name, &digest, &manifest)?;
-    document(
-        &mut archive,
-        "oci-layout",
-        b"{\"imageLayoutVersion\":\"1.0.0\"}",
-    )?;
-    document(&mut archive, "index.json", &index)?;
-    for directory in ["blobs/", "blobs/sha256/"] {
-        let metadata = Metadata {
-            mode: 0o755,
-            ..Metadata::default()
-        };
-        archive
-            .entry(directory.as_bytes(), EntryType::Directory, b"", &metadata)
-            .map_err(ExportError::Write)?;
+    let mut signatures = Signatures::default();
+    if remade == 0 && with == With::Signatures {
+        let evidence = Evidence::load(&store.evidence_dir(&digest))?;
+        signatures = Signatures::new(&evidence, &manifest, image.index_digest.as_ref())?;
     }
-    for bytes in [&manifest, &config] {
+    let mut top = &manifest;
+    let index = image.index_digest.filter(|_| signatures.count > 0);
+    let index = index.map(|index| store.read_blob(&index, MANIFEST_LIMIT));
+    let index = index.transpose()?;
+    if let Some(index) = &index {
+        top = index;
+    }
+    let mut archive = Archive::new(out);
+    let entries = [image_entry(&image.name, top)?].into_iter();
+    begin(&mut archive, entries.chain(signatures.entries).collect())?;
+    for bytes in [&manifest, &config]
+        .into_iter()
+        .chain(&index)
+        .chain(signatures.blobs.values())
+    {
         let name = format!("blobs/sha256/{}", Digest::of(bytes).hex());
         document(&mut archive, &name, bytes)?;
     }
@@ -120,11 +146,34 @@ pub fn export(
         }
     }
     archive.finish().map_err(ExportError::Write)?;
+    let mut lost = lost(&layers, store)?;
+    let detached = |label| format!("{label} is not in the archive: give its file with --signature");
+    lost.extend(signatures.left_out.into_iter().map(detached));
     Ok(Exported {
         manifest: digest,
         remade,
-        lost: lost(&layers, store)?,
+        lost,
+        signatures: signatures.count,
     })
+}
+
+/// What stands before the blobs.
+fn begin<W: Write>(archive: &mut Archive<W>, entries: Vec<Value>) -> Result<(), ExportError> {
+    let version = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+    document(archive, "oci-layout", version)?;
+    let index = serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": entries}));
+    let index = index.map_err(|e| ExportError::Document("index", e))?;
+    document(archive, "index.json", &index)?;
+    for directory in ["blobs/", "blobs/sha256/"] {
+        let metadata = Metadata {
+            mode: 0o755,
+            ..Metadata::default()
+        };
+        archive
+            .entry(directory.as_bytes(), EntryType::Directory, b"", &metadata)
+            .map_err(ExportError::Write)?;
+    }
+    Ok(())
 }
 
 /// The layers of the image, each measured; those that are there twice are packed once.
@@ -252,23 +301,26 @@ fn manifest_of(old: &[u8], config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, E
     serde_json::to_vec(&document).map_err(failed)
 }
 
-/// `index.json`, with the tag for skopeo and the whole name for podman.
-fn index_of(name: &ImageName, digest: &Digest, manifest: &[u8]) -> Result<Vec<u8>, ExportError> {
+/// The image in `index.json`, with the tag for skopeo and the whole name for podman.
+fn image_entry(name: &ImageName, top: &[u8]) -> Result<Value, ExportError> {
     let own: Value =
-        serde_json::from_slice(manifest).map_err(|e| ExportError::Document("manifest", e))?;
-    let media_type = own["mediaType"].as_str().unwrap_or(MANIFEST_TYPE);
-    let mut entry = json!({"mediaType": media_type, "digest": digest, "size": manifest.len()});
+        serde_json::from_slice(top).map_err(|e| ExportError::Document("manifest", e))?;
+    let media_type = match own["mediaType"].as_str() {
+        Some(media_type) => media_type,
+        None if own["manifests"].is_array() => INDEX_TYPE,
+        None => MANIFEST_TYPE,
+    };
+    let mut entry = json!({"mediaType": media_type, "digest": Digest::of(top), "size": top.len()});
     if let ImageName::Registry(reference) = name
         && let Some(tag) = &reference.tag
     {
         let whole = format!("{}/{}:{tag}", reference.host, reference.repository);
         entry["annotations"] = json!({
-            "org.opencontainers.image.ref.name": tag,
+            REF_NAME: tag,
             "io.containerd.image.name": whole,
         });
     }
-    serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [entry]}))
-        .map_err(|e| ExportError::Document("index", e))
+    Ok(entry)
 }
 
 fn plain() -> Metadata {

@@ -27,7 +27,7 @@ const INDEX_LIMIT: u64 = 4 << 20;
 /// Most images that a message lists.
 const LISTED: usize = 10;
 /// Which image of a layout has which tag.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Why an image cannot be had from a layout.
 #[derive(Debug, thiserror::Error)]

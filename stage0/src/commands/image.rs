@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use images::export::With;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -53,6 +54,9 @@ pub(crate) enum ImageCommand {
         image: String,
         /// The archive, which must not exist; '-' for standard output
         file: PathBuf,
+        /// Leave the image's signatures out: the archive has one image and nothing else, as podman load wants it
+        #[arg(long)]
+        without_signatures: bool,
     },
     /// Write the files of an image into a directory, or as a tar archive to standard output
     #[command(allow_missing_positional = true)]
@@ -87,7 +91,17 @@ pub(crate) fn run(command: ImageCommand, context: &Context) -> Result<ExitCode, 
             grace_period,
             dry_run,
         } => gc::run(grace_period, dry_run, context),
-        ImageCommand::Export { image, file } => export::run(&image, &file, context),
+        ImageCommand::Export {
+            image,
+            file,
+            without_signatures,
+        } => {
+            let with = match without_signatures {
+                true => With::ImageAlone,
+                false => With::Signatures,
+            };
+            export::run(&image, &file, with, context)
+        }
         ImageCommand::Extract {
             image,
             path,

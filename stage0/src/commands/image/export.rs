@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use images::export::Exported;
+use images::export::{Exported, With};
 use images::reference::ImageName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -23,7 +23,12 @@ use crate::worker::Spawner;
 pub(super) const STDOUT: &str = "-";
 
 /// Writes the archive. A file appears with its whole content or not at all.
-pub(super) fn run(image: &str, file: &Path, context: &Context) -> Result<ExitCode, Error> {
+pub(super) fn run(
+    image: &str,
+    file: &Path,
+    with: With,
+    context: &Context,
+) -> Result<ExitCode, Error> {
     let name = ImageName::parse(image)?;
     let store = context.store()?;
     let Some(image) = store.image(&name)? else {
@@ -31,8 +36,9 @@ pub(super) fn run(image: &str, file: &Path, context: &Context) -> Result<ExitCod
     };
     let workers = Spawner::new(id_map::choose(), context.debug);
     let failed = |e| Error::Export(name.to_string(), Box::new(e));
-    let export =
-        |out: &mut dyn Write| images::export::export(&image, &store, &workers, out).map_err(failed);
+    let export = |out: &mut dyn Write| {
+        images::export::export(&image, with, &store, &workers, out).map_err(failed)
+    };
     let exported = if file == Path::new(STDOUT) {
         refuse_terminal("an image")?;
         let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
@@ -62,6 +68,12 @@ fn say(name: &ImageName, manifest: &str, exported: &Exported) {
             "layers of {name} were made again from their files, so the manifest in the archive is {}, not {manifest}: \
              signatures do not cover it; what is fetched with --keep-blobs is exported as it was",
             exported.manifest
+        );
+    }
+    if exported.signatures > 0 {
+        log::warn!(
+            "the archive has signatures too, so other readers want the image's tag in it (oci-archive:FILE:TAG); \
+             podman load reads what is exported with --without-signatures"
         );
     }
     for lost in &exported.lost {
