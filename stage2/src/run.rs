@@ -33,7 +33,6 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
     capability::keep(&[Capability::Kill])?;
-    sys::forget_program_text();
     apps.wait(&signals)
 }
 

@@ -314,36 +314,6 @@ pub(crate) fn kill(pid: Pid, number: i32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Gives the read-only pages of our own program back: what is needed again is mapped again from the page cache. Nothing
-/// depends on it, so a kernel that cannot do it is no error.
-pub(crate) fn forget_program_text() {
-    const PAGE: u64 = 4096;
-    // SAFETY: takes a number only.
-    let table = unsafe { libc::getauxval(libc::AT_PHDR) };
-    // SAFETY: takes a number only.
-    let count = unsafe { libc::getauxval(libc::AT_PHNUM) };
-    let first: *const libc::Elf64_Phdr = std::ptr::with_exposed_provenance(table as usize);
-    if first.is_null() {
-        return;
-    }
-    // SAFETY: the kernel says where our program headers lie in memory and how many there are; they are never written.
-    let headers = unsafe { std::slice::from_raw_parts(first, count as usize) };
-    let Some(own) = headers.iter().find(|header| header.p_type == libc::PT_PHDR) else {
-        return;
-    };
-    let base = table - own.p_vaddr;
-    let fixed = |header: &&libc::Elf64_Phdr| {
-        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
-    };
-    for segment in headers.iter().filter(fixed) {
-        let start = (base + segment.p_vaddr) / PAGE * PAGE;
-        let end = (base + segment.p_vaddr + segment.p_memsz).next_multiple_of(PAGE);
-        let address = std::ptr::with_exposed_provenance_mut(start as usize);
-        // SAFETY: exactly the pages of one read-only segment of ours, whose contents are those of the file.
-        let _ = unsafe { libc::madvise(address, (end - start) as usize, libc::MADV_DONTNEED) };
-    }
-}
-
 unsafe extern "C" {
     /// The linker's: the first byte of this program in memory.
     #[link_name = "__executable_start"]
