@@ -128,7 +128,7 @@ pub fn collect<E: std::error::Error + 'static>(
     for digest in busy.into_iter().chain(pods.manifests) {
         needed.add_unnamed(store, digest);
     }
-    needed.trees.extend(pods.trees);
+    needed.trees.extend(&pods.trees);
 
     let mut waiting = HashSet::new();
     let mut due = |candidates: Vec<Candidate>, needed: &HashSet<Digest>| {
@@ -143,7 +143,7 @@ pub fn collect<E: std::error::Error + 'static>(
         grace::forget_others(store, &waiting)?;
     }
     remove(store, blobs, trees, mode, &mut removed)?;
-    removed.leftovers = inbox::sweep(store, mode)?;
+    removed.leftovers = inbox::sweep(store, &pods.trees, mode)?;
     Ok(removed)
 }
 
@@ -192,20 +192,38 @@ fn remove(
 }
 
 /// Takes a tree that is not what was unpacked out of the store, so that the next fetch makes it again. `false`: somebody is
-/// using it.
+/// using it. It is removed unless `in_use`, which is asked before and after it is out of sight, tells of a pod that needs it.
 ///
 /// # Errors
-/// [`StoreError`].
-pub fn discard_tree(store: &Store, diff_id: &Digest) -> Result<bool, StoreError> {
+/// [`GcError`].
+pub fn discard_tree<E: std::error::Error + 'static>(
+    store: &Store,
+    diff_id: &Digest,
+    in_use: impl Fn() -> Result<InUse, E>,
+) -> Result<bool, GcError<E>> {
+    let is_used = || {
+        in_use()
+            .map(|pods| pods.trees.contains(diff_id))
+            .map_err(GcError::Pods)
+    };
     let path = store.trees().join(diff_id.hex());
-    let lock = match lock(&path, &path.join("meta.json"), Mode::Remove) {
+    let _lock = match lock(&path, &path.join("meta.json"), Mode::Remove) {
         Ok(Lock::Taken(lock)) => lock,
         Ok(Lock::Busy) => return Ok(false),
         Ok(Lock::Gone) => return Ok(true),
-        Err(e) => return Err(StoreError::Lock(path, e)),
+        Err(e) => return Err(StoreError::Lock(path, e).into()),
     };
-    let digest = *diff_id;
-    remove_tree(store, Candidate { digest, path, lock })?;
+    if is_used()? {
+        return Ok(false);
+    }
+    let aside = store.set_aside(diff_id);
+    if let Some(aside) = aside.map_err(|e| StoreError::Remove(path, e))?
+        // A pod may have begun meanwhile; what it runs from is left to a later collection.
+        && !is_used()?
+    {
+        let removed = store.remove_dir(&aside);
+        removed.map_err(|e| StoreError::Remove(aside, e))?;
+    }
     Ok(true)
 }
 

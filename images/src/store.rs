@@ -12,6 +12,7 @@
 //!   trees/sha256/<diff id>/      one unpacked layer: fs/ and meta.json; exists ⇔ complete
 //!   unneeded/<hex>               since when nothing needs an object, for gc
 //!   inbox/                       whatever is being written; unlocked ⇔ left by a crash
+//!   inbox/aside-<diff id>-<n>/   a tree that was made anew: a pod may run from it still
 //! ```
 //!
 //! A tag's file begins with `:` and a digest's with `@`, which no component of a repository does: `a:b` and `a/b:c` do
@@ -177,6 +178,30 @@ impl Store {
         fs::rename(path, &gone)?;
         Ok(gone)
     }
+
+    /// Makes room for a tree by one rename. A pod that runs from what is there keeps it: a collection removes it when no pod
+    /// needs a tree of that name. `None`: there is nothing.
+    pub(crate) fn set_aside(&self, diff_id: &Digest) -> io::Result<Option<PathBuf>> {
+        let aside = fresh(&self.inbox(), &format!("{ASIDE}{}", diff_id.hex()))?;
+        match fs::rename(self.tree_path(diff_id), &aside) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed?,
+        }
+        if !fs::symlink_metadata(&aside)?.is_dir() {
+            // Nobody runs from a link or a file.
+            self.remove_dir(&aside)?;
+        }
+        Ok(Some(aside))
+    }
+}
+
+/// How the name of a tree begins that was set aside.
+const ASIDE: &str = "aside-";
+
+/// The diff id of a tree that was set aside, by its name.
+pub(crate) fn of_aside(name: &str) -> Option<Digest> {
+    let (hex, _) = name.strip_prefix(ASIDE)?.split_once('-')?;
+    Digest::from_hex(hex)
 }
 
 /// A name in the inbox that nobody has used. Not of process ids: those come again, after a crash in the next boot, and at

@@ -1,4 +1,5 @@
-//! What crashes left in the inbox: everything there that nobody has locked, and partial downloads that have grown old.
+//! What crashes left in the inbox: everything there that nobody has locked, and partial downloads that have grown old; and
+//! trees that were set aside, when no pod needs a tree of that name.
 //!
 //! ```text
 //! inbox/<name>.seen    how long a collector knows that a partial download has not grown
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Mode, age};
 use crate::digest::Digest;
-use crate::store::{Store, StoreError, open};
+use crate::store::{Store, StoreError, of_aside, open};
 
 /// What is removed as soon as nobody holds its lock.
 const OURS: [&str; 3] = ["new-", "tree-", "gone-"];
@@ -24,14 +25,21 @@ const OURS: [&str; 3] = ["new-", "tree-", "gone-"];
 struct Sweep<'a> {
     store: &'a Store,
     mode: Mode,
+    /// Trees, by diff id, that pods refer to.
+    in_use: &'a HashSet<Digest>,
     /// Blobs that are unpacked: their downloads are done.
     unpacked: HashSet<Digest>,
 }
 
-pub(super) fn sweep(store: &Store, mode: Mode) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn sweep(
+    store: &Store,
+    in_use: &HashSet<Digest>,
+    mode: Mode,
+) -> Result<Vec<PathBuf>, StoreError> {
     let sweep = Sweep {
         store,
         mode,
+        in_use,
         unpacked: unpacked(store)?,
     };
     let inbox = store.inbox();
@@ -78,6 +86,9 @@ impl Sweep<'_> {
     fn is_left(&self, path: &Path, name: &str, file: &File) -> bool {
         if OURS.iter().any(|begin| name.starts_with(begin)) {
             return true;
+        }
+        if let Some(tree) = of_aside(name) {
+            return !self.in_use.contains(&tree);
         }
         let blob = name.strip_suffix(".part").and_then(Digest::from_hex);
         if blob.is_some_and(|blob| self.unpacked.contains(&blob)) {

@@ -205,7 +205,11 @@ fn a_tree_that_is_damaged_is_made_again() {
         write_tree(&store, layer);
         assert!(store.has_tree(&layer) && tree.join("fs/etc").is_dir());
     }
-    assert_eq!(std::fs::read_dir(store.inbox()).unwrap().count(), 0);
+    // A pod may run from all but the one that was a file.
+    let left = std::fs::read_dir(store.inbox()).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name());
+    let of_left = left.map(|name| super::of_aside(name.to_str().unwrap()));
+    assert_eq!(of_left.collect::<Vec<_>>(), [Some(layer); 4]);
 }
 
 #[test]

@@ -151,7 +151,6 @@ impl Store {
                 self.remove_dir(&work)?;
                 continue;
             }
-            self.discard_tree(diff_id)?;
             let fs = self.empty(&work)?;
             return Ok(Begin::Write(TreeWriter {
                 store: self.clone(),
@@ -193,16 +192,6 @@ impl Store {
             Err(e) if is_absent(&e) => Ok(false),
             Err(e) => Err(e),
         }
-    }
-
-    /// Removes what stands in the place of a tree and is none: no crash of ours leaves that, but a damaged disk may.
-    fn discard_tree(&self, diff_id: &Digest) -> io::Result<()> {
-        let gone = match self.take_away(&self.tree_path(diff_id)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            gone => gone?,
-        };
-        log::warn!("the tree of layer {diff_id} is damaged and made again");
-        self.remove_dir(&gone)
     }
 
     /// Removes what a dead process left in `work` and makes an empty `fs/`.
@@ -279,6 +268,18 @@ impl TreeWriter {
         for ((mut tree, _), lease) in trees.into_iter().zip(leases) {
             let path = tree.store.tree_path(&tree.diff_id);
             let failed = |e| StoreError::Write(path.clone(), e);
+            // No crash of ours leaves anything there that is no tree, but a damaged disk may.
+            if tree
+                .store
+                .set_aside(&tree.diff_id)
+                .map_err(failed)?
+                .is_some()
+            {
+                log::warn!(
+                    "the tree of layer {} was damaged and is made again",
+                    tree.diff_id
+                );
+            }
             fs::rename(&tree.work, &path).map_err(failed)?;
             tree.committed = true;
             tree.store.lease(lease).map_err(failed)?;

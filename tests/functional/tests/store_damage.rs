@@ -230,3 +230,70 @@ fn damaged_evidence_is_fetched_again() {
         }
     }
 }
+
+#[test]
+fn a_pod_runs_on_while_what_it_runs_from_is_made_again() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let start = [INSECURE, "run", "--net=none", "--name=p", "--pull=never"];
+        let words = [&lab.name, "--", "trap", "SIGTERM", "0"];
+        let mut pod = lab.env.spawn(&[&start[..], &words].concat());
+        pod.prints("ready");
+        for layer in &lab.image.layers {
+            let tree = lab.store("trees/sha256").join(hex(&layer.diff_id));
+            flip(&tree.join("meta.json"));
+        }
+        lab.env.skua(&["image", "rm", &lab.name]).success();
+        lab.env
+            .skua(&[INSECURE, "fetch", &lab.name])
+            .success()
+            .complains("was damaged and is made again");
+        let aside = || {
+            let inbox = fs::read_dir(lab.store("inbox")).unwrap();
+            let names = inbox.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("aside-")).count()
+        };
+        for collect in [&["image", "gc"][..], &["gc", "--grace-period=0"]] {
+            // Nothing of this has been read before, not even the program.
+            let read = lab
+                .env
+                .skua(&["enter", "p", "--", "/inspect", "read", "/one"]);
+            let read = read.success().json();
+            assert_eq!(read["text"], "1", "{read}");
+            lab.env.skua(collect).success();
+            assert_eq!(aside(), lab.image.layers.len());
+        }
+        // Others run from the new trees.
+        lab.run(&["--pull=never"]).exits(7);
+        pod.signal(nix::sys::signal::Signal::SIGTERM);
+        pod.wait().success();
+        lab.env.skua(&["gc", "--grace-period=0"]).success();
+        lab.env
+            .skua(&["image", "gc"])
+            .success()
+            .says("inbox/aside-");
+        assert_eq!(aside(), 0);
+        lab.run(&["--pull=never"]).exits(7);
+    }
+}
+
+#[test]
+fn a_repair_that_fails_takes_nothing_away() {
+    let lab = Lab::new(User::ordinary());
+    let layer = &lab.image.layers[1];
+    let tree = lab.store("trees/sha256").join(hex(&layer.diff_id));
+    // Of two names one goes, so that its fetch looks at the layers.
+    let other = lab.registry.push("i", "2", &lab.image);
+    lab.env.skua(&[INSECURE, "fetch", &other]).success();
+    lab.env.skua(&["image", "rm", &lab.name]).success();
+    flip(&tree.join("meta.json"));
+    let gone = functional::registry::Action::Status(404, vec![]);
+    lab.registry
+        .fault(functional::registry::Fault::always(&layer.digest, gone));
+    lab.env
+        .skua(&[INSECURE, "fetch", &lab.name])
+        .fails(&[&layer.digest]);
+    // A damaged record stands in nobody's way, and the files are there.
+    let run = [INSECURE, "run", "--pull=never", &other, "--", "exit", "7"];
+    lab.env.skua(&run).exits(7);
+}

@@ -109,12 +109,13 @@ fn pinned(image: &Image) -> ImageName {
 fn repair(image: Image, changed: &[Digest], store: Store, context: &Context) -> Result<(), Error> {
     let name = image.name.clone();
     let from = pinned(&image);
-    let pods = in_use::by_running_pods(&context.data)?;
     // The leases of this store are on the very trees that are to go.
     drop((image, store));
     let store = context.store()?;
+    let in_use = || in_use::by_running_pods(&context.data);
     for layer in changed {
-        if pods.trees.contains(layer) || !discard_tree(&store, layer)? {
+        let discarded = discard_tree(&store, layer, in_use);
+        if !discarded.map_err(|e| Error::CollectImages(Box::new(e)))? {
             return Err(Error::LayerBusy(name.to_string(), *layer));
         }
     }
