@@ -4,6 +4,7 @@
 //! layer makes a tree of them; the coordinator reads the small documents, with their digests checked, asks the trust policy,
 //! joins the two by a pipe, and records what has become complete.
 
+mod budget;
 mod compare;
 mod document;
 mod error;

@@ -12,7 +12,8 @@
 //!   descriptor just made.
 //! - Two readers that see different archives: sizes, names and numbers that tar readers are known to understand
 //!   differently are refused.
-//! - Bombs: [`Limits`] on everything that is counted; buffers do not depend on what the archive claims.
+//! - Bombs: [`Limits`] on everything that is counted, and a [`Budget`] where several layers have one limit; buffers do not
+//!   depend on what the archive claims.
 //! - Devices are reported, not made. Attributes are kept by an allow-list. File capabilities are written from inside
 //!   a user namespace only, so the kernel binds them to that namespace.
 //!
@@ -24,6 +25,7 @@
 
 mod apply;
 mod archive;
+mod budget;
 mod error;
 mod header;
 mod kinds;
@@ -45,6 +47,7 @@ use std::os::fd::BorrowedFd;
 #[cfg(any(test, fuzzing))]
 pub(crate) use apply::archive as apply_archive;
 pub(crate) use archive::{Extent, Kind, Member, Skip, TarReader};
+pub use budget::{Amount, Budget};
 pub use error::UnpackError;
 pub use limits::Limits;
 pub(crate) use path::EntryPath;
@@ -94,6 +97,7 @@ pub fn layer(
     into: BorrowedFd<'_>,
     ownership: Ownership,
     limits: &Limits,
+    budget: Budget<'_>,
 ) -> Result<LayerReport, UnpackError> {
     let compression = media_type::compression(&expect.media_type)?;
     std::thread::scope(|scope| {
@@ -104,7 +108,7 @@ pub fn layer(
                 stream::decode(blob, compression, expect, limits, sender)
             })
             .map_err(UnpackError::Thread)?;
-        let applied = apply::archive(&mut receiver, into, ownership, limits);
+        let applied = apply::archive(&mut receiver, into, ownership, limits, budget);
         if applied.is_ok() {
             receiver.drain();
         }
@@ -128,7 +132,8 @@ pub(crate) fn plain<R: Skip>(
     ownership: Ownership,
     limits: &Limits,
 ) -> Result<LayerReport, UnpackError> {
-    apply::archive(archive, into, ownership, limits)
+    let budget = Budget::unbounded();
+    apply::archive(archive, into, ownership, limits, budget)
 }
 
 #[cfg(test)]

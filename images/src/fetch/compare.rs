@@ -1,6 +1,7 @@
 //! Layers of the store against the layers as they were fetched: each is unpacked once more, from its blob where that was kept,
 //! else from where it came from, and compared file by file.
 
+use super::budget::Budget;
 use super::keep::{self, Kept};
 use super::layer::{Done, Unpacking};
 use super::resolve::{self, LayerSource};
@@ -32,21 +33,23 @@ impl Fetcher<'_> {
         for layer in &resolve::layers_of(image)? {
             let event = Event::Layer(&layer.digest, layer.size);
             self.progress.on(event);
+            // Each is removed before the next one is made.
+            let budget = Budget::new(&self.limits, 1);
             let unpacking = Unpacking {
                 fetcher: self,
                 name: &name,
                 layer,
-                limits: self.limits.clone(),
+                share: budget.share(),
             };
             let again = self.store.begin_copy(&layer.diff_id)?;
             let again = match keep::unpack(&unpacking, again)? {
-                Kept::Unpacked(done) => *done,
+                Kept::Unpacked(again, report) => unpacking.done(again, report),
                 Kept::Not(again) => {
                     let source = match source.take() {
                         Some(open) => source.insert(open),
                         None => source.insert(self.same(from, image)?),
                     };
-                    layers::again(self, source, layer, again)?
+                    layers::again(self, source, unpacking, again)?
                 }
             };
             changed.extend(self.difference(layer, again)?);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::budget::TooMuch;
 use super::rollback::MovedBack;
 use super::workers::SpawnError;
 use crate::certificates::CertificatesError;
@@ -226,6 +227,14 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    pub(super) fn limit(name: &str, (what, limit): TooMuch) -> Self {
+        Self::Limit {
+            name: name.to_owned(),
+            what,
+            limit,
+        }
+    }
+
     /// The trust policy said no.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-use super::layer::{Done, Failure, Unpacking};
+use super::layer::{Failure, Unpacking};
 use super::places::Served;
 use super::protocol::{Answer, Get};
 use super::resolve::{LayerSource, Resolved};
 use super::source::Source;
 use super::{FetchError, Fetcher};
 use crate::store::{Store, TreeWriter};
+use crate::unpack::LayerReport;
 
 /// What came of a layer whose blob may have been kept.
 pub(super) enum Kept {
-    Unpacked(Box<Done>),
+    Unpacked(TreeWriter, LayerReport),
     /// It was not, or is damaged.
     Not(TreeWriter),
 }
@@ -28,7 +29,7 @@ pub(super) fn unpack(unpacking: &Unpacking<'_>, tree: TreeWriter) -> Result<Kept
     };
     let unpacker = unpacking.start(&tree, blob.as_fd())?;
     match unpacking.end(&unpacker) {
-        Ok(report) => Ok(Kept::Unpacked(Box::new(unpacking.done(tree, report)))),
+        Ok(report) => Ok(Kept::Unpacked(tree, report)),
         Err(Failure::Other(error)) => Err(error),
         Err(Failure::Corrupt(error)) => {
             log::warn!(
@@ -36,7 +37,9 @@ pub(super) fn unpack(unpacking: &Unpacking<'_>, tree: TreeWriter) -> Result<Kept
                 error.wrong_bytes()
             );
             store.forget_layer_blob(digest)?;
-            Ok(Kept::Not(tree.restart()?))
+            let tree = tree.restart()?;
+            unpacking.share.return_all();
+            Ok(Kept::Not(tree))
         }
     }
 }

@@ -7,17 +7,18 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::budget::Share;
 use super::error::Told;
 use super::keep::{self, Kept};
 use super::part::{Part, forget};
 use super::places::Served;
-use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob};
+use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob, UnpackSays};
 use super::resolve::LayerSource;
 use super::source::{Answers, Source};
 use super::workers::Worker;
 use super::{Event, FetchError, Fetcher};
 use crate::store::{Owners, TreeMeta, TreeWriter};
-use crate::unpack::{Expect, LayerReport, Limits};
+use crate::unpack::{Expect, LayerReport};
 use crate::wire::WireError;
 
 /// Blobs above this size are kept while they come, to continue with after a break.
@@ -35,7 +36,8 @@ pub(super) struct Unpacking<'a> {
     /// The image, for messages.
     pub(super) name: &'a str,
     pub(super) layer: &'a LayerSource,
-    pub(super) limits: Limits,
+    /// Of what all layers of the image may cost together.
+    pub(super) share: Share<'a>,
 }
 
 /// A layer to fetch and unpack.
@@ -77,7 +79,7 @@ impl Unpacking<'_> {
                 diff_id: self.layer.diff_id,
             },
             squash: self.fetcher.owners == Owners::Squashed,
-            limits: self.limits.clone(),
+            limits: self.fetcher.limits.clone(),
         };
         unpacker.channel.send(&job, &[blob]).map_err(lost)?;
         Ok(unpacker)
@@ -85,7 +87,28 @@ impl Unpacking<'_> {
 
     /// Waits for its end.
     pub(super) fn end(&self, unpacker: &Worker) -> Result<LayerReport, Failure> {
-        let (answer, _) = unpacker.channel.receive::<UnpackAnswer>().map_err(lost)?;
+        let answer = loop {
+            if let Some(answer) = self.hear(unpacker)? {
+                break answer;
+            }
+        };
+        self.conclude(answer)
+    }
+
+    /// Takes what it says, which it has said or will: the end, or that it needs more room.
+    fn hear(&self, unpacker: &Worker) -> Result<Option<UnpackAnswer>, FetchError> {
+        let (said, _) = unpacker.channel.receive().map_err(lost)?;
+        let need = match said {
+            UnpackSays::Done(answer) => return Ok(Some(answer)),
+            UnpackSays::More(need) => need,
+        };
+        let given = self.share.more(need);
+        let given = given.map_err(|too_much| FetchError::limit(self.name, too_much))?;
+        unpacker.channel.send(&given, &[]).map_err(lost)?;
+        Ok(None)
+    }
+
+    fn conclude(&self, answer: UnpackAnswer) -> Result<LayerReport, Failure> {
         answer.map_err(|failure| {
             let error = FetchError::Unpack {
                 digest: self.layer.digest,
@@ -100,7 +123,8 @@ impl Unpacking<'_> {
     }
 
     /// The tree with its record.
-    pub(super) fn done(&self, tree: TreeWriter, report: LayerReport) -> Done {
+    pub(super) fn done(self, tree: TreeWriter, report: LayerReport) -> Done {
+        self.share.settle(&report);
         let unpacked = Event::Unpacked(&self.layer.digest);
         self.fetcher.progress.on(unpacked);
         let meta = TreeMeta {
@@ -121,9 +145,9 @@ fn lost(error: WireError) -> FetchError {
 impl Layer<'_> {
     /// Fills `tree`, from the kept blob if there is one. Bytes kept from an earlier fetch that turn out to be wrong are given up once, then places that serve
     /// wrong bytes are left, one after the other.
-    pub(super) fn complete(&self, tree: TreeWriter) -> Result<Done, FetchError> {
+    pub(super) fn complete(self, tree: TreeWriter) -> Result<Done, FetchError> {
         let mut tree = match keep::unpack(&self.unpacking, tree)? {
-            Kept::Unpacked(done) => return Ok(*done),
+            Kept::Unpacked(tree, report) => return Ok(self.unpacking.done(tree, report)),
             Kept::Not(tree) => tree,
         };
         let mut part = self.open_part()?;
@@ -144,6 +168,7 @@ impl Layer<'_> {
             }
             part = self.open_part()?;
             tree = tree.restart()?;
+            self.unpacking.share.return_all();
         };
         Ok(self.unpacking.done(tree, report))
     }
@@ -174,23 +199,28 @@ impl Layer<'_> {
         let answers = self.source.start(&get, served, write.as_fd(), kept)?;
         drop(write);
         // Whose fault a failure was: of the transfer, unless the unpack worker stopped it.
-        self.watch(&answers, &unpacker, part, served)?;
-        self.unpacking.end(&unpacker)
+        match self.watch(&answers, &unpacker, part, served)? {
+            Some(answer) => self.unpacking.conclude(answer),
+            None => self.unpacking.end(&unpacker),
+        }
     }
 
-    /// Follows a transfer to its end, or until the unpack worker ends it.
+    /// Follows a transfer to its end, or until the unpack worker ends it, whose answer it then is.
     fn watch(
         &self,
         answers: &Answers,
         unpacker: &Worker,
         mut part: Option<&mut Part>,
         served: &mut Served,
-    ) -> Result<(), FetchError> {
+    ) -> Result<Option<UnpackAnswer>, FetchError> {
         let unpacking = &self.unpacking;
         loop {
             // A source worker that waits for its registry does not notice that nobody wants the bytes any more.
             if !answers.come_before(&unpacker.channel)? {
-                return Ok(());
+                match unpacking.hear(unpacker)? {
+                    Some(answer) => return Ok(Some(answer)),
+                    None => continue,
+                }
             }
             match answers.next()? {
                 Answer::Started { etag } => {
@@ -204,7 +234,7 @@ impl Layer<'_> {
                 }
                 Answer::PassedOver(said) => self.source.passed_over(&said),
                 Answer::From(place) => served.from(place),
-                Answer::Done { .. } | Answer::ReceiverGone => return Ok(()),
+                Answer::Done { .. } | Answer::ReceiverGone => return Ok(None),
                 Answer::NotFound(said) | Answer::Failed(said) => {
                     return Err(self.source.failed(&self.what(), &said));
                 }

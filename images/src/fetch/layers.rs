@@ -8,14 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::budget::{self, Budget};
 use super::layer::{Done, Layer, Unpacking};
 use super::part::forget;
 use super::resolve::{LayerSource, Resolved};
 use super::source::Source;
 use super::{Event, FetchError, Fetcher};
 use crate::reference::ImageName;
-use crate::store::{Begin, StoreError, TreeMeta, TreeWriter};
-use crate::unpack::Limits;
+use crate::store::{Begin, StoreError, TreeWriter};
+use crate::unpack::Amount;
 
 /// What came faster than this is sooner fetched again than written to disk, which the kernel begins to do after that time.
 const QUICK: Duration = Duration::from_secs(20);
@@ -49,17 +50,12 @@ pub(super) fn complete(
 pub(super) fn again(
     fetcher: &Fetcher<'_>,
     source: &Source,
-    layer: &LayerSource,
+    unpacking: Unpacking<'_>,
     tree: TreeWriter,
-) -> Result<(TreeWriter, TreeMeta), FetchError> {
-    let unpacking = Unpacking {
-        fetcher,
-        name: &source.name,
-        layer,
-        limits: fetcher.limits.clone(),
-    };
+) -> Result<Done, FetchError> {
+    let part = fetcher.part(&unpacking.layer.digest);
     let done = Layer { source, unpacking }.complete(tree)?;
-    forget(&fetcher.part(&layer.digest));
+    forget(&part);
     Ok(done)
 }
 
@@ -77,11 +73,12 @@ fn check_sizes(
     layers: &[LayerSource],
 ) -> Result<(), FetchError> {
     let add = |sum: u64, layer: &LayerSource| sum.saturating_add(layer.size);
-    let sum = Used {
+    let sum = Amount {
         entries: 0,
         bytes: layers.iter().fold(0, add),
     };
-    sum.check(&fetcher.limits, source)
+    let checked = Budget::new(&fetcher.limits, 0).check(sum);
+    checked.map_err(|too_much| FetchError::limit(&source.name, too_much))
 }
 
 /// The missing layers, largest first, with their trees locked.
@@ -113,20 +110,18 @@ fn in_parallel(
 ) -> Result<Vec<Done>, FetchError> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let threads = missing.len().min(2 * processors).min(MAX_THREADS);
+    let budget = Budget::new(&fetcher.limits, threads);
     let queue = Mutex::new(missing);
     let done = Mutex::new(Ok(Vec::new()));
     let work = || {
         loop {
             let next = locked(&queue).pop();
             let Some((layer, tree)) = next else { return };
-            let used = locked(&done)
-                .as_ref()
-                .map_or(Used::default(), |done| Used::of(done));
             let unpacking = Unpacking {
                 fetcher,
                 name: &source.name,
                 layer,
-                limits: used.rest_of(&fetcher.limits),
+                share: budget.share(),
             };
             let outcome = Layer { source, unpacking }.complete(tree);
             let mut done = locked(&done);
@@ -147,50 +142,10 @@ fn in_parallel(
         }
     });
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
-    Used::of(&done).check(&fetcher.limits, source)?;
+    let used = done.iter().map(|(_, meta)| budget::used(&meta.report));
+    let checked = budget.check(used.fold(Amount::default(), budget::plus));
+    checked.map_err(|too_much| FetchError::limit(&source.name, too_much))?;
     Ok(done)
-}
-
-/// What the new layers of an image have cost together.
-#[derive(Default)]
-struct Used {
-    entries: u64,
-    bytes: u64,
-}
-
-impl Used {
-    fn of(done: &[Done]) -> Self {
-        done.iter().fold(Self::default(), |sum, (_, meta)| Self {
-            entries: sum.entries.saturating_add(meta.report.entries),
-            bytes: sum.bytes.saturating_add(meta.report.file_bytes),
-        })
-    }
-
-    /// What is left for one more layer.
-    fn rest_of(&self, limits: &Limits) -> Limits {
-        Limits {
-            entries: limits.entries.saturating_sub(self.entries),
-            bytes: limits.bytes.saturating_sub(self.bytes),
-            ..limits.clone()
-        }
-    }
-
-    /// Layers that were unpacked side by side knew nothing of each other.
-    fn check(&self, limits: &Limits, source: &Source) -> Result<(), FetchError> {
-        for (what, used, limit) in [
-            ("entries", self.entries, limits.entries),
-            ("bytes", self.bytes, limits.bytes),
-        ] {
-            if used > limit {
-                return Err(FetchError::Limit {
-                    name: source.name.clone(),
-                    what,
-                    limit,
-                });
-            }
-        }
-        Ok(())
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

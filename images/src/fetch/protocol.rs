@@ -4,7 +4,7 @@
 //! coordinator → source worker (registry or layout)   RegistryJob, Endpoint… | LayoutJob; then Request…
 //! source worker → coordinator                        Answer…, on the answer socket of each Request
 //! coordinator → unpack worker                        UnpackJob
-//! unpack worker → coordinator                        UnpackAnswer
+//! unpack worker → coordinator                        UnpackSays::More, answered by an Amount, …; then UnpackSays::Done
 //! ```
 //!
 //! The bytes asked for go through a pipe of their own: for a document the coordinator reads it, for a layer an unpack worker.
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credential;
 use crate::digest::Digest;
-use crate::unpack::{Expect, LayerReport, Limits};
+use crate::unpack::{Amount, Expect, LayerReport, Limits};
 
 /// The first message to a registry worker; then comes an [`Endpoint`] for each place, in the order in which to ask them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,15 +168,25 @@ pub struct UnpackJob {
     pub expect: Expect,
     /// Everything becomes the caller's.
     pub squash: bool,
-    /// What it may cost.
+    /// What it may cost. Entries and bytes are those of all layers; of these it asks for its part.
     pub limits: Limits,
+}
+
+/// What an unpack worker says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum UnpackSays {
+    /// It needs at least so much more than it was given, and waits for an [`Amount`].
+    More(Amount),
+    /// It has ended.
+    Done(UnpackAnswer),
 }
 
 /// How unpacking ended.
 pub type UnpackAnswer = Result<LayerReport, UnpackFailure>;
 
 /// Why a layer was not unpacked.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnpackFailure {
     /// The whole message, with causes.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::store::remove_tree;
-use crate::unpack::{EntryPath, Kind, Limits, Ownership, Skip, TarReader, apply_archive};
+use crate::unpack::{Budget, EntryPath, Kind, Limits, Ownership, Skip, TarReader, apply_archive};
 
 /// Small, so that limits are met.
 fn limits() -> Limits {
@@ -135,7 +135,14 @@ pub fn unpack(data: &[u8]) {
     fs::create_dir(&root).expect("a directory");
     let opened = fs::File::open(&root).expect("a directory");
     let mut input = Bytes { all: data, at: 0 };
-    let _ = apply_archive(&mut input, opened.as_fd(), Ownership::Squash, &limits());
+    let budget = Budget::unbounded();
+    let _ = apply_archive(
+        &mut input,
+        opened.as_fd(),
+        Ownership::Squash,
+        &limits(),
+        budget,
+    );
     ground.check();
     remove_tree(&root).expect("what was made can be removed");
 }

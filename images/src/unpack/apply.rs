@@ -12,7 +12,7 @@ use super::error::{failed, refuse, unusable_parent};
 use super::metadata::{self, Metadata};
 use super::parents::{Parents, is_whiteout, open_directory};
 use super::path::EntryPath;
-use super::{LayerReport, Limits, Ownership, UnpackError};
+use super::{Amount, Budget, LayerReport, Limits, Ownership, UnpackError};
 use crate::store::remove_directory;
 
 /// Makes everything that is in the archive.
@@ -21,6 +21,7 @@ pub(crate) fn archive<R: Skip>(
     into: BorrowedFd<'_>,
     ownership: Ownership,
     limits: &Limits,
+    budget: Budget<'_>,
 ) -> Result<LayerReport, UnpackError> {
     let root = EntryPath::root();
     let mut tree = Tree {
@@ -34,6 +35,7 @@ pub(crate) fn archive<R: Skip>(
             rustix::process::getegid().as_raw(),
         ),
         limits,
+        budget,
         report: LayerReport {
             owners_squashed: ownership == Ownership::Squash,
             ..LayerReport::default()
@@ -55,6 +57,7 @@ pub(super) struct Tree<'a> {
     /// Whose the files are when nothing is said.
     pub(super) creator: (u32, u32),
     pub(super) limits: &'a Limits,
+    pub(super) budget: Budget<'a>,
     pub(super) report: LayerReport,
     /// Directories get their metadata when nothing is made in them any more.
     directories: HashMap<Vec<u8>, Waiting>,
@@ -97,6 +100,10 @@ impl Tree<'_> {
                 limit: self.limits.entries,
             });
         }
+        self.budget.take(Amount {
+            entries: 1,
+            bytes: 0,
+        })?;
         let path =
             EntryPath::parse(&member.name, self.limits).map_err(|why| refuse(&member.name, why))?;
         let (metadata, kind) = Metadata::new(member, &path, self.ownership, self.creator)?;

@@ -66,6 +66,9 @@ pub enum UnpackError {
         /// The limit.
         limit: u64,
     },
+    /// Nobody gives more than was used up.
+    #[error("cannot have more room for the layer")]
+    Budget(#[source] io::Error),
     /// An entry's header cannot be understood, or not in one way only.
     #[error("entry {number} of the layer's archive: {why}")]
     Header {

@@ -11,7 +11,7 @@ use super::archive::{Extent, Skip, TarReader};
 use super::error::{failed, refuse};
 use super::metadata::Metadata;
 use super::path::EntryPath;
-use super::{UnpackError, xattr};
+use super::{Amount, UnpackError, xattr};
 use crate::escape;
 
 /// A file of so many bytes is worth a system call that begins to write it to disk.
@@ -39,6 +39,10 @@ impl Tree<'_> {
                 limit: self.limits.bytes,
             });
         }
+        self.budget.take(Amount {
+            entries: 0,
+            bytes: size,
+        })?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = || rustix::fs::openat(place.parent, place.name, flags, metadata.mode);

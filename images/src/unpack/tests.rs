@@ -12,6 +12,18 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+/// [`super::layer`] with as much room as it wants.
+pub(super) fn layer(
+    blob: impl Read + Send,
+    expect: &Expect,
+    into: BorrowedFd<'_>,
+    ownership: Ownership,
+    limits: &Limits,
+) -> Result<LayerReport, UnpackError> {
+    let budget = Budget::unbounded();
+    super::layer(blob, expect, into, ownership, limits, budget)
+}
+
 /// A tar archive made byte by byte, so that it can be wrong.
 #[derive(Clone, Default)]
 pub(super) struct Tar(pub(super) Vec<u8>);

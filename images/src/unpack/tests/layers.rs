@@ -228,6 +228,38 @@ fn attributes_are_kept_by_an_allow_list() {
 }
 
 #[test]
+fn nothing_is_made_that_was_not_given_before() {
+    let ground = Ground::new();
+    let files = ["one", "two", "three"].map(|name| file(name, "x".repeat(1000)));
+    let archive = tar(&files).ended();
+    let root = fs::File::open(&ground.root).unwrap();
+    let mut asked = Vec::new();
+    let budget = Budget::new(|need| {
+        asked.push((need.entries, need.bytes, ground.at("two").exists()));
+        match asked.len() {
+            1 => Ok(Amount { entries: 3, ..need }),
+            2 => Ok(Amount {
+                bytes: 2500,
+                ..need
+            }),
+            _ => Err(std::io::Error::other("no more")),
+        }
+    });
+    let unpacked = super::super::layer(
+        archive.as_slice(),
+        &expect("", &archive, &archive),
+        root.as_fd(),
+        Ownership::Keep,
+        &Limits::default(),
+        budget,
+    );
+    assert!(matches!(unpacked, Err(UnpackError::Budget(_))));
+    // The entries at first, then the bytes of each file that does not fit into what is left.
+    assert_eq!(asked, [(1, 0, false), (0, 1000, false), (0, 500, true)]);
+    assert!(ground.at("two").exists() && !ground.at("three").exists());
+}
+
+#[test]
 fn owners_are_kept_or_squashed() {
     let ground = Ground::new();
     let mut other = file("other", "1");
