@@ -7,11 +7,13 @@
 )]
 
 mod archive;
+mod docker;
 mod signature;
 
 use oci_spec::image::{Descriptor, ImageConfiguration};
 
 pub use archive::{entries, unpack};
+pub use docker::docker;
 pub use signature::{bundle, cosign, minisign, openssh};
 
 #[cfg(fuzzing)]
@@ -96,6 +98,7 @@ mod tests {
             ("bundle", super::bundle),
             ("minisign", super::minisign),
             ("openssh", super::openssh),
+            ("docker", super::docker),
             ("entries", super::entries),
             ("unpack", super::unpack),
         ] {
