@@ -48,7 +48,7 @@ fn image() -> Built {
 }
 
 struct Lab {
-    registry: Registry,
+    _registry: Registry,
     name: String,
     env: Env,
     clean: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ impl Lab {
         let name = registry.push("i", "1", &image());
         let env = Env::new(user);
         let mut lab = Self {
-            registry,
+            _registry: registry,
             name,
             env,
             clean: BTreeMap::new(),
