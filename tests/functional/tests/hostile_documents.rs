@@ -114,13 +114,11 @@ fn indexes_that_lead_nowhere_are_refused() {
         &name,
         &["no image for linux/amd64", "none"],
     );
-    let lying = index_of(&[descriptor(
-        MANIFEST,
-        &manifest.digest,
-        manifest.bytes.len() - 1,
-    )]);
-    let name = lab.put("size", INDEX, &lying);
-    lab.refuses("a wrong size", &name, &["manifest"]);
+    for size in [manifest.bytes.len() - 1, manifest.bytes.len() + 1] {
+        let lying = index_of(&[descriptor(MANIFEST, &manifest.digest, size)]);
+        let name = lab.put("size", INDEX, &lying);
+        lab.refuses("a wrong size", &name, &["manifest"]);
+    }
     let traversal = index_of(&[descriptor(MANIFEST, "sha256:../../../../etc/passwd", 3)]);
     let name = lab.put("traversal", INDEX, &traversal);
     lab.refuses("a digest that is a path", &name, &["cannot parse manifest"]);

@@ -94,7 +94,8 @@ fn a_layout_that_lies_is_refused_and_nothing_is_kept() {
         .fails(&["layer", "longer"]);
     fs::remove_file(&layer).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &layer).unwrap();
-    env.skua(&[INSECURE, "fetch", &name]).fails(&["layer"]);
+    env.skua(&[INSECURE, "fetch", &name])
+        .fails(&["layer", "not a regular file"]);
     fs::remove_file(&layer).unwrap();
     nix::unistd::mkfifo(&layer, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     env.give(&layout);

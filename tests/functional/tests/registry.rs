@@ -200,12 +200,12 @@ fn documents_that_two_readers_could_understand_differently_are_refused() {
     let trailing = format!("{good}{{}}");
     let env = Env::new(User::ordinary());
     for (tag, media_type, document, expected) in [
-        ("twice", MANIFEST, &twice, "twice"),
+        ("twice", MANIFEST, &twice, "stands twice"),
         ("both", MANIFEST, &both, "both a manifest and an index"),
         ("called-index", INDEX, &good, "something else"),
         ("deep", MANIFEST, &deep, "nested"),
         ("huge", MANIFEST, &huge, "4194304"),
-        ("trailing", MANIFEST, &trailing, "trailing"),
+        ("trailing", MANIFEST, &trailing, "trailing characters"),
     ] {
         registry.put_manifest("i", tag, media_type, document.as_bytes());
         let name = registry.name(&format!("i:{tag}"));

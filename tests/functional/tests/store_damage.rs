@@ -6,12 +6,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use functional::{Built, Env, Image, Layer, Registry, User};
+use serde_json::json;
 
 const INSECURE: &str = "--insecure-options=image";
 
 fn image() -> Built {
     Image::inspect()
         .layer(Layer::new().file("one", 0o644, "1"))
+        .edit_config("author", json!("nobody"))
+        .edit_manifest("annotations", json!({"org.example.author": "nobody"}))
         .build()
 }
 
@@ -23,6 +26,14 @@ fn flip(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes[0] ^= 1;
     fs::write(path, bytes).unwrap();
+}
+
+/// What a parser has no word against.
+fn reword(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    let other = text.replace("nobody", "no-one").replace("s390x", "s390y");
+    assert_ne!(other, text);
+    fs::write(path, other).unwrap();
 }
 
 fn cut(path: &Path) {
@@ -139,8 +150,8 @@ fn damaged_documents_are_noticed_named_and_repaired() {
         ("manifest", &lab.image.manifest.digest),
         ("config", &lab.image.config.digest),
     ] {
-        for damage in OF_FILES {
-            lab.is_noticed_and_repaired(what, &lab.blob(digest), damage);
+        for damage in [("reworded", reword as fn(&Path))].iter().chain(&OF_FILES) {
+            lab.is_noticed_and_repaired(what, &lab.blob(digest), *damage);
         }
     }
 }
