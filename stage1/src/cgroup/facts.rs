@@ -69,7 +69,7 @@ fn controllers(cgroup: &Path) -> io::Result<BTreeSet<Controller>> {
 fn domain(mount: &Path, own: &Path) -> io::Result<Result<Domain, NoLimits>> {
     let mut top = mount;
     for cgroup in own.ancestors().take_while(|path| *path != mount) {
-        if is_delegated(cgroup)? || (is_unit(cgroup) && may_write(cgroup) && systemd_says(cgroup)) {
+        if is_delegated(cgroup)? || (is_unit(cgroup) && may_write(cgroup) && asked(cgroup)?) {
             top = cgroup;
             break;
         }
@@ -105,7 +105,13 @@ fn is_delegated(cgroup: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Asks systemd: the manager of an ordinary user does not always leave a mark. No answer is no delegation.
+/// Asks systemd where its marks do not tell: the manager of an ordinary user does not always leave one. Where we see a mark that
+/// only the manager of the system can set, and it sets on every unit, no mark of delegation is its answer.
+fn asked(unit: &Path) -> io::Result<bool> {
+    Ok(!xattr::exists(unit, c"trusted.invocation_id")? && systemd_says(unit))
+}
+
+/// What systemd says. No answer is no delegation.
 fn systemd_says(unit: &Path) -> bool {
     let users = unit.iter().any(|part| {
         let part = part.to_string_lossy();
