@@ -23,6 +23,7 @@
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
 //! | `store.rs` | what is in a store; file systems of a test's own |
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
+//! | `golden.rs` | expectations in files, one for all kernels |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
 //! | `policy.rs` | a host with a `policy.toml` of a test's own; stage1 by hand |
 //! | `trace.rs`, `ledger.rs` | the system calls of a command, and what of them a plan accounts for |
@@ -37,6 +38,7 @@ mod binaries;
 mod debian;
 mod docker_registry;
 mod env;
+pub mod golden;
 mod host;
 mod image;
 mod key;

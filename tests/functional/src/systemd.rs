@@ -113,10 +113,7 @@ impl Lab {
     /// A command in a login session of the ordinary user.
     #[must_use]
     pub fn login(&self, words: &[String]) -> Command {
-        let mut command = Command::new("su");
-        let line = words.join(" ");
-        command.args(["--login", self.env.user().login(), "--command", &line]);
-        command
+        login(&self.env, words)
     }
 
     /// `skua status NAME` as JSON.
@@ -144,6 +141,15 @@ impl Lab {
 
 fn borrowed(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
+}
+
+/// A command in a login session of the ordinary user whose `env` is.
+#[must_use]
+pub fn login(env: &Env, words: &[String]) -> Command {
+    let mut command = Command::new("su");
+    let line = words.join(" ");
+    command.args(["--login", env.user().login(), "--command", &line]);
+    command
 }
 
 /// `skua … ARGUMENTS` as words.

@@ -5,24 +5,39 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use functional::{Background, Env, Image, User};
-use nix::sys::signal::Signal;
+use functional::systemd::{line, login, under_systemd};
+use functional::{Background, Env, Image, User, golden};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/posture.txt");
+/// The flags that the posture is taken with.
+const FLAGS: [&[&str]; 2] = [&[], &["--user=app"]];
 
 /// A pod of one app, named `p`, that runs.
 struct Lab {
     env: Env,
     pod: Option<Background>,
     stage2: i32,
-    /// The pod's user 0 and group 0 outside.
-    base: (u64, u64),
+    /// The caller, by now: what an app has of it is "the caller's".
+    keeper: i32,
+    /// The id map, as the pod's file `pid` has it.
+    map: Value,
 }
 
 impl Lab {
     fn new(user: User, flags: &[&str]) -> Self {
+        Self::of(user, flags, |env, words| env.command(words))
+    }
+
+    /// In a login session of the user.
+    fn logged_in(user: User, flags: &[&str]) -> Self {
+        Self::of(user, flags, |env, words| login(env, &line(env, words)))
+    }
+
+    fn of(user: User, flags: &[&str], command: impl Fn(&Env, &[&str]) -> Command) -> Self {
         let env = Env::new(user);
         let layout = env.scratch("layout");
         Image::inspect().build().write_layout(&layout, "1");
@@ -36,16 +51,17 @@ impl Lab {
             &image,
         ];
         let last = ["--", "sleep", "1000"];
-        let mut pod = env.spawn(&[&first[..], flags, &last].concat());
+        let words = [&first[..], flags, &last].concat();
+        let mut pod = Background::start(command(&env, &words));
         pod.prints("ready");
         let directory = fs::read_dir(env.data().join("pods/run")).expect("pods");
         let directory = directory.flatten().next().expect("a pod").path();
         let running = fs::read_to_string(directory.join("pid")).expect("pid");
         let running: Value = serde_json::from_str(&running).expect("JSON");
-        let base = |ids: &str| running["id_map"][ids][0]["host"].as_u64().expect("an id");
         Self {
             stage2: running["pod"]["pid"].as_i64().expect("a pid") as i32,
-            base: (base("uids"), base("gids")),
+            keeper: running["keeper"]["pid"].as_i64().expect("a pid") as i32,
+            map: running["id_map"].clone(),
             env,
             pod: Some(pod),
         }
@@ -59,7 +75,8 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if let Some(pod) = self.pod.take() {
-            pod.signal(Signal::SIGTERM);
+            // Not to what was started: in a login session that is not the keeper.
+            let _ = kill(Pid::from_raw(self.keeper), Signal::SIGTERM);
             pod.wait();
         }
     }
@@ -113,12 +130,12 @@ fn posture(lab: &Lab, pid: i32) -> BTreeMap<String, String> {
             .lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         let words = line.unwrap_or("absent").split_whitespace();
-        let base = match field {
-            "Uid" => Some(lab.base.0),
-            "Gid" | "Groups" => Some(lab.base.1),
-            _ => None,
+        let ids = match field {
+            "Uid" => "uids",
+            "Gid" | "Groups" => "gids",
+            _ => "",
         };
-        let words: Vec<String> = words.map(|word| relative(word, base)).collect();
+        let words: Vec<String> = words.map(|word| inside(word, &lab.map[ids])).collect();
         found.insert(format!("status {field}"), words.join(" "));
     }
     namespaces(lab, pid, &mut found);
@@ -126,7 +143,7 @@ fn posture(lab: &Lab, pid: i32) -> BTreeMap<String, String> {
         found.insert(file.to_owned(), link(pid, file));
     }
     for file in ["personality", "oom_score_adj", "timerslack_ns", "setgroups"] {
-        let same = read(pid, file) == read(std::process::id() as i32, file);
+        let same = read(pid, file) == read(lab.keeper, file);
         let text = match (file, same) {
             ("oom_score_adj" | "timerslack_ns", true) => "the caller's".to_owned(),
             _ => read(pid, file).trim().to_owned(),
@@ -141,14 +158,20 @@ fn posture(lab: &Lab, pid: i32) -> BTreeMap<String, String> {
         "environment".to_owned(),
         names.collect::<Vec<_>>().join(" "),
     );
-    limits(pid, &mut found);
+    limits(lab, pid, &mut found);
     found
 }
 
-/// An id as the pod sees it.
-fn relative(word: &str, base: Option<u64>) -> String {
-    let inside = base.and_then(|base| word.parse::<u64>().ok()?.checked_sub(base));
-    inside.map_or_else(|| word.to_owned(), |inside| format!("0+{inside}"))
+/// An id as the pod sees it, if these extents map it.
+fn inside(word: &str, extents: &Value) -> String {
+    let extents = extents.as_array().map_or(&[][..], Vec::as_slice);
+    let id = word.parse::<u64>().ok();
+    let mapped = extents.iter().find_map(|extent| {
+        let number = |of: &str| extent[of].as_u64().expect("a number");
+        let offset = id?.checked_sub(number("host"))?;
+        (offset < number("count")).then(|| format!("pod:{}", number("inside") + offset))
+    });
+    mapped.unwrap_or_else(|| word.to_owned())
 }
 
 fn namespaces(lab: &Lab, pid: i32, found: &mut BTreeMap<String, String>) {
@@ -156,7 +179,7 @@ fn namespaces(lab: &Lab, pid: i32, found: &mut BTreeMap<String, String>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let of = |pid| link(pid, &format!("ns/{name}"));
         let whose = match of(pid) {
-            own if own == of(std::process::id() as i32) => "the host's",
+            own if own == of(lab.keeper) => "the host's",
             own if own == of(lab.stage2) => "the pod's",
             _ => "its own",
         };
@@ -164,8 +187,8 @@ fn namespaces(lab: &Lab, pid: i32, found: &mut BTreeMap<String, String>) {
     }
 }
 
-fn limits(pid: i32, found: &mut BTreeMap<String, String>) {
-    let callers = read(std::process::id() as i32, "limits");
+fn limits(lab: &Lab, pid: i32, found: &mut BTreeMap<String, String>) {
+    let callers = read(lab.keeper, "limits");
     for (own, callers) in read(pid, "limits").lines().zip(callers.lines()).skip(1) {
         let name = own.get(..26).unwrap_or_default().trim();
         let text = match own == callers {
@@ -237,20 +260,6 @@ fn descriptors(pid: i32, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What the golden file says, without mounts over files that this kernel does not have.
-fn expected(golden: &str, found: &str) -> String {
-    let there = |line: &&str| {
-        let Some(rest) = line.strip_prefix("mount /") else {
-            return true;
-        };
-        let path = format!("/{}", rest.split(':').next().unwrap_or_default());
-        let kernels = path.starts_with("/proc/") || path.starts_with("/sys/");
-        !kernels || Path::new(&path).exists() || found.contains(&format!("mount {path}:"))
-    };
-    let lines = golden.lines().filter(there);
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 #[test]
 fn privileged_the_posture_of_an_app_is_exactly_what_was_decided() {
     if User::root("privileged_the_posture_of_an_app_is_exactly_what_was_decided").is_none() {
@@ -258,29 +267,46 @@ fn privileged_the_posture_of_an_app_is_exactly_what_was_decided() {
     }
     let mut text = String::new();
     for user in User::all() {
-        for flags in [&[][..], &["--user=app"]] {
-            let lab = Lab::new(user, flags);
-            let pid = lab.app();
-            let mut found = posture(&lab, pid);
-            mounts(pid, &mut found);
-            descriptors(pid, &mut found);
-            let _ = writeln!(text, "[{user:?} {}]", flags.join(" "));
-            for (name, value) in found {
-                let _ = writeln!(text, "{name}: {value}");
-            }
+        for flags in FLAGS {
+            text.push_str(&section(&Lab::new(user, flags), flags));
         }
     }
-    if std::env::var_os("SKUA_GOLDEN").is_some_and(|what| what == "write") {
-        fs::write(GOLDEN, &text).expect("write");
+    golden::is_as_in("posture.txt", &text);
+}
+
+#[test]
+fn privileged_a_login_session_gives_an_app_the_same_posture() {
+    if !under_systemd("privileged_a_login_session_gives_an_app_the_same_posture") {
+        return;
     }
-    let golden = fs::read_to_string(GOLDEN).unwrap_or_default();
-    let expected = expected(&golden, &text);
-    let differs = text.lines().zip(expected.lines()).find(|(a, b)| a != b);
-    assert!(
-        text == expected,
-        "the first difference, found and expected: {differs:?}\n--- found\n{text}\n\
-         if it is meant, run the test with SKUA_GOLDEN=write"
-    );
+    for user in [User::Subordinate, User::Single] {
+        for flags in FLAGS {
+            let lab = Lab::logged_in(user, flags);
+            let cgroup = read(lab.keeper, "cgroup");
+            assert!(cgroup.contains("/session-"), "no login session: {cgroup}");
+            let mut found = section(&lab, flags);
+            if user == User::Single {
+                // One who may map only one id may not give up groups: that of the login stays.
+                let own = "status Groups: pod:0\n";
+                assert!(found.contains(own), "{found}");
+                found = found.replace(own, "status Groups: \n");
+            }
+            golden::sections_are_as_in("posture.txt", &found);
+        }
+    }
+}
+
+/// All of one app's posture, below a title.
+fn section(lab: &Lab, flags: &[&str]) -> String {
+    let pid = lab.app();
+    let mut found = posture(lab, pid);
+    mounts(pid, &mut found);
+    descriptors(pid, &mut found);
+    let mut text = format!("[{:?} {}]\n", lab.env.user(), flags.join(" "));
+    for (name, value) in found {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    text
 }
 
 #[test]
