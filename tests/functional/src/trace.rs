@@ -19,12 +19,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// It did nothing.
+    /// It did nothing: it failed, or a signal came before it had begun and the kernel makes it once more.
     #[must_use]
     pub fn failed(&self) -> bool {
+        let nothing = |result: &str| result.starts_with("-1 ") || result.starts_with("? ERESTART");
         self.text
             .rsplit_once(" = ")
-            .is_some_and(|(_, result)| result.starts_with("-1 "))
+            .is_some_and(|(_, result)| nothing(result))
     }
 
     fn executes(&self) -> bool {
