@@ -85,6 +85,8 @@ impl Env {
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.scratch(name);
         fs::write(&path, content).expect("write a scratch file");
+        // Whatever the mask of who runs the tests is.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
         self.give(&path);
         path
     }

@@ -22,6 +22,7 @@
 //! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
 //! | `store.rs` | what is in a store; file systems of a test's own |
+//! | `stuck.rs` | what a command that does not end waits for |
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `golden.rs` | expectations in files, one for all kernels |
 //! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
@@ -50,6 +51,7 @@ pub mod registry;
 mod run;
 mod skip;
 mod store;
+mod stuck;
 pub mod systemd;
 pub mod trace;
 mod user;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -121,6 +120,20 @@ impl Run {
         assert!(
             self.stdout.contains(part),
             "expected {part:?} on standard output\n{}",
+            self.report()
+        );
+        self
+    }
+
+    /// Standard output does not contain `part`.
+    ///
+    /// # Panics
+    /// When it does.
+    #[track_caller]
+    pub fn lacks(self, part: &str) -> Self {
+        assert!(
+            !self.stdout.contains(part),
+            "expected no {part:?} on standard output\n{}",
             self.report()
         );
         self
@@ -273,12 +286,13 @@ impl Background {
     pub fn wait(mut self) -> Run {
         let mut child = self.child.take().expect("still there");
         drop(child.stdin.take());
-        let deadline = self.started + self.limit;
+        let (deadline, mut stuck) = (self.started + self.limit, String::new());
         let status = loop {
             if let Some(status) = child.try_wait().expect("wait") {
                 break status;
             }
             if Instant::now() > deadline {
+                stuck = crate::stuck::tree(child.id());
                 let _ = child.kill();
                 break child.wait().expect("wait");
             }
@@ -298,8 +312,8 @@ impl Background {
             elapsed,
         };
         assert!(
-            elapsed < self.limit || status.signal() != Some(9),
-            "not ended after {:?}\n{}",
+            stuck.is_empty(),
+            "not ended after {:?}\n{}\n--- processes\n{stuck}",
             self.limit,
             run.report()
         );
@@ -363,14 +377,14 @@ fn typed(command: &Command) -> String {
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// When it does not within 20 s.
+/// When it does not within a minute: an emulated machine is slow.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "expected within 20 s: {what}"
+            start.elapsed() < Duration::from_secs(60),
+            "expected within a minute: {what}"
         );
         thread::sleep(Duration::from_millis(5));
     }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use functional::{
     Background, Env, Image, Layer, Run, User, binaries, eventually, lax, missing_program, sha256,
@@ -209,6 +210,7 @@ fn a_place_that_is_swapped_for_a_link_leads_nowhere() {
         let place = format!("--volume={}:/shared/place/below", data.display());
         let target = outside.display().to_string();
         let attacker = lab.spawn(&[], &[&share], &["flip", "/shared/place", &target]);
+        let attacker = attacker.may_take(Duration::from_secs(600));
         for _ in 0..15 {
             let run = lab.run(&["--rm"], &[&share, &place], &["mounts"]);
             if run.code() == Some(254) {
