@@ -10,6 +10,9 @@ pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
 /// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
 pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 
+/// Where the service manager that started us listens (`sd_notify(3)`). No process gets it but skua and the keeper.
+pub const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
+
 /// The file below `apps/` with the names of system calls by number, a JSON object; with [`DEBUG_VARIABLE`] only. No app has a
 /// name with a dot.
 pub const SYSTEM_CALLS: &str = "system-calls.json";

@@ -26,7 +26,9 @@ pub use capability::Capability;
 pub use error::Error;
 pub use file::{MAX_FILE, load, load_from, save, sync, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
-pub use layout::{DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, PodDir, SYSTEM_CALLS};
+pub use layout::{
+    DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir, SYSTEM_CALLS,
+};
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
 pub use manifest::{

@@ -140,6 +140,7 @@ impl<'a> Stage1<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env_remove(ERROR_FORMAT)
+            .env_remove(pod::NOTIFY_VARIABLE)
             .spawn()
             .map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {

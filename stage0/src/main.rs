@@ -17,6 +17,7 @@ mod lock;
 mod logger;
 mod manifest;
 mod network;
+mod notify;
 mod output;
 mod parent;
 mod prepare;

@@ -71,7 +71,8 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     let mut received = ours.receive_all()?.into_iter();
     let program = received.next().ok_or(Error::UsherDied)?;
     let terminal = received.next();
-    wait::to_end(&usher, program.as_fd(), &signals, terminal).map(Ended::exit_status)
+    let program = program.as_fd();
+    wait::to_end(&usher, program, &signals, terminal, None).map(Ended::exit_status)
 }
 
 impl Enter {

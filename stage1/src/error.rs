@@ -73,6 +73,8 @@ pub(crate) enum Error {
 
     #[error("cannot find the stage2 binary beside this one")]
     Stage2(#[source] io::Error),
+    #[error("cannot tell the service manager at NOTIFY_SOCKET={} of the pod", .0.to_string_lossy())]
+    Notify(std::ffi::OsString, #[source] io::Error),
     #[error("cannot read the identity of this boot")]
     BootId(#[source] io::Error),
     #[error("cannot read the start time of process {0}")]

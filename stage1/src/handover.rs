@@ -1,7 +1,7 @@
 //! The end of stage1's code in the pod: descriptors are put in place, everything else is closed, stage2 takes over.
 //!
 //! **Runs as** the inside, after the pivot. **Needs** what stage2 gets. **Leaves** stage2 with descriptors 0, 1, 2,
-//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`] and those of cgroups, an empty environment, and all signals blocked that the keeper forwards: none is lost before
+//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups and the one that tells the keeper, an empty environment, and all signals blocked that the keeper forwards: none is lost before
 //! stage2 listens. **Undone by** nothing: it ends in exec.
 
 use std::convert::Infallible;
@@ -23,28 +23,43 @@ pub(crate) const STATUS_FD: RawFd = 4;
 /// A pipe that hangs up when the keeper is gone.
 const KEEPER_FD: RawFd = 5;
 
+/// What stage2 gets of the keeper.
+pub(crate) struct Ends<'a> {
+    /// Hangs up when the keeper is gone.
+    pub(crate) keeper: OwnedFd,
+    /// Where it says that every app has been executed, if the keeper wants to know.
+    pub(crate) started: Option<OwnedFd>,
+    /// The cgroups of the apps.
+    pub(crate) cgroup: Option<&'a Cgroup>,
+}
+
 /// The first number above all descriptors of stage2.
 pub(crate) fn first_free(cgroup: Option<&Cgroup>) -> RawFd {
     let apps = cgroup.map_or(0, |cgroup| cgroup.app_procs().len());
-    RawFd::try_from(apps).map_or(RawFd::MAX, |apps| KEEPER_FD + 1 + apps)
+    RawFd::try_from(apps).map_or(RawFd::MAX, |apps| KEEPER_FD + 2 + apps)
 }
 
-/// Becomes stage2 as pid 1. `cgroups` are the ways into the cgroups of the apps. A terminal becomes the standard streams.
+/// Becomes stage2 as pid 1. A terminal becomes the standard streams.
 pub(crate) fn to_stage2(
     plan: &Plan,
     handed: &Handed,
-    keeper: &OwnedFd,
-    cgroups: &[OwnedFd],
+    ends: &Ends<'_>,
     terminal: Option<&OwnedFd>,
 ) -> Result<Infallible, Error> {
     let mut placed = vec![
         (&handed.apps, APPS_FD),
         (&handed.status, STATUS_FD),
-        (keeper, KEEPER_FD),
+        (&ends.keeper, KEEPER_FD),
     ];
-    placed.extend(cgroups.iter().zip(KEEPER_FD + 1..));
-    let cgroups = placed[3..].iter().map(|(_, number)| *number);
-    let arguments = arguments(plan, cgroups)?;
+    let cgroups = ends.cgroup.map_or(&[][..], Cgroup::app_procs);
+    let cgroups = cgroups.iter().map(|descriptor| ("--cgroup-fd", descriptor));
+    let started = ends.started.iter().map(|end| ("--started-fd", end));
+    let mut options = Vec::new();
+    for ((option, descriptor), number) in cgroups.chain(started).zip(KEEPER_FD + 1..) {
+        placed.push((descriptor, number));
+        options.extend([option.to_owned(), number.to_string()]);
+    }
+    let arguments = arguments(plan, options)?;
     execute(&handed.stage2, &arguments, &placed, terminal)
 }
 
@@ -99,7 +114,7 @@ fn place(
     Ok(program)
 }
 
-fn arguments(plan: &Plan, cgroups: impl Iterator<Item = RawFd>) -> Result<Vec<CString>, Error> {
+fn arguments(plan: &Plan, options: Vec<String>) -> Result<Vec<CString>, Error> {
     let fixed = [
         "skua-stage2".to_owned(),
         "run".to_owned(),
@@ -113,8 +128,7 @@ fn arguments(plan: &Plan, cgroups: impl Iterator<Item = RawFd>) -> Result<Vec<CS
         plan.stop_timeout.to_string(),
     ];
     let apps = plan.apps.iter().map(|app| app.name.to_string());
-    let cgroups = cgroups.flat_map(|number| ["--cgroup-fd".to_owned(), number.to_string()]);
-    let all = fixed.into_iter().chain(cgroups).chain(apps);
+    let all = fixed.into_iter().chain(options).chain(apps);
     let all = all.map(CString::new);
     all.collect::<Result<_, _>>()
         .map_err(|e| Error::Handover(e.into()))

@@ -23,7 +23,7 @@ use pod::IdMap;
 use crate::cgroup::Cgroup;
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
-use crate::handover;
+use crate::handover::{self, Ends};
 use crate::op::Op;
 use crate::plan::{Namespaces, Opener, Plan};
 use crate::rootfs::{Builder, HostFiles};
@@ -41,8 +41,13 @@ pub(crate) struct Inside {
     _life: PipeWriter,
 }
 
-/// Clones the inside into new user and pid namespaces, and into `cgroup`.
-pub(crate) fn spawn(plan: &Plan, stage2: &Path, cgroup: Option<&Cgroup>) -> Result<Inside, Error> {
+/// Clones the inside into new user and pid namespaces, and into `cgroup`. To `started` stage2 says when the apps are executed.
+pub(crate) fn spawn(
+    plan: &Plan,
+    stage2: &Path,
+    cgroup: Option<&Cgroup>,
+    started: Option<OwnedFd>,
+) -> Result<Inside, Error> {
     let (ours, theirs) = channel::pair(handover::first_free(cgroup))?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
@@ -55,7 +60,12 @@ pub(crate) fn spawn(plan: &Plan, stage2: &Path, cgroup: Option<&Cgroup>) -> Resu
         }),
         Cloned::Child => {
             drop((ours, life));
-            let Err(error) = live(plan, stage2, &theirs, keeper.into(), cgroup);
+            let ends = Ends {
+                keeper: keeper.into(),
+                started,
+                cgroup,
+            };
+            let Err(error) = live(plan, stage2, &theirs, &ends);
             theirs.send_failure(&error::joined(&error));
             sys::exit_now(254)
         }
@@ -116,8 +126,7 @@ fn live(
     plan: &Plan,
     stage2: &Path,
     channel: &Channel,
-    keeper: OwnedFd,
-    cgroup: Option<&Cgroup>,
+    ends: &Ends<'_>,
 ) -> Result<Infallible, Error> {
     separate(plan.namespaces)?;
     channel.send_separate()?;
@@ -138,8 +147,7 @@ fn live(
         .map_err(Error::HostFiles)?;
     let slave = hand_over_terminal(&mut builder, channel)?;
     let handed = builder.handed.as_ref().ok_or(Error::NothingHanded)?;
-    let cgroups = cgroup.map_or(&[][..], Cgroup::app_procs);
-    handover::to_stage2(plan, handed, &keeper, cgroups, slave.as_ref())
+    handover::to_stage2(plan, handed, ends, slave.as_ref())
 }
 
 /// What the keeper has opened, or what only the inside may open.

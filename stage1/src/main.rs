@@ -18,6 +18,7 @@ mod inside;
 mod labels;
 mod netns;
 mod network;
+mod notify;
 mod op;
 mod opened;
 mod plan;

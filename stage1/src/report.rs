@@ -54,6 +54,7 @@ fn code(error: &Error) -> &'static str {
         E::NoRange | E::RangeLock(..) | E::WriteIdMap(..) | E::Mapper(..) => "id-map",
         E::MapperSaid(..) | E::MountUsers(_) => "id-map",
         E::Network(_) | E::Netns(_) => "network",
+        E::Notify(..) => "notify",
         E::FindCgroup(_) | E::MakeCgroup(..) | E::RemoveCgroup(..) => "cgroup",
         E::Limits(..) | E::SetLimit(..) | E::MoveKeeper(..) => "limits",
         E::OutOfMemory(_) => "out-of-memory",

@@ -15,6 +15,7 @@ use crate::idmap;
 use crate::inside;
 use crate::netns::Netns;
 use crate::network::Networks;
+use crate::notify::Notify;
 use crate::opened::Opened;
 use crate::plan::Plan;
 use crate::wait::{self, Ended, Signals};
@@ -26,8 +27,9 @@ pub(crate) fn run() -> Result<u8, Error> {
     let signals = Signals::block()?;
     let host = Host::probe()?;
     let opened = Opened::take(&host, State::Run)?;
-    let mut left = Leftovers::begin();
-    let ended = sandbox(&host, &opened, &signals, &mut left);
+    let (mut left, mut notify) = (Leftovers::begin(), Notify::of_environment());
+    let ended = sandbox(&host, &opened, &signals, &mut left, &mut notify);
+    notify.stopping("the pod has ended; what it leaves is undone");
     finish::all(opened, left, ended)
 }
 
@@ -37,6 +39,7 @@ fn sandbox(
     opened: &Opened,
     signals: &Signals,
     left: &mut Leftovers,
+    notify: &mut Notify,
 ) -> Result<Ended, Error> {
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
@@ -48,7 +51,8 @@ fn sandbox(
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
-    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref())?;
+    let started = notify.expect(manifest)?;
+    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref(), started)?;
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
@@ -62,5 +66,6 @@ fn sandbox(
     let to_end = Signals::asking_to_end()?;
     let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;
     let terminal = inside.release(&netns::host_files(manifest, &joined))?;
-    wait::to_end(&inside.child, inside.child.pidfd.as_fd(), signals, terminal)
+    let pod = inside.child.pidfd.as_fd();
+    wait::to_end(&inside.child, pod, signals, terminal, Some(notify))
 }

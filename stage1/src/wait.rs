@@ -11,6 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::Error;
+use crate::notify::Notify;
 use crate::sys::{self, Child};
 use crate::terminal::Relay;
 
@@ -75,16 +76,22 @@ impl Signals {
 }
 
 /// Waits for the end of the pod, by its pidfd: who holds its standard streams open does not matter. `process` gets the
-/// signals: the pod's pid 1, or a program that entered the pod.
+/// signals: the pod's pid 1, or a program that entered the pod. `notify` hears what it is waiting for.
 pub(crate) fn to_end(
     child: &Child,
     process: BorrowedFd<'_>,
     signals: &Signals,
     terminal: Option<OwnedFd>,
+    mut notify: Option<&mut Notify>,
 ) -> Result<Ended, Error> {
     let mut relay = terminal.map(Relay::begin).transpose()?;
     loop {
-        let ready = until_ready(child, signals, relay.as_ref())?;
+        let event = notify.as_ref().and_then(|notify| notify.event());
+        let ready = until_ready(child, signals, event, relay.as_ref())?;
+        let started = event.is_some_and(|event| ready.contains(&event.as_raw_fd()));
+        if let (true, Some(notify)) = (started, &mut notify) {
+            notify.started();
+        }
         if ready.contains(&child.pidfd.as_raw_fd()) {
             if let Some(relay) = relay {
                 relay.finish();
@@ -92,7 +99,8 @@ pub(crate) fn to_end(
             return reap(child);
         }
         if ready.contains(&signals.descriptor.as_fd().as_raw_fd()) {
-            pass_signals(process, signals, relay.as_ref())?;
+            let notify = notify.as_deref_mut();
+            pass_signals(process, signals, relay.as_ref(), notify)?;
         }
         if let Some(relay) = &mut relay {
             relay.pass(|descriptor| ready.contains(&descriptor.as_raw_fd()))?;
@@ -104,10 +112,14 @@ pub(crate) fn to_end(
 fn until_ready(
     child: &Child,
     signals: &Signals,
+    event: Option<BorrowedFd<'_>>,
     relay: Option<&Relay>,
 ) -> Result<Vec<RawFd>, Error> {
     let always = [child.pidfd.as_fd(), signals.descriptor.as_fd()];
-    let mut all: Vec<_> = always.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).into();
+    let watched = always.into_iter().chain(event);
+    let mut all: Vec<_> = watched
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
     all.extend(relay.into_iter().flat_map(Relay::events));
     let waited = match poll(&mut all, PollTimeout::from(SHORT)) {
         Ok(0) => {
@@ -128,6 +140,7 @@ fn pass_signals(
     process: BorrowedFd<'_>,
     signals: &Signals,
     relay: Option<&Relay>,
+    mut notify: Option<&mut Notify>,
 ) -> Result<(), Error> {
     let next = || {
         signals
@@ -139,8 +152,13 @@ fn pass_signals(
         match (information.ssi_signo.cast_signed(), relay) {
             (libc::SIGWINCH, Some(relay)) => relay.resize(),
             (libc::SIGWINCH, None) => {}
-            // A process that has just ended needs no signal.
-            (number, _) => drop(sys::send_signal(process, number)),
+            (number, _) => {
+                if let Some(notify) = &mut notify {
+                    notify.signalled(number);
+                }
+                // A process that has just ended needs no signal.
+                drop(sys::send_signal(process, number));
+            }
         }
     }
     Ok(())

@@ -27,6 +27,8 @@ pub(crate) struct Run {
     pub(crate) keeper: OwnedFd,
     /// Seconds from the stop signal to SIGKILL.
     pub(crate) stop_timeout: u32,
+    /// Where to say that every app has been executed; absent: nobody wants to know.
+    pub(crate) started: Option<OwnedFd>,
     /// Where each app joins its cgroup, in the same order; none when they have no cgroups of their own.
     pub(crate) cgroups: Vec<OwnedFd>,
     /// The apps, in order; at least one.
@@ -52,6 +54,7 @@ struct Seen {
     status: Option<OwnedFd>,
     keeper: Option<OwnedFd>,
     stop_timeout: Option<u32>,
+    started: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
     app: Option<AppName>,
     terminal: bool,
@@ -85,6 +88,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--apps-fd" => seen.apps = Some(descriptor(&value()?)?),
             "--status-fd" => seen.status = Some(descriptor(&value()?)?),
             "--keeper-fd" => seen.keeper = Some(descriptor(&value()?)?),
+            "--started-fd" => seen.started = Some(descriptor(&value()?)?),
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
             "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
@@ -114,6 +118,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
             status: Some(status),
             keeper: Some(keeper),
             stop_timeout: Some(stop_timeout),
+            started,
             cgroups,
             app: None,
             terminal: false,
@@ -124,6 +129,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
                 status,
                 keeper,
                 stop_timeout,
+                started,
                 cgroups,
                 names,
             }))
@@ -142,6 +148,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             status: None,
             keeper: None,
             stop_timeout: None,
+            started: None,
             cgroups: _,
             terminal,
             rest: argv,

@@ -20,6 +20,7 @@ mod status;
 mod stdio;
 mod stop;
 mod sys;
+mod teller;
 mod user;
 mod verify;
 mod watch;

@@ -14,6 +14,7 @@ use crate::report::Gate;
 use crate::status;
 use crate::stop::{Act, Stop};
 use crate::sys::{self, Ended};
+use crate::teller::{Heard, Teller};
 
 /// All apps of the pod.
 pub(crate) struct Apps {
@@ -24,6 +25,8 @@ pub(crate) struct Apps {
     failed: Option<u8>,
     /// The gate was opened: the apps have been executed.
     released: bool,
+    /// Has to tell the keeper when they have been.
+    pub(crate) teller: Option<Teller>,
 }
 
 /// One app that has not ended.
@@ -57,6 +60,7 @@ impl Apps {
             stop: Stop::new(timeout),
             failed: None,
             released: false,
+            teller: None,
         };
         if apps.all_ready()? {
             apps.released = true;
@@ -80,6 +84,7 @@ impl Apps {
     /// Waits until every app has ended; the exit status of the pod.
     pub(crate) fn wait(&mut self, signals: &SigSet) -> Result<u8, Error> {
         while !self.running.is_empty() {
+            self.tell()?;
             let patience = self.stop.patience(Instant::now());
             match sys::wait_for_signal(signals, patience) {
                 Ok(Some(signal)) if signal.number == libc::SIGCHLD => self.reap()?,
@@ -94,7 +99,25 @@ impl Apps {
             let act = self.stop.tick(Instant::now());
             self.act(act)?;
         }
+        self.tell()?;
         Ok(self.failed.unwrap_or(0))
+    }
+
+    /// Tells the keeper that every app has been executed, as soon as that is so, unless something else is to be done first. An
+    /// app that has ended meanwhile had been, or has taken the teller away.
+    fn tell(&mut self) -> Result<(), Error> {
+        let Some(teller) = self.teller.take_if(|_| self.released) else {
+            return Ok(());
+        };
+        let reports = self.running.iter().map(|app| &app.process.reports);
+        let patience = self.stop.patience(Instant::now());
+        let heard = teller.wait(&reports.collect::<Vec<_>>(), patience);
+        match heard.map_err(Error::Wait)? {
+            Heard::All => teller.tell(),
+            Heard::Failure => {}
+            Heard::Other => self.teller = Some(teller),
+        }
+        Ok(())
     }
 
     /// Takes every child that has ended, apps and orphans alike.
@@ -119,6 +142,7 @@ impl Apps {
         let outcome = match app.process.reports.failure() {
             Some(failure) => {
                 let error = failure.cause.clone();
+                self.teller = None;
                 error::print(&Error::Reported(name.clone(), failure));
                 Outcome::Failed { error }
             }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -47,6 +47,17 @@ impl Gate {
 /// Pid 1's end of one app's pipe.
 pub(crate) struct Reports(File);
 
+/// What an app has said since the gate was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and it never will: it has been executed.
+    Executed,
+    /// Why it failed.
+    Failure,
+}
+
 /// The child's end, and its place at the gate: the only descriptors it keeps besides the standard ones.
 pub(crate) struct Reporter {
     pipe: File,
@@ -82,6 +93,20 @@ impl Reports {
         Ok(count == 1 && first == [READY])
     }
 
+    /// What the child has said, without reading it.
+    pub(crate) fn said(&self) -> Result<Said, Errno> {
+        let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut watched, PollTimeout::ZERO)?;
+        let events = watched[0].revents().unwrap_or(PollFlags::empty());
+        Ok(
+            match (events.contains(PollFlags::POLLIN), events.is_empty()) {
+                (true, _) => Said::Failure,
+                (false, false) => Said::Executed,
+                (false, true) => Said::Nothing,
+            },
+        )
+    }
+
     /// Why the app was never executed; to be asked when its process has ended.
     pub(crate) fn failure(&mut self) -> Option<Failure> {
         let mut bytes = Vec::new();
@@ -94,6 +119,12 @@ impl Reports {
             cause: cause.to_owned(),
             hint: (!hint.is_empty()).then(|| hint.to_owned()),
         })
+    }
+}
+
+impl AsFd for Reports {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

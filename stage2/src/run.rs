@@ -14,6 +14,7 @@ use crate::app::{self, App};
 use crate::arguments::{Enter, Run};
 use crate::error::Error;
 use crate::reap::Apps;
+use crate::teller::Teller;
 use crate::{capability, sys};
 
 /// Pid 1 of a pod.
@@ -32,6 +33,10 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     }
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
+    apps.teller = arguments
+        .started
+        .map(|keeper| Teller::new(keeper, &signals))
+        .transpose()?;
     capability::keep(&[Capability::Kill])?;
     apps.wait(&signals)
 }

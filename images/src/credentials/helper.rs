@@ -97,6 +97,8 @@ fn answer(
     let deadline = Instant::now() + limit;
     let mut child = Command::new(program)
         .arg("get")
+        // What we tell to the service manager is ours to tell.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -15,6 +15,7 @@ use pod::{IdMapChoice, InsecureOption};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::notify::{Manager, Told};
 use crate::output;
 use crate::progress;
 use crate::settings::Settings;
@@ -114,7 +115,7 @@ pub(crate) fn image(
     store: &Store,
     context: &Context,
 ) -> Result<Image, Error> {
-    let fetched = with_fetcher(wanted, store, context, |fetcher| match wanted.from {
+    let fetched = with_fetcher(name, wanted, store, context, |fetcher| match wanted.from {
         Some(from) => fetcher.fetch_as(from, name),
         None => fetcher.fetch(name),
     })?;
@@ -123,8 +124,9 @@ pub(crate) fn image(
         .ok_or_else(|| Error::NotInStore(name.to_string()))
 }
 
-/// Calls `act` with what fetches for this caller.
+/// Calls `act` with what fetches image `name` for this caller.
 pub(crate) fn with_fetcher<T>(
+    name: &ImageName,
     wanted: &Wanted<'_>,
     store: &Store,
     context: &Context,
@@ -141,12 +143,15 @@ pub(crate) fn with_fetcher<T>(
     let policy = policy.transpose()?;
     let limits = Settings::load(&context.config_directories)?.image_limits;
     let workers = Spawner::new(map, context.debug);
-    let progress = progress::choose(context.quiet);
+    let (shown, manager) = (progress::choose(context.quiet), Manager::of_environment());
+    let told = manager
+        .as_ref()
+        .map(|manager| Told::new(manager, shown.as_ref(), name));
     let fetcher = Fetcher {
         store,
         policy: policy.as_ref(),
         workers: &workers,
-        progress: progress.as_ref(),
+        progress: told.as_ref().map_or(shown.as_ref(), |told| told),
         owners,
         documents: limits.documents,
         limits: limits.unpacked,
@@ -163,7 +168,10 @@ pub(crate) fn with_fetcher<T>(
                 .keep_blobs
                 .value,
     };
-    Ok(act(&fetcher)?)
+    Ok(match &manager {
+        Some(manager) => manager.patient(|| act(&fetcher))?,
+        None => act(&fetcher)?,
+    })
 }
 
 /// The name with the digest of the manifest that it stands for.

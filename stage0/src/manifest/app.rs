@@ -187,6 +187,12 @@ fn environment(
         set(name, value.clone());
     }
     for EnvironmentArg { name, value } in typed {
+        if value.is_none() && name == pod::NOTIFY_VARIABLE {
+            return Err(Error::usage(
+                format!("--environment {name}: the service manager hears the keeper, and no app"),
+                Some("READY is told when every app of the pod has been executed"),
+            ));
+        }
         let value = value.clone().or_else(|| (caller.variable)(name));
         let missing = || {
             let hint = "give it a value with NAME=VALUE";

@@ -30,6 +30,7 @@
 //! | `trace.rs`, `ledger.rs` | the system calls of a command, and what of them a plan accounts for |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
 //! | `registry/` | [`Registry`]: a registry on the loopback interface, with authentication and faults |
+//! | `manager.rs` | [`Manager`]: a service manager that listens |
 //! | `proxy.rs` | [`Proxy`]: tunnels to one address, for whatever host |
 //! | `docker_registry.rs`, `debian.rs` | Debian's registry with TLS and a password; real Debian images, a newer Debian's tools |
 //! | `bin/inspect/` | the only program inside our own test images: answers questions from inside |
@@ -45,6 +46,7 @@ mod image;
 mod key;
 mod layer;
 pub mod ledger;
+mod manager;
 pub mod policy;
 mod proxy;
 pub mod registry;
@@ -64,6 +66,7 @@ pub use host::{left_of_networks, private_host, sh};
 pub use image::{Blob, Built, Image, sha256};
 pub use key::{Cosign, Key};
 pub use layer::{Compression, Entry, Kind, Layer};
+pub use manager::{Manager, Message};
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use run::{Background, Run, eventually};

@@ -178,14 +178,29 @@ pub fn property(unit: &str, name: &str) -> String {
 }
 
 /// A transient service that runs `words`, started.
+///
+/// # Panics
+/// When it did not start; with its journal.
+#[track_caller]
 pub fn service(unit: &str, properties: &[&str], words: &[String]) {
+    let run = begin_service(unit, properties, words);
+    let report = run.report();
+    assert!(
+        run.code() == Some(0),
+        "{report}\n--- journal\n{}",
+        journal(unit)
+    );
+}
+
+/// Starts a transient service that runs `words`, and waits until systemd says that it has started, or why not.
+pub fn begin_service(unit: &str, properties: &[&str], words: &[String]) -> Run {
     let mut command = Command::new("systemd-run");
     command.arg("--unit").arg(unit);
     for property in ["Type=exec", "Delegate=yes"].iter().chain(properties) {
         command.arg("--property").arg(property);
     }
     command.arg("--").args(words);
-    Run::of(command).success();
+    Run::within(PATIENCE, command)
 }
 
 /// What a unit has written to the journal.

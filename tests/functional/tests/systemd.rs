@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use functional::registry::{Action, Fault};
 use functional::systemd::{
-    control_group, journal, line, processes, property, systemctl, under_systemd, wait_until,
+    Lab, control_group, journal, line, processes, property, systemctl, under_systemd, wait_until,
 };
 use functional::{Env, Image, Key, Registry, Run, User, systemd};
 
@@ -137,4 +138,84 @@ fn privileged_an_ordinary_user_runs_a_pod_in_a_login_session() {
     let mut command = Command::new("su");
     command.args(["--login", "skua-test-sub", "--command", &words]);
     Run::of(command).exits(5);
+}
+
+#[test]
+fn privileged_a_unit_of_type_notify_is_active_when_its_apps_have_been_executed() {
+    const UNIT: &str = "skua-test-notify.service";
+    if !under_systemd("privileged_a_unit_of_type_notify_is_active_when_its_apps_have_been_executed")
+    {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let mut words = lab.run_words(&["--name=p"], &["--name=one"], &["trap", "SIGTERM", "0"]);
+    let second = lab.run_words(&[], &["--name=two"], &["trap", "SIGTERM", "0"]);
+    words.push("---".to_owned());
+    words.extend_from_slice(&second[3..]);
+    systemd::service(
+        UNIT,
+        &["Type=notify", "NotifyAccess=main"],
+        &lab.line(&words),
+    );
+    assert_eq!(property(UNIT, "ActiveState"), "active", "{}", journal(UNIT));
+    let status = property(UNIT, "StatusText");
+    assert!(status.ends_with(" runs: one, two"), "{status}");
+    wait_until("both apps wait for the signal", || {
+        journal(UNIT).matches("ready").count() == 2
+    });
+    systemctl(&["stop", UNIT]).success();
+    // It was the main process, and nobody else, that said all this.
+    let said = journal(UNIT);
+    assert!(!said.contains("notification message from PID"), "{said}");
+    assert_eq!(lab.status("p")["exit_status"], 0);
+}
+
+#[test]
+fn privileged_a_unit_of_type_notify_fails_when_an_app_cannot_be_executed() {
+    const UNIT: &str = "skua-test-never-ready.service";
+    if !under_systemd("privileged_a_unit_of_type_notify_fails_when_an_app_cannot_be_executed") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let words = lab.run_words(&[], &["--exec=/nothing"], &[]);
+    let run = systemd::begin_service(UNIT, &["Type=notify"], &lab.line(&words));
+    assert_ne!(run.code(), Some(0), "{}", run.report());
+    assert_eq!(property(UNIT, "Result"), "exit-code", "{}", journal(UNIT));
+    assert_eq!(property(UNIT, "ExecMainStatus"), "254");
+    assert_eq!(property(UNIT, "ActiveEnterTimestampMonotonic"), "0");
+    systemctl(&["reset-failed", UNIT]).success();
+}
+
+#[test]
+fn privileged_a_fetch_may_take_longer_than_the_start_of_its_unit() {
+    const UNIT: &str = "skua-test-long-fetch.service";
+    if !under_systemd("privileged_a_fetch_may_take_longer_than_the_start_of_its_unit") {
+        return;
+    }
+    let env = Env::new(User::Caller);
+    let registry = Registry::start();
+    let name = registry.push("team/app", "1", &Image::inspect().build());
+    let slowly = Action::Trickle(30_000, Duration::from_secs(1));
+    registry.fault(Fault::always("/blobs/", slowly));
+    let words = [
+        "--insecure-options=image",
+        "run",
+        &name,
+        "--",
+        "trap",
+        "SIGTERM",
+        "0",
+    ];
+    let start = Instant::now();
+    let unit = ["Type=notify", "TimeoutStartSec=8"];
+    systemd::service(UNIT, &unit, &line(&env, &words));
+    let took = start.elapsed();
+    assert!(
+        took > Duration::from_secs(9),
+        "the fetch took only {took:?}"
+    );
+    wait_until("the app waits for the signal", || {
+        journal(UNIT).contains("ready")
+    });
+    systemctl(&["stop", UNIT]).success();
 }

@@ -81,7 +81,7 @@ fn by_contents(
     context: &Context,
 ) -> Result<Vec<Digest>, Error> {
     let from = pinned(image);
-    let found = fetch::with_fetcher(&Wanted::default(), store, context, |fetcher| {
+    let found = fetch::with_fetcher(&from, &Wanted::default(), store, context, |fetcher| {
         fetcher.compare(&from, image)
     })?;
     if let Some(first) = found.first().filter(|_| !how.repair) {
