@@ -303,14 +303,7 @@ fn manifest_of(old: &[u8], config: &[u8], layers: &[Layer]) -> Result<Vec<u8>, E
 
 /// The image in `index.json`, with the tag for skopeo and the whole name for podman.
 fn image_entry(name: &ImageName, top: &[u8]) -> Result<Value, ExportError> {
-    let own: Value =
-        serde_json::from_slice(top).map_err(|e| ExportError::Document("manifest", e))?;
-    let media_type = match own["mediaType"].as_str() {
-        Some(media_type) => media_type,
-        None if own["manifests"].is_array() => INDEX_TYPE,
-        None => MANIFEST_TYPE,
-    };
-    let mut entry = json!({"mediaType": media_type, "digest": Digest::of(top), "size": top.len()});
+    let mut entry = descriptor(top)?;
     if let ImageName::Registry(reference) = name
         && let Some(tag) = &reference.tag
     {
@@ -321,6 +314,19 @@ fn image_entry(name: &ImageName, top: &[u8]) -> Result<Value, ExportError> {
         });
     }
     Ok(entry)
+}
+
+/// The descriptor of a manifest or index.
+fn descriptor(document: &[u8]) -> Result<Value, ExportError> {
+    let own: Value =
+        serde_json::from_slice(document).map_err(|e| ExportError::Document("manifest", e))?;
+    let media_type = match own["mediaType"].as_str() {
+        Some(media_type) => media_type,
+        None if own["manifests"].is_array() => INDEX_TYPE,
+        None => MANIFEST_TYPE,
+    };
+    let (digest, size) = (Digest::of(document), document.len());
+    Ok(json!({"mediaType": media_type, "digest": digest, "size": size}))
 }
 
 fn plain() -> Metadata {

@@ -81,7 +81,7 @@ impl Signatures {
             all.simple(&subject, &signed)?;
         }
         if !bundles.is_empty() {
-            all.referrers(&own, manifest.len(), &bundles)?;
+            all.referrers(manifest, &bundles)?;
         }
         Ok(all)
     }
@@ -118,12 +118,8 @@ impl Signatures {
     }
 
     /// As registries without a list of referrers have them.
-    fn referrers(
-        &mut self,
-        subject: &Digest,
-        size: usize,
-        bundles: &[&Vec<u8>],
-    ) -> Result<(), ExportError> {
+    fn referrers(&mut self, manifest: &[u8], bundles: &[&Vec<u8>]) -> Result<(), ExportError> {
+        let subject = super::descriptor(manifest)?;
         let mut list = Vec::new();
         for bundle in bundles {
             let manifest = json!({
@@ -132,7 +128,7 @@ impl Signatures {
                 "artifactType": BUNDLE_TYPE,
                 "config": self.blob(EMPTY_TYPE, b"{}"),
                 "layers": [self.blob(BUNDLE_TYPE, bundle)],
-                "subject": {"mediaType": MANIFEST_TYPE, "digest": subject, "size": size},
+                "subject": subject,
             });
             let mut entry = self.document(MANIFEST_TYPE, &manifest)?;
             entry["artifactType"] = json!(BUNDLE_TYPE);
@@ -140,7 +136,7 @@ impl Signatures {
         }
         let index = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list});
         let entry = self.document(INDEX_TYPE, &index)?;
-        self.list(entry, format!("sha256-{}", subject.hex()));
+        self.list(entry, format!("sha256-{}", Digest::of(manifest).hex()));
         Ok(())
     }
 

@@ -31,6 +31,7 @@ pub(super) struct Budget {
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     given: Cell<Amount>,
+    refused: Cell<Option<TooMuch>>,
 }
 
 /// What of there would be too much: how it is called, and the limit.
@@ -69,6 +70,7 @@ impl Budget {
         Share {
             budget: self,
             given: Cell::default(),
+            refused: Cell::default(),
         }
     }
 
@@ -89,8 +91,8 @@ impl Budget {
 }
 
 impl Share<'_> {
-    /// Gives what is needed, and up to a step in advance.
-    pub(super) fn more(&self, need: Amount) -> Result<Amount, TooMuch> {
+    /// Gives what is needed, and up to a step in advance; nothing when that is too much.
+    pub(super) fn more(&self, need: Amount) -> Option<Amount> {
         let Budget {
             limit, step, most, ..
         } = self.budget;
@@ -100,20 +102,28 @@ impl Share<'_> {
         };
         let mut given = self.budget.given();
         let sum = plus(*given, give);
-        if sum.entries > most.entries {
-            return Err(("entries", limit.entries));
-        }
-        if sum.bytes > most.bytes {
-            return Err(("bytes", limit.bytes));
-        }
-        *given = sum;
-        self.given.set(plus(self.given.get(), give));
-        Ok(give)
+        let too_much = if sum.entries > most.entries {
+            ("entries", limit.entries)
+        } else if sum.bytes > most.bytes {
+            ("bytes", limit.bytes)
+        } else {
+            *given = sum;
+            self.given.set(plus(self.given.get(), give));
+            return Some(give);
+        };
+        self.refused.set(Some(too_much));
+        None
+    }
+
+    /// What it was refused.
+    pub(super) fn refused(&self) -> Option<TooMuch> {
+        self.refused.get()
     }
 
     /// Gives all of it back: the layer is thrown away.
     pub(super) fn return_all(&self) {
         self.keep(Amount::default());
+        self.refused.set(None);
     }
 
     /// Gives back what a layer that is complete has not used.
@@ -197,9 +207,9 @@ mod tests {
         'all: loop {
             for (at, share) in shares.iter().enumerate() {
                 match share.more(bytes(if at == 2 { 5000 } else { 1 })) {
-                    Ok(more) => given += more.bytes,
-                    Err(what) => {
-                        assert_eq!(what, ("bytes", 256_000));
+                    Some(more) => given += more.bytes,
+                    None => {
+                        assert_eq!(share.refused(), Some(("bytes", 256_000)));
                         break 'all;
                     }
                 }
@@ -231,14 +241,15 @@ mod tests {
         let budget = budget(256_000, 1);
         let share = budget.share();
         share.more(bytes(200_000)).unwrap();
-        assert!(share.more(bytes(200_000)).is_err());
+        assert!(share.more(bytes(200_000)).is_none());
         share.return_all();
+        assert_eq!(share.refused(), None);
         share.more(bytes(200_000)).unwrap();
         drop(share);
         assert_eq!(*budget.given(), bytes(0));
         // Numbers of a hostile layer do not wrap around.
         let share = budget.share();
-        assert!(share.more(bytes(u64::MAX)).is_err());
+        assert!(share.more(bytes(u64::MAX)).is_none());
         share.more(bytes(10)).unwrap();
     }
 }

@@ -102,12 +102,12 @@ impl Unpacking<'_> {
             UnpackSays::Done(answer) => return Ok(Some(answer)),
             UnpackSays::More(need) => need,
         };
-        let given = self.share.more(need);
-        let given = given.map_err(|too_much| FetchError::limit(self.name, too_much))?;
+        let given = self.share.more(need).unwrap_or_default();
         unpacker.channel.send(&given, &[]).map_err(lost)?;
         Ok(None)
     }
 
+    /// What went wrong is the bytes' fault first: what was too much may have been another blob.
     fn conclude(&self, answer: UnpackAnswer) -> Result<LayerReport, Failure> {
         answer.map_err(|failure| {
             let error = FetchError::Unpack {
@@ -115,9 +115,10 @@ impl Unpacking<'_> {
                 name: self.name.to_owned(),
                 source: Told::new(&failure.message),
             };
-            match failure.corrupt {
-                true => Failure::Corrupt(error),
-                false => Failure::Other(error),
+            match self.share.refused() {
+                _ if failure.corrupt => Failure::Corrupt(error),
+                Some(too_much) => Failure::Other(FetchError::limit(self.name, too_much)),
+                None => Failure::Other(error),
             }
         })
     }
@@ -143,8 +144,8 @@ fn lost(error: WireError) -> FetchError {
 }
 
 impl Layer<'_> {
-    /// Fills `tree`, from the kept blob if there is one. Bytes kept from an earlier fetch that turn out to be wrong are given up once, then places that serve
-    /// wrong bytes are left, one after the other.
+    /// Fills `tree`, from the kept blob if there is one. Bytes kept from an earlier fetch that turn out to be wrong are given
+    /// up once, then places that serve wrong bytes are left, one after the other.
     pub(super) fn complete(self, tree: TreeWriter) -> Result<Done, FetchError> {
         let mut tree = match keep::unpack(&self.unpacking, tree)? {
             Kept::Unpacked(tree, report) => return Ok(self.unpacking.done(tree, report)),

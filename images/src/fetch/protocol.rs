@@ -176,7 +176,7 @@ pub struct UnpackJob {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum UnpackSays {
-    /// It needs at least so much more than it was given, and waits for an [`Amount`].
+    /// It needs at least so much more than it was given, and waits for an [`Amount`]: nothing when it cannot have it.
     More(Amount),
     /// It has ended.
     Done(UnpackAnswer),

@@ -26,7 +26,7 @@ pub struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    /// Nothing yet; `more` gives at least what it is asked for, or fails.
+    /// Nothing yet; `more` gives at least what it is asked for, or there is no room for it.
     pub fn new(more: impl FnMut(Amount) -> io::Result<Amount> + 'a) -> Self {
         Self {
             left: Amount::default(),
@@ -49,6 +49,9 @@ impl<'a> Budget<'a> {
             let given = (self.more)(lack).map_err(UnpackError::Budget)?;
             self.left.entries = self.left.entries.saturating_add(given.entries);
             self.left.bytes = self.left.bytes.saturating_add(given.bytes);
+            if self.left.entries < need.entries || self.left.bytes < need.bytes {
+                return Err(UnpackError::NoRoom);
+            }
         }
         self.left.entries = self.left.entries.saturating_sub(need.entries);
         self.left.bytes = self.left.bytes.saturating_sub(need.bytes);

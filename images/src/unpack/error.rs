@@ -66,9 +66,12 @@ pub enum UnpackError {
         /// The limit.
         limit: u64,
     },
-    /// Nobody gives more than was used up.
-    #[error("cannot have more room for the layer")]
+    /// More room cannot be asked for.
+    #[error("cannot ask for more room for the layer")]
     Budget(#[source] io::Error),
+    /// More room is not given.
+    #[error("there is no more room for the layer")]
+    NoRoom,
     /// An entry's header cannot be understood, or not in one way only.
     #[error("entry {number} of the layer's archive: {why}")]
     Header {

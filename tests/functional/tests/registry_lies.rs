@@ -60,8 +60,8 @@ impl Lab {
     }
 }
 
-/// A layer that is kept while it comes, and a small one.
-fn image() -> Built {
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
     let mut state = 7_u64;
     let noise = std::iter::repeat_with(|| {
         state = state
@@ -69,9 +69,13 @@ fn image() -> Built {
             .wrapping_add(1);
         state.to_be_bytes()
     });
-    let noise: Vec<u8> = noise.take(1 << 18).flatten().collect();
+    noise.take(length / 8).flatten().collect()
+}
+
+/// A layer that is kept while it comes, and a small one.
+fn image() -> Built {
     Image::inspect()
-        .layer(Layer::new().file("large", 0o644, noise))
+        .layer(Layer::new().file("large", 0o644, noise(2 << 20)))
         .layer(Layer::new().file("small", 0o644, "small"))
         .build()
 }
@@ -309,6 +313,22 @@ fn a_bomb_in_place_of_a_layer_is_not_mistaken_for_it() {
     let config = env.config().join("config.toml");
     std::fs::write(&config, "[image-limits]\nunpacked = '16MiB'\n").unwrap();
     env.give(&config);
+    lab.fetch(&env, &[])
+        .success()
+        .complains("serves wrong bytes")
+        .complains(&layer.digest);
+    // One that is too much only together with the other layers, which are unpacked by then.
+    let noise = noise(layer.bytes.len() / 2);
+    let late = Layer::new()
+        .file("noise", 0o644, noise)
+        .file("zeros", 0o644, vec![0; 14 << 20]);
+    let mut bomb = late.build().bytes;
+    assert!(bomb.len() < layer.bytes.len());
+    bomb.resize(layer.bytes.len(), 0);
+    lab.liar.replace_blob(&layer.digest, &bomb);
+    let slow = Action::Trickle(64 << 10, std::time::Duration::from_millis(100));
+    lab.liar.fault(Fault::always(&layer.digest, slow));
+    env.skua(&["image", "rm", &lab.name]).success();
     lab.fetch(&env, &[])
         .success()
         .complains("serves wrong bytes")
