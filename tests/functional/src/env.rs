@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Background, Key, Run, User, binaries};
+use crate::{Background, Built, Key, Run, User, binaries};
 
 /// The surroundings of one test.
 #[derive(Debug)]
@@ -89,6 +89,18 @@ impl Env {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
         self.give(&path);
         path
+    }
+
+    /// Writes `image` into a layout directory of the user's; the name that it has for skua then.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn layout(&self, image: &Built) -> String {
+        let layout = self.scratch("layout");
+        image.write_layout(&layout, "1");
+        self.give(&layout);
+        format!("oci:{}:1", layout.display())
     }
 
     /// Makes `path`, and what is below it, the user's.

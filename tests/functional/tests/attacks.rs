@@ -23,10 +23,7 @@ struct Lab {
 impl Lab {
     fn new(user: User, image: &Image) -> Self {
         let env = Env::new(user);
-        let layout = env.scratch("layout");
-        image.build().write_layout(&layout, "1");
-        env.give(&layout);
-        let image = format!("oci:{}:1", layout.display());
+        let image = env.layout(&image.build());
         Self { env, image }
     }
 

@@ -110,10 +110,7 @@ fn a_prepared_pod_is_on_the_disk_before_its_uuid_is_printed() {
         return skip("crash", &format!("{program} is not installed"));
     }
     let env = Env::new(User::ordinary());
-    let layout = env.scratch("layout");
-    Image::inspect().build().write_layout(&layout, "1");
-    env.give(&layout);
-    let image = format!("oci:{}:1", layout.display());
+    let image = env.layout(&Image::inspect().build());
     let skua = ["--insecure-options=image"];
     env.skua(&[&skua[..], &["fetch", &image]].concat())
         .success();

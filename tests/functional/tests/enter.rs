@@ -16,10 +16,7 @@ impl Lab {
 
     fn on(user: User, network: &str, flags: &[&str]) -> Self {
         let env = Env::new(user);
-        let layout = env.scratch("layout");
-        Image::inspect().build().write_layout(&layout, "1");
-        env.give(&layout);
-        let name = format!("oci:{}:1", layout.display());
+        let name = env.layout(&Image::inspect().build());
         let start = [
             "--insecure-options=image",
             "run",
@@ -188,10 +185,7 @@ fn the_exit_status_is_that_of_the_program_and_what_cannot_be_entered_is_an_error
 #[test]
 fn which_app_is_entered_must_be_said_in_a_pod_of_several() {
     let env = Env::new(User::ordinary());
-    let layout = env.scratch("layout");
-    Image::inspect().build().write_layout(&layout, "1");
-    env.give(&layout);
-    let image = format!("oci:{}:1", layout.display());
+    let image = env.layout(&Image::inspect().build());
     let waits = ["--", "trap", "SIGTERM", "0"];
     let one = [
         "--insecure-options=image",

@@ -15,14 +15,12 @@ struct Lab {
 impl Lab {
     fn new(user: User) -> Self {
         let env = Env::new(user);
-        let layout = env.scratch("layout");
-        Image::inspect()
-            .set("User", json!("app"))
-            .set("Env", json!(["FROM=image"]))
-            .build()
-            .write_layout(&layout, "1");
-        env.give(&layout);
-        let image = format!("oci:{}:1", layout.display());
+        let image = env.layout(
+            &Image::inspect()
+                .set("User", json!("app"))
+                .set("Env", json!(["FROM=image"]))
+                .build(),
+        );
         Self { env, image }
     }
 

@@ -4,10 +4,7 @@ use functional::{Background, Env, Image, User};
 
 /// A pod named `p` of an app that runs these words.
 fn pod(env: &Env, words: &[&str]) -> Background {
-    let layout = env.scratch("layout");
-    Image::inspect().build().write_layout(&layout, "1");
-    env.give(&layout);
-    let image = format!("oci:{}:1", layout.display());
+    let image = env.layout(&Image::inspect().build());
     let first = ["--insecure-options=image", "run", "--name=p", &image, "--"];
     let mut pod = env.spawn(&[&first[..], words].concat());
     pod.prints("ready");

@@ -39,10 +39,7 @@ impl Lab {
 
     fn of(user: User, flags: &[&str], command: impl Fn(&Env, &[&str]) -> Command) -> Self {
         let env = Env::new(user);
-        let layout = env.scratch("layout");
-        Image::inspect().build().write_layout(&layout, "1");
-        env.give(&layout);
-        let image = format!("oci:{}:1", layout.display());
+        let image = env.layout(&Image::inspect().build());
         let first = [
             "--insecure-options=image",
             "run",

@@ -17,10 +17,7 @@ struct Lab {
 impl Lab {
     fn new(user: User) -> Self {
         let env = Env::new(user);
-        let layout = env.scratch("layout");
-        Image::inspect().build().write_layout(&layout, "1");
-        env.give(&layout);
-        let image = format!("oci:{}:1", layout.display());
+        let image = env.layout(&Image::inspect().build());
         Self { env, image }
     }
 

@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 /// An unsigned image in a layout directory, and an environment.
 fn image(user: User) -> (Env, String) {
     let env = Env::new(user);
-    let layout = env.scratch("layout");
-    Image::inspect().build().write_layout(&layout, "1");
-    env.give(&layout);
-    let name = format!("oci:{}:1", layout.display());
+    let name = env.layout(&Image::inspect().build());
     (env, name)
 }
 

@@ -9,10 +9,7 @@ use serde_json::json;
 /// An image in a layout directory, and an environment.
 fn image(image: &Image) -> (Env, String) {
     let env = Env::new(User::ordinary());
-    let layout = env.scratch("layout");
-    image.build().write_layout(&layout, "1");
-    env.give(&layout);
-    let name = format!("oci:{}:1", layout.display());
+    let name = env.layout(&image.build());
     (env, name)
 }
 

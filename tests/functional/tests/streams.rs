@@ -17,10 +17,7 @@ fn piped(env: &Env, words: &[&str]) -> Run {
 fn an_app_can_open_the_caller_s_pipes_again_as_every_user() {
     for user in User::all() {
         let env = Env::new(user);
-        let layout = env.scratch("image");
-        Image::inspect().build().write_layout(&layout, "1");
-        env.give(&layout);
-        let image = format!("oci:{}:1", layout.display());
+        let image = env.layout(&Image::inspect().build());
         for app_user in ["--user=0", "--user=1000"] {
             for stream in ["/dev/stdout", "/dev/stderr"] {
                 let words = ["--insecure-options=image", "run", &image, app_user, "--"];

@@ -8,10 +8,7 @@ use serde_json::Value;
 
 /// `skua run --interactive` on a terminal that `script` makes; what is written to its standard input is typed.
 fn on_a_terminal(env: &Env, question: &[&str]) -> Background {
-    let layout = env.scratch("layout");
-    Image::inspect().build().write_layout(&layout, "1");
-    env.give(&layout);
-    let name = format!("oci:{}:1", layout.display());
+    let name = env.layout(&Image::inspect().build());
     let start = [
         "--insecure-options=image",
         "run",

@@ -1,4 +1,6 @@
-//! Pods from outside: found, listed, waited for, stopped, removed, collected, and healed after a crash.
+//! Pods from outside: found, listed, waited for, stopped, prepared; and in `removed.rs` removed, collected, and healed after a crash.
+
+mod removed;
 
 use std::fs;
 use std::path::PathBuf;
@@ -228,115 +230,6 @@ fn two_living_pods_cannot_have_one_name_and_a_dead_one_does_not_keep_it() {
         .fails(&["'web' is taken", &uuid]);
     drop(pod);
     lab.pod(&["run", "--name=web"], &["exit", "0"]).success();
-}
-
-#[test]
-fn rm_after_the_run_leaves_nothing_as_every_user() {
-    for user in User::all() {
-        let lab = Lab::new(user);
-        let app = ["mkdir", "/made"];
-        lab.pod(&["run", "--rm"], &app).success();
-        lab.nothing_left();
-    }
-}
-
-#[test]
-fn files_of_every_user_of_a_pod_are_removed_as_every_user() {
-    for user in User::all() {
-        let lab = Lab::new(user);
-        let words = ["run", &lab.image, "--user=0", "--", "mkdir", "/made"];
-        lab.skua(&words).success();
-        let words = ["run", &lab.image, "--user=1000", "--", "mkdir", "/tmp/made"];
-        lab.skua(&words).success();
-        lab.skua(&["gc", "--grace-period=0"]).success();
-        lab.nothing_left();
-    }
-}
-
-#[test]
-fn gc_keeps_what_has_ended_lately_whatever_the_clock_says() {
-    let lab = Lab::new(User::ordinary());
-    lab.pod(&["run"], &["exit", "0"]).success();
-    lab.skua(&["gc"]).success();
-    let left = lab.in_state("exited-garbage");
-    assert_eq!(left.len(), 1);
-    // A clock that was wrong by years when the pod ended.
-    let result = left[0].join("result.json");
-    let text = fs::read_to_string(&result).expect("result.json");
-    let mut value: Value = serde_json::from_str(&text).expect("JSON");
-    value["finished"] = 1.into();
-    fs::write(&result, value.to_string()).expect("write result.json");
-    lab.skua(&["gc", "--grace-period=1m"]).success();
-    assert_eq!(lab.in_state("exited-garbage").len(), 1);
-    let uuid = left[0]
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("a UUID");
-    lab.skua(&["gc", "--grace-period=0", "--dry-run"])
-        .success()
-        .says(uuid);
-    assert_eq!(lab.in_state("exited-garbage").len(), 1);
-    lab.skua(&["gc", "--grace-period=0"]).success();
-    lab.nothing_left();
-}
-
-#[test]
-fn removing_a_pod_follows_no_link() {
-    let lab = Lab::new(User::ordinary());
-    let outside = lab.env.write("outside", "kept");
-    let link = outside.to_str().expect("UTF-8");
-    lab.pod(&["run"], &["symlink", link, "/link"]).success();
-    let directory = outside
-        .parent()
-        .and_then(|path| path.to_str())
-        .expect("UTF-8");
-    lab.pod(&["run"], &["symlink", directory, "/link"])
-        .success();
-    lab.skua(&["gc", "--grace-period=0"]).success();
-    lab.nothing_left();
-    assert_eq!(fs::read_to_string(outside).expect("still there"), "kept");
-}
-
-#[test]
-fn a_keeper_that_was_killed_is_healed_by_the_next_command() {
-    for user in User::all() {
-        let lab = Lab::new(user);
-        let pod = lab.sleeper(&["--name=web"]);
-        let inside = lab.running("web")["pod_pid"].as_u64().expect("a pid");
-        pod.signal(Signal::SIGKILL);
-        drop(pod);
-        let listed = lab.list();
-        assert_eq!(
-            (&listed[0]["state"], &listed[0]["exit_status"]),
-            (&"exited".into(), &254.into())
-        );
-        eventually("the pod is dead", || {
-            !PathBuf::from(format!("/proc/{inside}")).exists()
-        });
-        lab.skua(&["rm", "web"]).success();
-        lab.nothing_left();
-    }
-}
-
-#[test]
-fn what_a_killed_skua_left_is_collected() {
-    let lab = Lab::new(User::ordinary());
-    lab.pod(&["prepare"], &["exit", "0"]).success();
-    let pods = lab.env.data().join("pods");
-    let prepared = lab.in_state("prepared").remove(0);
-    for (state, id) in [("embryo", "1"), ("prepare", "2"), ("garbage", "3")] {
-        let left = pods
-            .join(state)
-            .join(format!("{id}f2a0b1c-0000-4000-8000-0123456789ab"));
-        fs::create_dir(&left).expect("make a pod");
-        fs::copy(prepared.join("pod.json"), left.join("pod.json")).expect("copy a manifest");
-    }
-    lab.env.give(&pods);
-    lab.skua(&["gc"]).success();
-    for state in ["embryo", "prepare", "garbage"] {
-        assert_eq!(lab.in_state(state), Vec::<PathBuf>::new(), "{state}");
-    }
-    assert_eq!(lab.in_state("prepared").len(), 1);
 }
 
 #[test]
