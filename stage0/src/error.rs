@@ -1,6 +1,7 @@
 //! What stage0 can fail at: a variant for each step.
 
 mod print;
+mod typed;
 
 use std::io;
 use std::path::PathBuf;

@@ -232,7 +232,8 @@ pub(crate) struct AppFlags {
 // Images with their flags, each group after the first begun by `---`.
 #[derive(Debug, Args)]
 pub(crate) struct AppWords {
-    /// An image with its flags and arguments. An argument `---` of an app itself is written `\\---`
+    /// An image with its flags and arguments. An argument `---` of an app itself is written `\---`, in a shell
+    /// with quotes
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
     words: Vec<String>,
 }

@@ -79,36 +79,6 @@ pub(crate) fn joined(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// clap's message in our form: its first paragraph is what is wrong, its tips are the hint.
-impl From<clap::Error> for Error {
-    fn from(error: clap::Error) -> Self {
-        let text = error.render().to_string();
-        let mut paragraphs = text.split("\n\n");
-        let first = paragraphs.next().unwrap_or_default();
-        let message: Vec<&str> = first.lines().map(str::trim).collect();
-        let message = message.join(" ");
-        let tips: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("tip: "))
-            .collect();
-        let usage = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Usage: "))
-            .map(|usage| format!("usage: {usage}"));
-        Self::Usage {
-            message: message
-                .strip_prefix("error: ")
-                .unwrap_or(&message)
-                .to_owned(),
-            hint: if tips.is_empty() {
-                usage
-            } else {
-                Some(tips.join("; "))
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -116,23 +86,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_joined_once_and_the_hint_is_the_tip_of_clap() {
+    fn causes_are_joined_once() {
         let error = Error::Pod(pod::Error::Read(
             PathBuf::from("/x/pod.json"),
             io::Error::from(io::ErrorKind::NotFound),
         ));
         assert_eq!(joined(&error), "cannot read /x/pod.json: entity not found");
-
-        let command = clap::Command::new("skua").arg(clap::Arg::new("debug").long("debug"));
-        let error = Error::from(
-            command
-                .try_get_matches_from(["skua", "--debgu"])
-                .unwrap_err(),
-        );
-        assert_eq!(joined(&error), "unexpected argument '--debgu' found");
-        assert_eq!(
-            error.hint().unwrap(),
-            "a similar argument exists: '--debug'"
-        );
     }
 }

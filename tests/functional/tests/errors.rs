@@ -43,6 +43,58 @@ fn a_wrong_command_line_is_one_line_and_254() {
 }
 
 #[test]
+fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
+    let env = env();
+    let skua = "is a flag of skua itself: it stands before the command";
+    let pod = "is a flag of the pod: it stands before the first image";
+    let app = "is a flag of an app: it stands after the image";
+    let image = "example.org/a";
+    for (words, argument, where_to) in [
+        (
+            &["run", "--insecure-options=image", image][..],
+            "--insecure-options",
+            skua,
+        ),
+        (&["run", image, "--debug"], "--debug", skua),
+        (&["list", "--quiet"], "--quiet", skua),
+        (&["image", "list", "--data-dir=/x"], "--data-dir", skua),
+        (&["run", image, "--net=host"], "--net", pod),
+        (&["prepare", image, "--rm"], "--rm", pod),
+        (&["run", image, "-p", "80:80"], "-p", pod),
+        (
+            &["run", image, "---", image, "--no-die-with-parent"],
+            "--no-die-with-parent",
+            pod,
+        ),
+        (&["explain", image, "--format=json"], "--format", pod),
+        (&["run", "--user=app", image], "--user", app),
+        (&["explain", "-e", "A=b", image], "-e", app),
+    ] {
+        env.skua(words)
+            .fails(&[argument])
+            .complains(&format!("hint: {argument} {where_to}\n"));
+    }
+    env.skua(&["run", image, "sh", "-c", "exit 0"])
+        .fails(&["'sh'"])
+        .complains("hint: arguments of an app stand after '--'");
+    env.skua(&["run", "---", image])
+        .fails(&["there is no image before '---'"]);
+}
+
+#[test]
+fn a_command_that_is_missing_is_said_to_be_and_hidden_ones_are_not_offered() {
+    let env = env();
+    for words in [&[][..], &["image"], &["trust"]] {
+        let run = env.skua(words).fails(&["skua: a command is missing"]);
+        let run = run.complains("usage: skua").complains("--help");
+        assert!(!run.stderr.contains("worker"), "{}", run.report());
+    }
+    env.skua(&["help"])
+        .fails(&["'help'"])
+        .complains("--help lists the commands");
+}
+
+#[test]
 fn errors_are_one_json_object_when_asked_for() {
     let env = env();
     for (words, code) in [
