@@ -10,7 +10,7 @@ use pod::{AppFile, AppStatus, Outcome};
 
 use crate::app::{App, Started};
 use crate::error::{self, Error};
-use crate::report::Gate;
+use crate::report::{Failure, Gate};
 use crate::status;
 use crate::stop::{Act, Stop};
 use crate::sys::{self, Ended};
@@ -25,6 +25,8 @@ pub(crate) struct Apps {
     failed: Option<u8>,
     /// The gate was opened: the apps have been executed.
     released: bool,
+    /// The app that could not be started, so that none was.
+    culprit: Option<Pid>,
     /// Has to tell the keeper when they have been.
     pub(crate) teller: Option<Teller>,
 }
@@ -60,9 +62,11 @@ impl Apps {
             stop: Stop::new(timeout),
             failed: None,
             released: false,
+            culprit: None,
             teller: None,
         };
-        if apps.all_ready()? {
+        apps.culprit = apps.wait_until_ready()?;
+        if apps.culprit.is_none() {
             apps.released = true;
             gate.open();
         } else {
@@ -71,14 +75,14 @@ impl Apps {
         Ok(apps)
     }
 
-    /// Waits until every child is confined; false when one of them has failed.
-    fn all_ready(&self) -> Result<bool, Error> {
+    /// Waits until every child is confined; the first that has failed, or was ended.
+    fn wait_until_ready(&self) -> Result<Option<Pid>, Error> {
         for app in &self.running {
             if !app.process.reports.ready().map_err(Error::Gate)? {
-                return Ok(false);
+                return Ok(Some(app.process.pid));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Waits until every app has ended; the exit status of the pod.
@@ -139,7 +143,8 @@ impl Apps {
         };
         let mut app = self.running.remove(at);
         let name = app.file.name;
-        let outcome = match app.process.reports.failure() {
+        let failure = app.process.reports.failure();
+        let outcome = match failure.or_else(|| self.ended_early(ended)) {
             Some(failure) => {
                 let error = failure.cause.clone();
                 self.teller = None;
@@ -147,7 +152,7 @@ impl Apps {
                 Outcome::Failed { error }
             }
             None if !self.released => Outcome::Failed {
-                error: unreleased(ended.status),
+                error: "not started, because another app of its pod could not be".to_owned(),
             },
             None => outcome(ended.status),
         };
@@ -173,6 +178,21 @@ impl Apps {
         self.act(act)
     }
 
+    /// What is to be said for an app that was ended before it could say that it is confined.
+    fn ended_early(&self, ended: &Ended) -> Option<Failure> {
+        if self.culprit != Some(ended.pid) {
+            return None;
+        }
+        let Outcome::Signaled { signal, .. } = outcome(ended.status) else {
+            return None;
+        };
+        let hint = "its seccomp profile kills it for a system call that is needed until then, such as write, read, capget or execve";
+        Some(Failure {
+            cause: format!("ended by signal {signal} before its program was executed"),
+            hint: (signal == libc::SIGSYS).then(|| hint.to_owned()),
+        })
+    }
+
     fn act(&self, act: Act) -> Result<(), Error> {
         match act {
             Act::Nothing => Ok(()),
@@ -194,16 +214,6 @@ impl Apps {
             }
         }
         Ok(())
-    }
-}
-
-/// Why an app that did not fail, as far as it could say, was not executed.
-fn unreleased(status: libc::c_int) -> String {
-    match outcome(status) {
-        Outcome::Signaled { signal, .. } if signal != libc::SIGKILL => {
-            format!("ended by signal {signal} before its program was executed")
-        }
-        _ => "not started, because another app of its pod could not be".to_owned(),
     }
 }
 

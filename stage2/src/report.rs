@@ -113,7 +113,8 @@ impl Reports {
         // Nothing written and nobody left to write is the end of file: exec closed the other end.
         let _ = (&mut self.0).take(MAX_MESSAGE).read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_start_matches(FAILED);
+        // That it was ready may not have been read, when another app was not.
+        let text = text.trim_start_matches([char::from(READY), FAILED]);
         let (cause, hint) = text.split_once(HINT).unwrap_or((text, ""));
         (!cause.is_empty()).then(|| Failure {
             cause: cause.to_owned(),

@@ -159,6 +159,35 @@ fn a_profile_that_cannot_be_enforced_starts_nothing() {
 }
 
 #[test]
+fn an_app_that_its_profile_kills_before_its_program_is_executed_is_told() {
+    for user in User::all() {
+        let (env, name) = image(user);
+        let profile = env.write("kill.json", r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS"}"#);
+        let flag = format!("--seccomp={}", profile.display());
+        let what = "cannot start app layout: ended by signal 31 before its program was executed";
+        let run = ask(&env, &name, &[&flag], &["exit", "0"]).fails(&[what]);
+        run.complains("hint: its seccomp profile");
+        // In a larger pod the others are not started, and nothing is said of them.
+        let other = ["---", &name, "--name=other"];
+        let run = ask(
+            &env,
+            &name,
+            &[&flag],
+            &[&["exit", "0"][..], &other].concat(),
+        )
+        .fails(&[what]);
+        assert_eq!(run.stderr.lines().count(), 2, "{}", run.report());
+        let pods = env.skua(&["list", "--format=json"]).success().json();
+        let apps = &pods["pods"]
+            .as_array()
+            .and_then(|pods| pods.last())
+            .expect("a pod")["apps"];
+        let other = apps[1]["outcome"].to_string();
+        assert!(other.contains("another app of its pod"), "{apps}");
+    }
+}
+
+#[test]
 fn i386_calls_end_the_process() {
     if !cfg!(target_arch = "x86_64") {
         return skip("i386_calls_end_the_process", "needs x86-64");
