@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use functional::User;
 use lab::{Failure, Lab, succeed};
 use measure::{burst, in_turn, print};
-use peers::Users;
+use peers::Sandbox;
 use skua::Skua;
 
 const RUNS: usize = 40;
@@ -66,14 +66,16 @@ fn launch(root: &Path, programs: &Path, caller: &peers::Caller) -> Result<(), Fa
     let skua = Skua::new(root, programs, caller, &argv)?;
     memory::measure(&skua, 10)?;
     let mut contenders = vec![
-        peers::crun(root, caller, &argv, Users::AsSpecified)?,
+        peers::crun(root, caller, &argv, Sandbox::AsSpecified)?,
         skua.run(),
         skua.unconfined(),
         peers::bubblewrap(root, caller, &argv)?,
         peers::podman(root, caller, &argv)?,
     ];
     if caller.uid == 0 {
-        contenders.push(peers::crun(root, caller, &argv, Users::OwnRange)?);
+        for sandbox in [Sandbox::OwnRange, Sandbox::OwnRangeAndFilter] {
+            contenders.push(peers::crun(root, caller, &argv, sandbox)?);
+        }
     }
     let base = contenders[0].name.clone();
     print(

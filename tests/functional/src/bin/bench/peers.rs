@@ -70,16 +70,21 @@ fn copy_root(root: &Path, caller: &Caller, to: &str) -> Result<PathBuf, Failure>
     Ok(copy)
 }
 
-/// The user namespace of a container of crun.
+/// What a container of crun has of the sandbox of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Users {
-    /// That of crun's default specification: root has none.
+pub(crate) enum Sandbox {
+    /// That of crun's default specification: no filter of system calls; root has no user namespace.
     AsSpecified,
-    /// A range of its own, as every pod of root has.
+    /// As root: a range of ids of its own, as every pod of root has.
     OwnRange,
+    /// That, and skua's filter of system calls, as far as it does not depend on capabilities.
+    OwnRangeAndFilter,
 }
 
-/// The first host id of [`Users::OwnRange`], and how many there are.
+/// skua's filter in the form of containers' tools.
+const FILTER: &str = include_str!("../../../../../dist/seccomp.json");
+
+/// The first host id of the range, and how many there are.
 const RANGE: (u32, u32) = (1_000_000_000, 65536);
 
 /// crun without a cgroup manager.
@@ -87,11 +92,11 @@ pub(crate) fn crun(
     root: &Path,
     caller: &Caller,
     argv: &[&str],
-    users: Users,
+    sandbox: Sandbox,
 ) -> Result<Contender, Failure> {
-    let bundle = caller.home.join(format!("bundle-{users:?}"));
+    let bundle = caller.home.join(format!("bundle-{sandbox:?}"));
     fs::create_dir(&bundle)?;
-    copy_root(root, caller, &format!("bundle-{users:?}/rootfs"))?;
+    copy_root(root, caller, &format!("bundle-{sandbox:?}/rootfs"))?;
     let mut spec = caller.command("crun");
     spec.arg("spec").current_dir(&bundle);
     if caller.uid != 0 {
@@ -107,14 +112,18 @@ pub(crate) fn crun(
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
     config["process"]["args"] = json!(argv);
     config["process"]["terminal"] = json!(false);
-    if users == Users::OwnRange {
+    if sandbox != Sandbox::AsSpecified {
         own_range(&mut config, &bundle)?;
+    }
+    if sandbox == Sandbox::OwnRangeAndFilter {
+        config["linux"]["seccomp"] = filter()?;
     }
     fs::write(&file, serde_json::to_vec(&config)?)?;
     let (caller, state) = (caller.clone(), caller.home.join("crun-state"));
-    let what = match users {
-        Users::AsSpecified => "crun --cgroup-manager=disabled run",
-        Users::OwnRange => "crun with a user namespace",
+    let what = match sandbox {
+        Sandbox::AsSpecified => "crun --cgroup-manager=disabled run",
+        Sandbox::OwnRange => "crun with a user namespace",
+        Sandbox::OwnRangeAndFilter => "crun with that and a filter",
     };
     Ok(Contender::new(&caller.label(what), move |n| {
         let mut command = caller.command("crun");
@@ -142,6 +151,21 @@ fn own_range(config: &mut Value, bundle: &Path) -> Result<(), Failure> {
             .args(["-R", &format!("{first}:{first}")])
             .arg(bundle.join("rootfs")),
     )
+}
+
+/// The filter as the runtime specification has it: without what only containers' tools know.
+fn filter() -> Result<Value, Failure> {
+    let mut filter: Value = serde_json::from_str(FILTER)?;
+    let fields = filter.as_object_mut().ok_or("the filter is no object")?;
+    fields.remove("archMap");
+    fields.insert("architectures".to_owned(), json!(["SCMP_ARCH_X86_64"]));
+    let rules = fields["syscalls"].as_array_mut();
+    let rules = rules.ok_or("the filter has no rules")?;
+    rules.retain(|rule| rule["includes"].is_null());
+    for rule in rules.iter_mut().filter_map(Value::as_object_mut) {
+        rule.retain(|key, _| !matches!(key.as_str(), "comment" | "excludes"));
+    }
+    Ok(filter)
 }
 
 /// bubblewrap with all namespaces.
