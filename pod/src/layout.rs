@@ -13,6 +13,10 @@ pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 /// Where the service manager that started us listens (`sd_notify(3)`). No process gets it but skua and the keeper.
 pub const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 
+/// The hint of an error "no such system call" (`ENOSYS`), whichever stage gets it.
+pub const FILTERED_HINT: &str = "a filter of system calls around skua, or an old kernel, has not all that it needs: the options \
+    RestrictSUIDSGID= (part of DynamicUser=) and RestrictNamespaces= of a unit are such filters";
+
 /// The file below `apps/` with the names of system calls by number, a JSON object; with [`DEBUG_VARIABLE`] only. No app has a
 /// name with a dot.
 pub const SYSTEM_CALLS: &str = "system-calls.json";

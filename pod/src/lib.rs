@@ -27,7 +27,7 @@ pub use error::Error;
 pub use file::{MAX_FILE, load, load_from, save, sync, to_bytes};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{
-    DEBUG_VARIABLE, DataDir, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir, SYSTEM_CALLS,
+    DEBUG_VARIABLE, DataDir, FILTERED_HINT, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir, SYSTEM_CALLS,
 };
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};

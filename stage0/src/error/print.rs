@@ -47,18 +47,22 @@ impl Error {
         }
         let mut stderr = io::stderr().lock();
         let cause = joined(self);
+        let filtered = || {
+            cause
+                .contains("(os error 38)")
+                .then(|| pod::FILTERED_HINT.to_owned())
+        };
+        let hint = self.hint().or_else(filtered);
         // Nobody is left to tell when standard error fails too.
         let _ = match format {
             ErrorFormat::Text => {
-                let hint = self
-                    .hint()
-                    .map(|hint| format!("hint: {}\n", output::escaped(&hint)));
+                let hint = hint.map(|hint| format!("hint: {}\n", output::escaped(&hint)));
                 let line = output::escaped(&cause);
                 stderr.write_all(format!("skua: {line}\n{}", hint.unwrap_or_default()).as_bytes())
             }
             ErrorFormat::Json => {
                 let object = serde_json::json!({
-                    "stage": "stage0", "code": self.code(), "cause": cause, "hint": self.hint(),
+                    "stage": "stage0", "code": self.code(), "cause": cause, "hint": hint,
                 });
                 stderr.write_all(format!("{object}\n").as_bytes())
             }

@@ -1,0 +1,111 @@
+//! What to do about an error.
+
+use std::error::Error as _;
+use std::io;
+
+use crate::error::Error;
+
+/// What to do about an error, of which `said` is the text, where that is known.
+pub(super) fn of(error: &Error, said: &str) -> Option<&'static str> {
+    known(error).or_else(|| surroundings(error, said))
+}
+
+fn known(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Network(error) => error.hint(),
+        Error::Clone(e) | Error::Separate(e) => namespace_hint(e),
+        Error::Inside(said) => inside_hint(said),
+        Error::OpenTree(..) | Error::TreeFlags(..) => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            tree_hint(&cause)
+        }
+        Error::NoRange => {
+            Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
+        }
+        Error::Limits(_, why) => Some(why.hint()),
+        Error::SetLimit(_, _, e) | Error::MakeCgroup(_, e) => limit_hint(e),
+        Error::OutOfMemory(_) => Some("`--memory` says how much it may use"),
+        Error::Enter(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
+            "this shell may not put processes into the cgroup of the pod: `systemd-run --user --scope skua enter …` may",
+        ),
+        Error::MapperSaid(..) => Some("look for the user in /etc/subuid and /etc/subgid"),
+        _ => None,
+    }
+}
+
+fn namespace_hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => Some(
+            "user namespaces are forbidden here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, and in a unit RestrictNamespaces=",
+        ),
+        Some(libc::ENOSPC | libc::EUSERS) => Some("see the limits in /proc/sys/user/"),
+        _ => None,
+    }
+}
+
+fn limit_hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => {
+            Some("rates are for whole disks, such as /dev/sda or 8:0, not for partitions")
+        }
+        Some(libc::EBUSY) => Some("other processes are in the cgroup in which skua was started"),
+        _ => None,
+    }
+}
+
+/// The inside's message is text when it gets here.
+fn inside_hint(said: &str) -> Option<&'static str> {
+    let says = |text: &str| said.contains(text);
+    let refused = says("Operation not permitted");
+    if refused && says("mount a new proc") {
+        Some(
+            "something is mounted over parts of /proc here, as in a container, or in a unit with ProtectKernelTunables= or ProtectKernelLogs=: the kernel then allows no new one",
+        )
+    } else if refused && says("mount a new sysfs") {
+        Some(
+            "something is mounted over parts of /sys here, as in a container: the kernel then allows no new one; --net=host needs none",
+        )
+    } else if says("mount device") && says("Permission denied") {
+        Some(
+            "the pod's root may not use it: groups of the caller do not count in a pod with subordinate ids",
+        )
+    } else if says("mount device") && says("No such device") {
+        Some("its path means another device now than when the pod was made")
+    } else if says("a mount of") {
+        tree_hint(said)
+    } else if says("Too many levels of symbolic links") {
+        Some("the image has a symbolic link where the pod needs a directory of its own")
+    } else if says("Invalid cross-device link") {
+        Some("a link in the image leads this mount to /proc, /sys or /dev, which are the pod's own")
+    } else {
+        None
+    }
+}
+
+fn tree_hint(said: &str) -> Option<&'static str> {
+    said.contains("Invalid argument").then_some(
+        "it has other mounts below it, which need `recursive`, or its file system cannot map ids",
+    )
+}
+
+/// What is taken from all of skua: by a container, or by options of a unit. `docs/systemd.md` has them all.
+fn surroundings(error: &Error, said: &str) -> Option<&'static str> {
+    let says = |text: &str| said.contains(text);
+    match error {
+        _ if says("(os error 38)") => Some(pod::FILTERED_HINT),
+        Error::BootId(_) => Some("/proc/sys must be there: ProcSubset= of a unit hides it"),
+        Error::PodFile(_, e) if nix::unistd::geteuid().is_root() => match e.raw_os_error() {
+            Some(libc::EINVAL) => Some(
+                "root has no range of ids for pods here: in a container, or in a unit with PrivateUsers=",
+            ),
+            Some(libc::EPERM) => Some(
+                "root lacks a capability here: CapabilityBoundingSet= of a unit must have those of hardened.service",
+            ),
+            _ => None,
+        },
+        Error::Inside(_) if says("set the host name") => {
+            Some("ProtectHostname= of a unit forbids it to all that run in the unit")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! Units from which systemd takes rights, and users that systemd makes: skua runs pods in them, or says what is in its way.
+//! These run in the virtual machines of `vm/lane`; elsewhere they are skipped.
+
+use std::process::Command;
+
+use functional::systemd::{Lab, journal, property, systemctl, under_systemd, wait_until};
+use functional::{Run, User, binaries, systemd};
+
+/// What the unit that we ship goes without.
+fn hardened() -> Vec<&'static str> {
+    let unit = include_str!("../../../dist/systemd/hardened.service");
+    let lines = unit.lines().skip_while(|line| !line.starts_with("# begin"));
+    let lines: Vec<_> = lines.skip(1).take_while(|line| *line != "# end").collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    lines
+}
+
+/// What runs the words that follow in a unit that is `properties`, with its output.
+fn unit_command(properties: &[&str]) -> Command {
+    let mut command = Command::new("systemd-run");
+    command.args(["--wait", "--pipe", "--quiet"]);
+    for property in properties {
+        command.args(["--property", property]);
+    }
+    command.arg("--");
+    command
+}
+
+/// The directories of the test are there in the unit as they are outside, whatever it hides.
+fn bind(lab: &Lab) -> String {
+    let data = lab.env.data();
+    let root = data.parent().expect("the directory of the test");
+    format!("BindPaths={}", root.display())
+}
+
+#[test]
+fn privileged_a_pod_runs_in_the_hardened_unit_that_is_installed() {
+    const NAME: &str = "privileged_a_pod_runs_in_the_hardened_unit_that_is_installed";
+    if !under_systemd(NAME) {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let words = lab.run_words(&["--memory=64M"], &["--readonly-rootfs"], &["exit", "7"]);
+    let bind = bind(&lab);
+    let properties = [&hardened()[..], &[&bind, "Delegate=yes"]].concat();
+    lab.in_unit(&properties, &words).exits(7);
+    // The properties do what they say: nothing of the host can be written to.
+    let mut touch = unit_command(&hardened());
+    touch.args(["touch", "/usr/written"]);
+    let run = Run::of(touch);
+    assert!(run.stderr.contains("Read-only"), "{}", run.report());
+}
+
+#[test]
+fn privileged_an_orderly_stop_works_in_a_hardened_unit() {
+    const UNIT: &str = "skua-test-hardened.service";
+    if !under_systemd("privileged_an_orderly_stop_works_in_a_hardened_unit") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let words = lab.run_words(&[], &[], &["trap", "SIGTERM", "5"]);
+    let bind = bind(&lab);
+    let mut properties = hardened();
+    properties.extend(["Type=notify", &bind]);
+    systemd::service(UNIT, &properties, &lab.line(&words));
+    wait_until("the app waits for the signal", || {
+        journal(UNIT).contains("ready")
+    });
+    systemctl(&["stop", UNIT]).success();
+    assert_eq!(property(UNIT, "ExecMainStatus"), "5", "{}", journal(UNIT));
+    systemctl(&["reset-failed", UNIT]);
+}
+
+/// An option that takes something that every pod needs, and what skua says: each is one of `docs/systemd.md`.
+#[test]
+fn privileged_what_a_unit_takes_that_every_pod_needs_is_told() {
+    if !under_systemd("privileged_what_a_unit_takes_that_every_pod_needs_is_told") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let words = lab.run_words(&[], &[], &["exit", "0"]);
+    for (property, told) in [
+        ("ProcSubset=pid", "ProcSubset="),
+        ("ProtectHostname=yes", "ProtectHostname="),
+        ("PrivateUsers=yes", "PrivateUsers="),
+        ("RestrictNamespaces=yes", "RestrictNamespaces="),
+        ("RestrictSUIDSGID=yes", "RestrictSUIDSGID="),
+        ("CapabilityBoundingSet=", "CapabilityBoundingSet="),
+    ] {
+        let run = lab.in_unit(&[property], &words);
+        assert_eq!(run.code(), Some(254), "{property}: {}", run.report());
+        assert!(run.stderr.contains(told), "{property}: {}", run.report());
+    }
+    // What these cover of /proc is in the way on newer kernels only.
+    for property in ["ProtectKernelTunables=yes", "ProtectKernelLogs=yes"] {
+        let run = lab.in_unit(&[property], &words);
+        let told = run.code() == Some(254) && run.stderr.contains("ProtectKernelLogs=");
+        assert!(
+            run.code() == Some(0) || told,
+            "{property}: {}",
+            run.report()
+        );
+    }
+}
+
+/// systemd gives such a user `RestrictSUIDSGID=`, which takes `openat2(2)` from it.
+#[test]
+fn privileged_a_dynamic_user_is_told_why_it_has_no_pods() {
+    if !under_systemd("privileged_a_dynamic_user_is_told_why_it_has_no_pods") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let layout = lab.env.scratch("layout");
+    let layout = format!(
+        "BindReadOnlyPaths={}:/run/skua-test-layout",
+        layout.display()
+    );
+    let state = "StateDirectory=skua-test-dynamic";
+    let mut command = unit_command(&["DynamicUser=yes", state, &layout]);
+    command.arg(binaries().join("skua"));
+    command.args([
+        "--data-dir=/var/lib/skua-test-dynamic",
+        "--insecure-options=image",
+        "run",
+        "oci:/run/skua-test-layout:1",
+    ]);
+    Run::of(command)
+        .fails(&["Function not implemented"])
+        .complains("RestrictSUIDSGID=");
+}
+
+#[test]
+fn privileged_a_unit_of_an_ordinary_user_runs_a_pod_within_limits() {
+    if !under_systemd("privileged_a_unit_of_an_ordinary_user_runs_a_pod_within_limits") {
+        return;
+    }
+    let lab = Lab::new(User::Single);
+    let user = format!("User={}", lab.env.user().login());
+    let mut command = unit_command(&[&user, "Delegate=yes", "NoNewPrivileges=yes"]);
+    command.args(lab.line(&lab.run_words(&["--memory=64M"], &[], &["exit", "7"])));
+    Run::of(command).exits(7);
+}
