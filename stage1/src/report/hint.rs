@@ -15,6 +15,14 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::Network(error) => error.hint(),
         Error::Clone(e) | Error::Separate(e) => namespace_hint(e),
         Error::Inside(said) => inside_hint(said),
+        // The pod's own trees are named from the pod directory, volumes from the root.
+        Error::TreeFlags(path, e)
+            if path.is_relative() && e.raw_os_error() == Some(libc::EINVAL) =>
+        {
+            Some(
+                "the file system of the data directory cannot map ids, like that of a container's root: --data-dir names another",
+            )
+        }
         Error::OpenTree(..) | Error::TreeFlags(..) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             tree_hint(&cause)

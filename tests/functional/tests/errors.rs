@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::process::Stdio;
 
-use functional::{Env, Run, User};
+use functional::{Env, Image, Run, User, private_mounts};
+use nix::mount::{MsFlags, mount};
 
 fn env() -> Env {
     Env::new(User::ordinary())
@@ -335,4 +336,29 @@ fn doctor_looks_at_everything_and_leaves_nothing() {
         let left: Vec<_> = fs::read_dir(env.data()).into_iter().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// As in a container whose root is an overlay: layers can be kept there, but their owners cannot be mapped.
+#[test]
+fn privileged_a_data_directory_whose_file_system_cannot_map_ids_is_named() {
+    let Some(root) =
+        private_mounts("privileged_a_data_directory_whose_file_system_cannot_map_ids_is_named")
+    else {
+        return;
+    };
+    let env = Env::new(root);
+    let image = env.layout(&Image::inspect().build());
+    let parts = ["lower", "upper", "work"].map(|part| env.scratch(part));
+    for part in &parts {
+        fs::create_dir(part).expect("mkdir");
+    }
+    let [lower, upper, work] = parts.map(|part| part.display().to_string());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    fs::create_dir_all(env.data()).expect("mkdir");
+    let (kind, none) = (Some("overlay"), MsFlags::empty());
+    mount(kind, &env.data(), kind, none, Some(options.as_str())).expect("an overlay");
+    let words = ["--insecure-options=image", "run", &image, "--", "exit", "0"];
+    env.skua(&words)
+        .fails(&["cannot set flags and id map"])
+        .complains("--data-dir names another");
 }
