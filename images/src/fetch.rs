@@ -121,6 +121,7 @@ impl Fetcher<'_> {
         if name.is_stdin() {
             return Err(FetchError::Nameless(name.to_string()));
         }
+        self.judge_name(name)?;
         let known = self.known(name)?;
         if let Some(known) = known.as_ref().filter(|_| name.pinned().is_some()) {
             return self.touch(name, known);
@@ -142,6 +143,7 @@ impl Fetcher<'_> {
     /// # Errors
     /// As [`Fetcher::fetch`].
     pub fn fetch_as(&self, from: &ImageName, name: &ImageName) -> Result<Fetched, FetchError> {
+        self.judge_name(name)?;
         let source = Source::open(self, from)?;
         let resolved = resolve::resolve(&source, from, None)?.resolved()?;
         self.take(&source, name, &resolved)
@@ -224,6 +226,14 @@ impl Fetcher<'_> {
             referrers::gather(source, resolved, &mut evidence)?;
         }
         Ok(evidence)
+    }
+
+    /// Before anybody is asked: neither a registry nor a credential helper hears of what cannot run.
+    fn judge_name(&self, name: &ImageName) -> Result<(), FetchError> {
+        match self.policy {
+            Some(policy) => policy.decide_by_name(name).map_err(FetchError::Refused),
+            None => Ok(()),
+        }
     }
 
     fn judge(

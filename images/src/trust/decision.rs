@@ -80,6 +80,14 @@ pub struct Unsigned {
     findings: Vec<Finding>,
 }
 
+/// What the name of an image says about it.
+enum ByName<'a> {
+    /// It is enough.
+    Accepted(Accepted),
+    /// This scope wants signatures by these keys.
+    Wanted(&'a Scope, &'a Signed, Vec<PublicKey>),
+}
+
 impl Policy {
     /// Whether the image `name`, with this manifest, may run.
     ///
@@ -94,11 +102,17 @@ impl Policy {
     ) -> Result<Accepted, Refusal> {
         let identity = name.identity();
         self.judge(name, &identity, digest, manifest, evidence)
-            .map_err(|reason| Refusal {
-                image: escape::text(name.to_string().as_bytes()),
-                identity: escape::text(identity.as_bytes()),
-                reason: Box::new(reason),
-            })
+            .map_err(|reason| Refusal::new(name, reason))
+    }
+
+    /// Whether there can be an image `name` that may run: so that nobody is asked for one that cannot.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`Policy::decide`] would say it of every such image.
+    pub fn decide_by_name(&self, name: &ImageName) -> Result<(), Refusal> {
+        self.by_name(name, &name.identity())
+            .map(drop)
+            .map_err(|reason| Refusal::new(name, reason))
     }
 
     fn judge(
@@ -112,20 +126,11 @@ impl Policy {
         if Digest::of(manifest) != *digest {
             return Err(Reason::Manifest);
         }
-        let scope = self.scope_of(identity).ok_or(Reason::NoScope)?;
-        let (prefix, policy) = (scope.prefix.to_string(), scope.file.clone());
-        let signed = match &scope.rule {
-            Rule::Signed(signed) => signed,
-            Rule::Reject => return Err(Reason::Rejected(policy, prefix)),
-            Rule::InsecureAcceptAnything => {
-                return Ok(Accepted::InsecureAcceptAnything { prefix, policy });
-            }
-            Rule::DigestPinned if name.pinned().is_some() => {
-                return Ok(Accepted::DigestPinned { prefix, policy });
-            }
-            Rule::DigestPinned => return Err(Reason::NotPinned(policy, prefix)),
+        let (scope, signed, keys) = match self.by_name(name, identity)? {
+            ByName::Accepted(accepted) => return Ok(accepted),
+            ByName::Wanted(scope, signed, keys) => (scope, signed, keys),
         };
-        let keys = signed.keys(&scope.file).map_err(Reason::Keys)?;
+        let (prefix, policy) = (scope.prefix.to_string(), scope.file.clone());
         let repository = repository_of(scope, signed, identity);
         let subject = Subject::new(name, repository, *digest, manifest, evidence.indexes());
         let threshold = signed.threshold;
@@ -142,6 +147,29 @@ impl Policy {
                 keys: keys.len(),
                 findings,
             }))),
+        }
+    }
+
+    /// What the name alone decides.
+    fn by_name(&self, name: &ImageName, identity: &str) -> Result<ByName<'_>, Reason> {
+        let scope = self.scope_of(identity).ok_or(Reason::NoScope)?;
+        let (prefix, policy) = (scope.prefix.to_string(), scope.file.clone());
+        match &scope.rule {
+            Rule::Signed(signed) => {
+                let keys = signed.keys(&scope.file).map_err(Reason::Keys)?;
+                Ok(ByName::Wanted(scope, signed, keys))
+            }
+            Rule::Reject => Err(Reason::Rejected(policy, prefix)),
+            Rule::InsecureAcceptAnything => {
+                Ok(ByName::Accepted(Accepted::InsecureAcceptAnything {
+                    prefix,
+                    policy,
+                }))
+            }
+            Rule::DigestPinned if name.pinned().is_some() => {
+                Ok(ByName::Accepted(Accepted::DigestPinned { prefix, policy }))
+            }
+            Rule::DigestPinned => Err(Reason::NotPinned(policy, prefix)),
         }
     }
 
@@ -215,6 +243,14 @@ fn found(item: &Item, outcome: Outcome) -> Finding {
 }
 
 impl Refusal {
+    fn new(name: &ImageName, reason: Reason) -> Self {
+        Self {
+            image: escape::text(name.to_string().as_bytes()),
+            identity: escape::text(name.identity().as_bytes()),
+            reason: Box::new(reason),
+        }
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> String {

@@ -71,6 +71,44 @@ fn an_image_without_a_scope_does_not_run() {
 }
 
 #[test]
+fn nobody_is_asked_for_an_image_that_no_scope_can_accept() {
+    let (registry, image) = (Registry::start(), image());
+    let name = registry.push_signed("demo/image", "1", &image, &Key::new(1));
+    let layout = Env::new(User::ordinary()).scratch("absent");
+    let local = format!("oci:{}:1", layout.display());
+    let env = Env::new(User::ordinary());
+    let scope = |rule: &str| format!("[[scope]]\nprefix = \"{}\"\n{rule}\n", registry.host());
+    for (rule, reason) in [
+        ("rule = \"reject\"", "rejects it"),
+        ("rule = \"digest-pinned\"", "wants a digest in its name"),
+        (
+            "rule = \"signed\"\nkeys = [\"/nowhere.pem\"]",
+            "/nowhere.pem",
+        ),
+    ] {
+        env.policy("demo.toml", &scope(rule));
+        for command in [
+            &["fetch"][..],
+            &["run"],
+            &["run", "--pull=always"],
+            &["lock"],
+        ] {
+            let words = [command, &[name.as_str()]].concat();
+            env.skua(&words).fails(&[&name, "is not trusted", reason]);
+        }
+        // The name that it would get decides, not the place that it would come from.
+        env.skua(&["fetch", "--as", &name, &local])
+            .fails(&["is not trusted", reason]);
+    }
+    env.skua(&["fetch", &local])
+        .fails(&["no scope of the trust policy"]);
+    let asked = registry.requests();
+    assert!(asked.is_empty(), "{asked:?}");
+    let insecure = ["--insecure-options=image", "fetch", &name];
+    env.skua(&insecure).success();
+}
+
+#[test]
 fn an_unsigned_image_does_not_run() {
     let registry = Registry::start();
     let image = image();
