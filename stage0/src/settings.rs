@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use images::trust::TomlError;
 use pod::Origins;
 use serde::Deserialize;
 
@@ -111,8 +112,8 @@ impl Settings {
         for directory in directories {
             let path = directory.join("config.toml");
             if let Some(text) = read(&path)? {
-                let written =
-                    toml::from_str(&text).map_err(|e| Error::Settings(path.clone(), e.into()))?;
+                let written = toml::from_str(&text)
+                    .map_err(|e| Error::Settings(path.clone(), TomlError::new(&e, &text).into()))?;
                 settings.apply(written, &path)?;
             }
         }

@@ -128,7 +128,9 @@ pub struct TomlError {
 }
 
 impl TomlError {
-    pub(crate) fn new(error: &toml::de::Error, text: &str) -> Self {
+    /// Of what the parser says about `text`.
+    #[must_use]
+    pub fn new(error: &toml::de::Error, text: &str) -> Self {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start]
             .iter()

@@ -48,7 +48,7 @@ pub(super) fn new(
         terminal: stdin.terminal,
         stdin: stdin.kept,
         mounts,
-        capabilities: capabilities(&flags, insecure),
+        capabilities: capabilities(&flags, insecure)?,
         ambient: flags.ambient,
         no_new_privileges: flags.no_new_privileges,
         seccomp: seccomp(&flags.seccomp, insecure, caller)?,
@@ -244,7 +244,17 @@ fn working_directory(typed: Option<&str>, said: &Said) -> Result<String, Error> 
     }
 }
 
-fn capabilities(flags: &AppFlags, insecure: &[InsecureOption]) -> Vec<Capability> {
+fn capabilities(flags: &AppFlags, insecure: &[InsecureOption]) -> Result<Vec<Capability>, Error> {
+    for (flag, list) in [
+        ("--cap-retain", &flags.cap_retain),
+        ("--cap-remove", &flags.cap_remove),
+        ("--cap-add", &flags.cap_add),
+    ] {
+        if list.len() > 1 && list.contains(&None) {
+            let message = format!("{flag}: 'none' cannot be combined with capabilities");
+            return Err(Error::usage(message, None));
+        }
+    }
     let mut held: Vec<Capability> = if !flags.cap_retain.is_empty() {
         flags.cap_retain.iter().copied().flatten().collect()
     } else if insecure.contains(&InsecureOption::Capabilities) {
@@ -256,7 +266,7 @@ fn capabilities(flags: &AppFlags, insecure: &[InsecureOption]) -> Vec<Capability
     held.retain(|capability| !flags.cap_remove.contains(&Some(*capability)));
     held.sort_unstable();
     held.dedup();
-    held
+    Ok(held)
 }
 
 fn seccomp(

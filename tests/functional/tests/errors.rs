@@ -83,6 +83,27 @@ fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
 }
 
 #[test]
+fn no_capability_and_some_cannot_be_asked_for_at_once() {
+    let env = env();
+    let image = env.layout(&functional::Image::inspect().build());
+    for flag in ["--cap-retain", "--cap-remove", "--cap-add"] {
+        for list in ["none,chown", "kill,none"] {
+            let typed = format!("{flag}={list}");
+            let words = [
+                "--insecure-options=image",
+                "run",
+                &image,
+                &typed,
+                "--",
+                "exit",
+                "0",
+            ];
+            env.skua(&words).fails(&[flag, "'none' cannot be combined"]);
+        }
+    }
+}
+
+#[test]
 fn a_command_that_is_missing_is_said_to_be_and_hidden_ones_are_not_offered() {
     let env = env();
     for words in [&[][..], &["image"], &["trust"]] {
@@ -195,7 +216,10 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 fn a_wrong_configuration_file_is_named_and_stops_everything_that_needs_it() {
     let env = env();
     for (text, part) in [
-        ("net = \"none\"\nnett = 1\n", "nett"),
+        (
+            "net = \"none\"\nnett = 1\n",
+            ": line 2: unknown field `nett`",
+        ),
         ("stop-timeout = \"soon\"\n", "soon"),
         ("cni-path = [\"relative\"]\n", "relative"),
         ("net = [", "config.toml"),
