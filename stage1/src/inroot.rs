@@ -3,6 +3,7 @@
 //! So every path is resolved once, by `openat2` inside the app's root, and then used by descriptor.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -55,6 +56,19 @@ pub(crate) fn kind_of(stat: &FileStat) -> Option<Kind> {
         SFlag::S_IFDIR => Some(Kind::Directory),
         SFlag::S_IFREG => Some(Kind::File),
         _ => None,
+    }
+}
+
+/// Why a mount of this kind could not be attached: a directory fits on a directory only, anything else on anything else, and the
+/// kernel says `EINVAL` of that as of much else.
+pub(crate) fn misfit(kind: Kind, target: &OwnedFd, error: io::Error) -> io::Error {
+    let Ok(found) = look(target.as_fd()) else {
+        return error;
+    };
+    match (kind, kind_of(&found) == Some(Kind::Directory)) {
+        (Kind::Directory, false) => Errno::ENOTDIR.into(),
+        (Kind::File, true) => Errno::EISDIR.into(),
+        _ => error,
     }
 }
 

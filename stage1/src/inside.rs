@@ -140,7 +140,7 @@ fn live(
         }
         builder
             .step(&step.op)
-            .map_err(|e| Error::Step(step.op.to_string(), e))?;
+            .map_err(|e| Error::Step(plan.said(&step.op), e))?;
     }
     builder
         .fill(&channel.receive_files()?)

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::cgroup::settings::Settings;
 use crate::error::Error;
-use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Root, Step};
+use crate::op::{App, FileSystem, HostFile, NewMount, Op, Origin, Root, Source, Step};
 use crate::skeleton;
 
 pub(crate) use keeper::{DeviceNode, Directory, Keeper, MapWriter, Owner};
@@ -201,6 +201,20 @@ impl Plan {
 
     fn add(&mut self, origin: Origin, op: Op) {
         self.steps.push(Step { op, origin });
+    }
+
+    /// A step in words for whoever typed a path: a tree by its path, not by its number.
+    pub(crate) fn said(&self, op: &Op) -> String {
+        match op {
+            Op::Mount {
+                source: Source::Tree(tree),
+                target,
+            } => match self.trees.get(*tree) {
+                Some(tree) => format!("mount {} on {target}", tree.path.display()),
+                None => op.to_string(),
+            },
+            op => op.to_string(),
+        }
     }
 
     fn tree(&mut self, path: impl AsRef<Path>, role: Role, read_only: bool) -> usize {

@@ -212,7 +212,7 @@ impl Builder {
             (_, Source::Device { .. }) => {}
             _ => self.may_cover(onto.as_fd())?,
         }
-        sys::attach(mount.as_fd(), onto.as_fd())
+        sys::attach(mount.as_fd(), onto.as_fd()).map_err(|e| inroot::misfit(kind, &onto, e))
     }
 
     /// A link in the image must not lead a volume onto `/proc`, `/sys` or `/dev`.

@@ -79,6 +79,8 @@ fn inside_hint(said: &str) -> Option<&'static str> {
         )
     } else if says("mount device") && says("No such device") {
         Some("its path means another device now than when the pod was made")
+    } else if says("cannot mount") && (says("Is a directory") || says("Not a directory")) {
+        Some("a directory can be mounted on a directory only, and a file on a file")
     } else if says("a mount of") {
         tree_hint(said)
     } else if says("Too many levels of symbolic links") {

@@ -230,6 +230,26 @@ fn a_volume_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_file_and_a_directory_that_meet_are_named_with_the_reason() {
+    let image = Image::inspect().layer(Layer::new().file("etc/motd", 0o644, "hello"));
+    every_user(&image, |lab| {
+        let shared = lab.shared();
+        let hint = "hint: a directory can be mounted on a directory only";
+        for (source, target, cause) in [
+            (shared.clone(), "/etc/motd", "Not a directory"),
+            (shared.join("file"), "/etc", "Is a directory"),
+        ] {
+            let source = source.display().to_string();
+            let what = format!("cannot mount {source} on {target} of app layout: {cause}");
+            let bind = format!("{source}:{target}");
+            lab.run(&[], &["--volume", &bind], &["exit", "0"])
+                .fails(&[&what])
+                .complains(hint);
+        }
+    });
+}
+
+#[test]
 fn nothing_in_a_noexec_volume_can_be_executed() {
     every_user(&Image::inspect(), |lab| {
         let shared = lab.shared();
