@@ -119,6 +119,12 @@ fn refusal_hint(message: &str) -> Option<&'static str> {
         Some("install nft (Debian: package nftables)")
     } else if says("executable file not found") || says("failed to locate iptables") {
         Some("install iptables (Debian: package iptables)")
+    } else if says("pasta failed") && says("tun socket") {
+        Some("the user must be able to open /dev/net/tun: chmod 0666 /dev/net/tun, as udev does")
+    } else if says("pasta failed") && says("Failed to bind") {
+        Some(
+            "somebody has this port of the host, or the user may not have it: sysctl net.ipv4.ip_unprivileged_port_start",
+        )
     } else if says("operation not permitted") {
         Some(
             "the plugins of a host network need root; an ordinary user has --net=none, host or pasta",

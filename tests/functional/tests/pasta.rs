@@ -52,6 +52,26 @@ fn in_this_network(process: &Path) -> bool {
 }
 
 #[test]
+fn privileged_what_keeps_pasta_from_working_is_said_by_run_and_by_doctor() {
+    let Some((env, image)) = ordinary("pasta_kept_from_working") else {
+        return;
+    };
+    sh("chmod 666 /dev/net/tun");
+    env.skua(&["doctor"]).says("--net=pasta");
+    let low = words(&image, &["--publish=127.0.0.1:80:80"], &["exit", "0"]);
+    let run = env.skua(&low).fails(&["pasta failed: Failed to bind"]);
+    let run = run.complains("hint: somebody has this port of the host, or the user may not");
+    assert!(!run.stderr.contains("syslog"), "{}", run.report());
+    sh("chmod 600 /dev/net/tun");
+    env.skua(&["doctor"])
+        .says("limited  pasta            /dev/net/tun is not ours to open")
+        .says("chmod 0666 /dev/net/tun");
+    let run = env.skua(&words(&image, &[], &["exit", "0"]));
+    run.fails(&["pasta failed: Failed to open tun socket"])
+        .complains("hint: the user must be able to open /dev/net/tun");
+}
+
+#[test]
 fn privileged_a_pod_of_an_ordinary_user_is_reached_by_its_published_port() {
     let Some((env, image)) = ordinary("pasta_published_port") else {
         return;

@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use pod::IdMapChoice;
 
 use super::Check;
 use crate::context::Context;
 use crate::id_map;
+
+/// The controllers of the limits that most pods have.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// The plugins of the built-in network.
 const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "portmap", "firewall"];
@@ -80,22 +84,33 @@ pub(super) fn cgroup() -> Check {
         .unwrap_or_default();
     let path = Path::new(mount).join(own);
     let controllers = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-    let writable = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK).is_ok();
+    let writable = access(&path, AccessFlags::W_OK).is_ok();
     match (writable, controllers.trim()) {
         (false, _) => Check::limited(
             name,
             format!("{} is not ours to write", path.display()),
             "start skua from a unit or scope with Delegate=yes; pods have no cgroup of their own until then",
         ),
-        (true, "") => Check::ok(
-            name,
-            format!(
-                "{}, without controllers: pods cannot be limited",
-                path.display()
-            ),
-        ),
-        (true, controllers) => Check::ok(name, format!("{}, with {controllers}", path.display())),
+        (true, controllers) => limitable(&path, controllers),
     }
+}
+
+/// Whether pods in our cgroup can have limits of each kind.
+fn limitable(path: &Path, controllers: &str) -> Check {
+    let there = |name: &&str| controllers.split(' ').any(|there| there == *name);
+    let absent: Vec<&str> = CONTROLLERS
+        .iter()
+        .copied()
+        .filter(|name| !there(name))
+        .collect();
+    if absent.is_empty() {
+        return Check::ok("cgroup", format!("{}, with {controllers}", path.display()));
+    }
+    Check::limited(
+        "cgroup",
+        format!("{} has no controller {}", path.display(), absent.join(", ")),
+        "boot with cgroups of version 2 only, or delegate them to the unit (Delegate=yes); until then their limits cannot be had",
+    )
 }
 
 /// The mount point of the first cgroup2 file system.
@@ -137,20 +152,31 @@ pub(super) fn pasta(context: &Context) -> Check {
     let ours = context
         .libexec("skua-cni-pasta")
         .is_ok_and(|path| is_program(&path));
+    let tun = Path::new("/dev/net/tun");
+    let both = AccessFlags::R_OK | AccessFlags::W_OK;
     let missing = [
-        (installed, "the program pasta", "install passt"),
-        (ours, "skua-cni-pasta", "install it where skua-stage1 is"),
+        (installed, "the program pasta is not there", "install passt"),
         (
-            Path::new("/dev/net/tun").exists(),
-            "/dev/net/tun",
-            "modprobe tun",
+            ours,
+            "skua-cni-pasta is not there",
+            "install it where skua-stage1 is",
+        ),
+        (
+            tun.exists(),
+            "/dev/net/tun is not there",
+            "as root: modprobe tun",
+        ),
+        (
+            access(tun, both).is_ok(),
+            "/dev/net/tun is not ours to open",
+            "as root: chmod 0666 /dev/net/tun",
         ),
     ];
     match missing.iter().find(|(there, ..)| !there) {
         None => Check::ok("pasta", "--net=pasta"),
         Some((_, what, remedy)) => Check::limited(
             "pasta",
-            format!("{what} is not there"),
+            *what,
             format!("{remedy}; until then pods have --net=none and --net=host"),
         ),
     }

@@ -84,7 +84,14 @@ pub(crate) fn start(inputs: &Inputs) -> Result<(), Error> {
     let _ = messages
         .rewind()
         .and_then(|()| (&mut messages).take(4096).read_to_string(&mut said));
-    Err(Error::Failed(said))
+    Err(Error::Failed(in_one_line(&said)))
+}
+
+/// What pasta said, without that there is no syslog to say it to.
+fn in_one_line(said: &str) -> String {
+    let lines = said.lines().map(str::trim);
+    let telling = lines.filter(|line| !line.is_empty() && !line.ends_with("bytes to syslog"));
+    telling.collect::<Vec<_>>().join("; ")
 }
 
 /// Options for the published ports: `--tcp-ports ADDRESS/HOST:POD`.
