@@ -132,6 +132,16 @@ pub(crate) enum Error {
         /// What it said, or how it ended.
         why: String,
     },
+    /// A running pod cannot be told something.
+    #[error("cannot {what} pod {pod}")]
+    Tell {
+        /// What it was to be told.
+        what: &'static str,
+        /// The pod.
+        pod: PodId,
+        /// Why.
+        source: Box<Error>,
+    },
     /// The name of an image is not one.
     #[error(transparent)]
     Reference(#[from] images::reference::ReferenceError),
@@ -248,6 +258,16 @@ impl Error {
         }
     }
 
+    /// Why a pod could not be told to `what`.
+    pub(crate) fn tell(what: &'static str, pod: &PodId) -> impl FnOnce(Self) -> Self {
+        let pod = pod.clone();
+        move |source| Self::Tell {
+            what,
+            pod,
+            source: Box::new(source),
+        }
+    }
+
     /// A stable name of the kind of failure, for programs.
     fn code(&self) -> &'static str {
         match self {
@@ -290,6 +310,7 @@ impl Error {
             | Self::RemovedMeanwhile(_)
             | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
+            Self::Tell { source, .. } => source.code(),
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
     }
@@ -307,6 +328,10 @@ impl Error {
             Self::ContentChanged { image, .. } => {
                 Some(format!("skua image verify --contents --repair {image}"))
             }
+            Self::LayerBusy(..) => Some(
+                "pods that run from it, or another command: 'skua list' shows them, and it can be repaired when they have ended"
+                    .to_owned(),
+            ),
             Self::LayerChanged { image, .. } => Some(format!("skua image verify --repair {image}")),
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),

@@ -163,6 +163,8 @@ pub(crate) enum Error {
     KeeperKilled,
     #[error("the pod is not running")]
     NotRunning,
+    #[error("the pod is still being started")]
+    Starting,
     #[error("the pod has no app {0}")]
     NoSuchApp(AppName),
     #[error("cannot enter the pod")]

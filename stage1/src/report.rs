@@ -45,7 +45,7 @@ fn code(error: &Error) -> &'static str {
     match error {
         E::WorkingDirectory(_) | E::Usage | E::LockVariable(_) | E::Lock(..) => "usage",
         E::NotItsDirectory(..) | E::Pod(_) => "pod",
-        E::NotRunning => "not-running",
+        E::NotRunning | E::Starting => "not-running",
         E::Policy(_) | E::Bound(_) => "policy",
         E::NoApps | E::Terminals | E::AppTwice(_) | E::NoProgram(_) => "manifest",
         E::NotMasked(..) | E::HostSysctl(_) | E::DevicePath { .. } => "manifest",

@@ -13,7 +13,8 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::utsname::uname;
 use pod::{App, Capability, SeccompChoice};
@@ -42,15 +43,27 @@ pub(crate) fn program(app: &App) -> Result<Option<Cow<'static, [u8]>>, Error> {
             default_program(&app.capabilities).map_err(|e| refused("default", e))?
         }
         SeccompChoice::Profile { path } => {
-            let mut json = Vec::new();
-            File::open(path)
-                .and_then(|file| file.take(MAX_PROFILE).read_to_end(&mut json))
-                .map_err(|e| Error::ReadProfile(path.into(), e))?;
+            let json = read(path).map_err(|e| Error::ReadProfile(path.into(), e))?;
             let program = compile_profile(&json, &app.capabilities);
             Cow::Owned(program.map_err(|e| refused(path, e))?)
         }
     };
     Ok(Some(program))
+}
+
+/// A profile as it is written. Nothing is waited for: until the pod has a pid, nobody can stop the keeper.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let why = "it is not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let mut json = Vec::new();
+    file.take(MAX_PROFILE).read_to_end(&mut json)?;
+    Ok(json)
 }
 
 /// The names of all system calls that are known, by number.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use pod::{PodDir, ProcessId};
+use pod::{PodDir, ProcessId, Running};
 
 use crate::alive;
 use crate::cgroup;
@@ -25,13 +25,13 @@ pub(crate) fn kill(number: &str) -> Result<u8, Error> {
     if !(1..=64).contains(&number) || number == libc::SIGSTOP {
         return Err(Error::Usage);
     }
-    let running = alive::load(&PodDir::here())?.ok_or(Error::NotRunning)?;
+    let running = running()?;
     send(running.pod, number)
 }
 
 /// Sends the signal.
 pub(crate) fn stop(how: How) -> Result<u8, Error> {
-    let running = alive::load(&PodDir::here())?.ok_or(Error::NotRunning)?;
+    let running = running()?;
     let (process, signal) = match how {
         How::Orderly => (running.keeper, libc::SIGTERM),
         How::Forced => (running.pod, libc::SIGKILL),
@@ -42,6 +42,16 @@ pub(crate) fn stop(how: How) -> Result<u8, Error> {
         cgroup::kill(&cgroup)?;
     }
     Ok(sent)
+}
+
+/// Who is there to be told. stage0 has seen that the keeper lives.
+fn running() -> Result<Running, Error> {
+    let dir = PodDir::here();
+    match alive::load(&dir)? {
+        Some(running) => Ok(running),
+        None if dir.pid().exists() => Err(Error::NotRunning),
+        None => Err(Error::Starting),
+    }
 }
 
 fn send(process: ProcessId, signal: i32) -> Result<u8, Error> {

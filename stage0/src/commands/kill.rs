@@ -39,6 +39,7 @@ pub(crate) fn run(args: KillArgs, context: &Context) -> Result<ExitCode, Error> 
         if pod.state != State::Run || !pod.is_locked()? {
             return Err(Error::NotRunning(pod.id.clone()));
         }
-        stage1.kill(&pod.dir(), signal)
+        let told = stage1.kill(&pod.dir(), signal);
+        told.map_err(Error::tell("signal", &pod.id))
     })
 }

@@ -30,6 +30,7 @@ pub(crate) fn run(args: StopArgs, context: &Context) -> Result<ExitCode, Error> 
         if pod.state != State::Run || !pod.is_locked()? {
             return Err(Error::NotRunning(pod.id.clone()));
         }
-        stage1.stop(&pod.dir(), args.force)
+        let told = stage1.stop(&pod.dir(), args.force);
+        told.map_err(Error::tell("stop", &pod.id))
     })
 }

@@ -1,5 +1,7 @@
 //! `skua kill`: a signal for a pod, from outside.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use functional::{Background, Env, Image, User};
 
 /// A pod named `p` of an app that runs these words.
@@ -52,4 +54,35 @@ fn without_a_name_it_is_sigkill_and_the_pod_says_so() {
     pod.wait().exits(137);
     let status = env.skua(&["status", "--format=json", "p"]).success().json();
     assert_eq!(status["state"], "exited", "{status}");
+}
+
+#[test]
+fn a_pod_that_is_being_started_is_said_to_be() {
+    let env = Env::new(User::ordinary());
+    let image = env.layout(&Image::inspect().build());
+    let slow = env.write("slow", "#!/bin/sh\necho begun\nexec sleep 60\n");
+    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let stage1 = format!("--stage1={}", slow.display());
+    let words = [
+        "--insecure-options=image",
+        "run",
+        "--name=p",
+        &stage1,
+        &image,
+    ];
+    let mut pod = env.spawn(&words);
+    pod.prints("begun");
+    let list = env.skua(&["list", "--format=json"]).success().json();
+    let id = list["pods"][0]["uuid"].as_str().expect("a uuid").to_owned();
+    for (command, what) in [
+        (&["stop", "p"][..], "stop"),
+        (&["stop", "--force", "p"], "stop"),
+        (&["kill", "p"], "signal"),
+    ] {
+        let line = format!("cannot {what} pod {id}: ");
+        env.skua(command)
+            .fails(&[&line, "the pod is still being started"]);
+    }
+    pod.signal(nix::sys::signal::Signal::SIGKILL);
+    drop(pod);
 }

@@ -156,6 +156,12 @@ fn a_profile_that_cannot_be_enforced_starts_nothing() {
         let flag = format!("--seccomp={}", profile.display());
         ask(&env, &name, &[&flag], &["exit", "0"]).fails(&[complaint]);
     }
+    // What nobody will ever write is not waited for.
+    let fifo = env.scratch("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o644)).expect("a fifo");
+    env.give(&fifo);
+    let flag = format!("--seccomp={}", fifo.display());
+    ask(&env, &name, &[&flag], &["exit", "0"]).fails(&["not a regular file"]);
 }
 
 #[test]
