@@ -86,6 +86,11 @@ fn program(name: &str) -> Option<String> {
         .and_then(|path| path.into_os_string().into_string().ok())
 }
 
+/// What `/etc/passwd` calls the user `uid`.
+pub(crate) fn name_of(uid: u32) -> Option<String> {
+    user_name(&fs::read_to_string("/etc/passwd").ok()?, uid)
+}
+
 fn user_name(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

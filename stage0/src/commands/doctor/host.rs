@@ -49,9 +49,32 @@ pub(super) fn ids() -> Check {
         IdMapChoice::Single { uid, .. } => Check::limited(
             name,
             format!("one id only, your own ({uid}): all files of an image belong to it"),
-            "install uidmap, and as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 YOU",
+            format!("install uidmap, and as root: {}", add_ids()),
         ),
     }
+}
+
+/// Gives the caller ids that nobody has: a range of two users would open the pods of each to the other.
+fn add_ids() -> String {
+    let end = |path: &str| first_free(&fs::read_to_string(path).unwrap_or_default());
+    let first = end("/etc/subuid").max(end("/etc/subgid"));
+    let range = format!("{first}-{}", first + 65_535);
+    let uid = nix::unistd::geteuid().as_raw();
+    let user = id_map::name_of(uid).unwrap_or_else(|| uid.to_string());
+    format!("usermod --add-subuids {range} --add-subgids {range} {user}")
+}
+
+/// The first id behind all ranges of a table as `subuid(5)`.
+fn first_free(table: &str) -> u64 {
+    let ends = table.lines().filter_map(|line| {
+        let mut fields = line
+            .split(':')
+            .skip(1)
+            .map(|field| field.trim().parse().ok());
+        let (first, count): (u64, u64) = (fields.next()??, fields.next()??);
+        first.checked_add(count)
+    });
+    ends.max().unwrap_or(0).max(100_000)
 }
 
 /// System call filters.
@@ -185,6 +208,13 @@ pub(super) fn pasta(context: &Context) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_range_is_recommended_that_somebody_has() {
+        assert_eq!(first_free(""), 100_000);
+        let table = "a:165536:65536\nbroken\nb:100000:65536\n1000:10:5\nc:1:x\n";
+        assert_eq!(first_free(table), 231_072);
+    }
 
     #[test]
     fn the_cgroup2_mount_is_found_in_mountinfo() {
