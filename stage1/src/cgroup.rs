@@ -17,6 +17,7 @@ pub(crate) mod place;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+pub(crate) mod weights;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -71,7 +72,7 @@ pub(crate) fn open_of_app(pod: &Path, app: &AppName) -> io::Result<File> {
 /// Looks at the host, and decides where the cgroup of the pod will be.
 pub(crate) fn placement(settings: &Settings, manifest: &PodManifest) -> Result<Placement, Error> {
     let may_give_up = plan::insecure(manifest, InsecureOption::Limits);
-    Placement::new(settings, &Facts::probe()?, may_give_up)
+    Placement::new(settings, &Facts::probe(settings, manifest)?, may_give_up)
 }
 
 /// Makes the pod's cgroup and sets its limits. `None`: it gets none.

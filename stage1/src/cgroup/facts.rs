@@ -8,20 +8,27 @@ use std::process::{Command, Stdio};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::unistd::{AccessFlags, access, getuid};
+use pod::PodManifest;
 
 use super::place::{Domain, Facts, Hierarchy, NoLimits};
-use super::settings::Controller;
+use super::settings::{Controller, Setting, Settings};
+use super::weights::{self, Weighers};
 use crate::error::Error;
 use crate::sys::{self, xattr};
 
 impl Facts {
-    /// Looks.
-    pub(crate) fn probe() -> Result<Self, Error> {
+    /// Looks at what limits of this pod need to know.
+    pub(crate) fn probe(settings: &Settings, manifest: &PodManifest) -> Result<Self, Error> {
         let hierarchy = hierarchy().map_err(Error::FindCgroup)?;
         let hard = getrlimit(Resource::RLIMIT_NPROC).map(|(_, hard)| hard);
         let hard = hard.map_err(|e| Error::FindCgroup(e.into()))?;
+        let weighers = match settings.first(Setting::is_io_weight) {
+            Some(_) => Some(weighers(manifest).map_err(Error::FindCgroup)?),
+            None => None,
+        };
         Ok(Self {
             hierarchy,
+            weighers,
             most_processes: (hard != RLIM_INFINITY).then_some(hard),
         })
     }
@@ -53,6 +60,15 @@ fn hierarchy() -> io::Result<Option<Hierarchy>> {
         domain,
         own,
     }))
+}
+
+/// What shares out the time of the pod's disks.
+fn weighers(manifest: &PodManifest) -> io::Result<Result<Weighers, NoLimits>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    match mounts.lines().find_map(mount_point) {
+        Some(mount) => weights::of_pod(manifest, &mount),
+        None => Ok(Err(NoLimits::NoHierarchy)),
+    }
 }
 
 fn may_write(path: &Path) -> bool {

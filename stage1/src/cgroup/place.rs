@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use pod::{LimitsBy, LimitsRecord};
 
-use super::settings::{Controller, PROCESSES, Settings};
+use super::settings::{Controller, PROCESSES, Setting, Settings};
+use super::weights::Weighers;
 use crate::error::Error;
 
 /// What the host offers.
@@ -17,6 +18,8 @@ use crate::error::Error;
 pub(crate) struct Facts {
     /// Version 2, if it is mounted.
     pub(crate) hierarchy: Option<Hierarchy>,
+    /// What shares out the time of the pod's disks by weight; looked for when a weight was asked for.
+    pub(crate) weighers: Option<Result<Weighers, NoLimits>>,
     /// The hard limit of `RLIMIT_NPROC` of the keeper, if there is one.
     pub(crate) most_processes: Option<u64>,
 }
@@ -64,6 +67,10 @@ pub(crate) enum NoLimits {
     Withheld(PathBuf, &'static str),
     #[error("process {1} is in cgroup {0} beside skua: the kernel then allows no limits below it")]
     Occupied(PathBuf, u32),
+    #[error(
+        "{0} does not share its time out by weight: neither io.cost nor the scheduler bfq is in force on it"
+    )]
+    Unweighed(String),
 }
 
 /// The remedy when a cgroup of our own is needed.
@@ -79,6 +86,10 @@ impl NoLimits {
                  `--insecure-options=limits`"
             }
             Self::NotDelegated(_) | Self::Forbidden(_) | Self::Occupied(..) => OWN_SCOPE,
+            Self::Unweighed(_) => {
+                "as root `echo bfq > /sys/block/DISK/queue/scheduler`, or io.cost.qos of the root cgroup; \
+                 `--insecure-options=limits` runs it without limits"
+            }
             Self::Withheld(..) => {
                 "delegate it: `Delegate=yes` in the unit, for ordinary users also in user@.service (`systemctl edit user@.service`)"
             }
@@ -129,7 +140,10 @@ impl Placement {
             Ok(limited) => return Ok(Self::Limited(limited)),
             Err(why) => why,
         };
-        let asked = settings.first_asked();
+        let asked = match why {
+            NoLimits::Unweighed(_) => settings.first(Setting::is_io_weight),
+            _ => settings.first_asked(),
+        };
         let given_up = asked.is_some();
         if let Some(what) = asked
             && !may_give_up
@@ -198,7 +212,10 @@ impl Limited {
         if let (Some(pid), false) = (domain.other, domain.root) {
             return Err(NoLimits::Occupied(domain.top, pid));
         }
-        let settings = settings.clone();
+        let mut settings = settings.clone();
+        if let Some(weighers) = &facts.weighers {
+            settings = settings.weighed(weighers.clone()?);
+        }
         Ok(Self {
             keeper_moves: hierarchy.own == domain.top && !domain.root,
             settings: if domain.swap {

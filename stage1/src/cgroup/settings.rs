@@ -6,10 +6,14 @@ use std::fmt;
 use pod::amount::all_rates;
 use pod::{AppName, IoMax, Limits, PidsLimit, PodManifest};
 
+use super::weights::Weighers;
 use crate::op::Origin;
 
 /// The processes and threads of a pod for which no number was given.
 pub(crate) const PROCESSES: u64 = 4096;
+
+/// The file of `io.cost`, as which a share of disks is known until it is clear what enforces it.
+const IO_WEIGHT: &str = "io.weight";
 
 /// All limits of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,11 @@ impl Setting {
         }
     }
 
+    /// A share of the time of disks.
+    pub(crate) fn is_io_weight(&self) -> bool {
+        self.file == IO_WEIGHT
+    }
+
     /// The controller whose file it is.
     pub(crate) fn controller(&self) -> Option<Controller> {
         let name = self.file.split('.').next();
@@ -122,11 +131,15 @@ impl Settings {
 
     /// The first limit that was asked for, in words.
     pub(crate) fn first_asked(&self) -> Option<String> {
-        let asked = |one: &&Setting| one.origin != Origin::BuiltIn;
-        let of_pod = self.pod.iter().find(asked);
+        self.first(|one| one.origin != Origin::BuiltIn)
+    }
+
+    /// The first one that is so, in words.
+    pub(crate) fn first(&self, is: impl Fn(&Setting) -> bool) -> Option<String> {
+        let of_pod = self.pod.iter().find(|one| is(one));
         let of_app = || {
             self.apps.iter().find_map(|(app, settings)| {
-                let found = settings.iter().find(asked)?;
+                let found = settings.iter().find(|one| is(one))?;
                 Some(format!("{} of app {app}", found.file))
             })
         };
@@ -137,13 +150,38 @@ impl Settings {
     /// The controllers that the cgroup of the pod needs.
     pub(crate) fn controllers(&self) -> BTreeSet<Controller> {
         let of_pod = self.pod.iter().filter_map(Setting::controller);
-        of_pod.chain(self.app_controllers()).collect()
+        with_what_is_written_later(of_pod.chain(self.app_controllers()).collect())
     }
 
     /// The controllers that the cgroups of apps need.
     pub(crate) fn app_controllers(&self) -> BTreeSet<Controller> {
         let settings = self.apps.iter().flat_map(|(_, settings)| settings);
-        settings.filter_map(Setting::controller).collect()
+        with_what_is_written_later(settings.filter_map(Setting::controller).collect())
+    }
+
+    /// With shares of disks in the files of what enforces them.
+    pub(crate) fn weighed(mut self, weighers: Weighers) -> Self {
+        let share = |one: Setting| -> Vec<Setting> {
+            if !one.is_io_weight() {
+                return vec![one];
+            }
+            let bfq = Setting {
+                file: "io.bfq.weight",
+                value: format!("default {}", bfq_weight(&one.value)),
+                origin: one.origin,
+            };
+            let both = [(weighers.cost, one), (weighers.bfq, bfq)];
+            let both = both.into_iter().filter(|(in_force, _)| *in_force);
+            both.map(|(_, setting)| setting).collect()
+        };
+        self.pod = self.pod.into_iter().flat_map(share).collect();
+        for (_, settings) in &mut self.apps {
+            *settings = std::mem::take(settings)
+                .into_iter()
+                .flat_map(share)
+                .collect();
+        }
+        self
     }
 
     /// Without the bound of swap that nobody asked for: for a kernel that does not count swap.
@@ -154,6 +192,24 @@ impl Settings {
             settings.retain(keep);
         }
         self
+    }
+}
+
+/// What is written to disks through the cache is written later and by the kernel: only where memory is accounted too does it know
+/// for whom.
+fn with_what_is_written_later(mut needed: BTreeSet<Controller>) -> BTreeSet<Controller> {
+    if needed.contains(&Controller::Io) {
+        needed.insert(Controller::Memory);
+    }
+    needed
+}
+
+/// A weight of `io.weight`, 1 to 10000 and 100 by default, as one of `bfq`: 1 to 1000. As systemd has it.
+fn bfq_weight(value: &str) -> u32 {
+    let weight = value.rsplit(' ').next().and_then(|n| n.parse().ok());
+    match weight.unwrap_or(100) {
+        low @ ..=100 => low,
+        high => 100 + (high - 100) * 900 / 9900,
     }
 }
 
@@ -179,10 +235,7 @@ fn settings(limits: &Limits) -> Vec<Setting> {
     for device in &limits.io_max {
         add("io.max", Some(io_max(device)));
     }
-    add(
-        "io.weight",
-        limits.io_weight.map(|n| format!("default {n}")),
-    );
+    add(IO_WEIGHT, limits.io_weight.map(|n| format!("default {n}")));
     if limits.memory.is_some() && limits.memory_swap.is_none() {
         list.push(Setting::built_in("memory.swap.max", 0));
     }

@@ -35,6 +35,7 @@ fn delegated(controllers: &str) -> Facts {
                 swap: true,
             }),
         }),
+        weighers: None,
         most_processes: None,
     }
 }

@@ -9,11 +9,13 @@
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `exec` |
 //! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `bomb` `all` |
 //! | `attack.rs` | `flip` `hunt` `overwrite` |
+//! | `disk.rs` | `disk` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
 
 mod act;
 mod attack;
 mod attempt;
+mod disk;
 mod file;
 mod net;
 mod state;
@@ -55,6 +57,7 @@ fn answer(words: &[&str]) -> Answer {
         file::answer,
         attempt::answer,
         attack::answer,
+        disk::answer,
         act::answer,
         net::answer,
     ]
