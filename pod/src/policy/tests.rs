@@ -130,7 +130,8 @@ fn what_is_not_a_policy_is_an_error_and_not_an_empty_policy() {
 #[test]
 fn every_bound_is_shown_with_its_file() {
     let shown = policy(&[
-        "networks = [\"none\"]\nreadonly-rootfs = true",
+        "networks = [\"none\"]\nreadonly-rootfs = true\ncapabilities = [\"CAP_KILL\"]\ninsecure-options = [\"tls\"]\n\
+         host-volumes = [{ path = \"/a\" }, { path = \"/b\", read-only = true }]\ndevices = [\"/dev/kvm\"]",
         "stage1 = []",
     ])
     .shown();
@@ -142,6 +143,10 @@ fn every_bound_is_shown_with_its_file() {
         keys,
         [
             ("networks", "\"none\""),
+            ("capabilities", "CAP_KILL"),
+            ("insecure-options", "tls"),
+            ("host-volumes", "\"/a\", \"/b\" read-only"),
+            ("devices", "\"/dev/kvm\""),
             ("readonly-rootfs", "required"),
             ("stage1", "none")
         ]
