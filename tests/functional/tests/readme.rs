@@ -114,3 +114,43 @@ fn the_readme_is_short() {
     let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
     assert!(readme.lines().count() <= 150);
 }
+
+/// The first block of TOML in a page.
+fn toml(page: &str) -> String {
+    let text = fs::read_to_string(repository().join(page)).expect(page);
+    let (_, rest) = text.split_once("```toml\n").expect("a block");
+    let (block, _) = rest.split_once("```").expect("its end");
+    block.to_owned()
+}
+
+#[test]
+fn the_config_toml_of_the_documentation_has_every_key_and_is_in_force_as_it_stands() {
+    let env = Env::new(User::ordinary());
+    let shown = |env: &Env| {
+        let config = env.skua(&["config", "--format=json"]).success().json();
+        let entries = config["entries"].as_array().expect("entries").clone();
+        let text =
+            |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or("").to_owned();
+        let entries = entries.iter();
+        let settings = entries.filter(|entry| !text(entry, "key").contains("dir"));
+        let settings = settings.map(|entry| (text(entry, "key"), text(entry, "origin")));
+        settings.collect::<Vec<_>>()
+    };
+    let built_in: Vec<String> = shown(&env)
+        .into_iter()
+        .filter(|(key, origin)| origin == "built in" && key != "certificates")
+        .map(|(key, _)| key)
+        .collect();
+    assert!(built_in.len() > 10, "{built_in:?}");
+    let file = env.config().join("config.toml");
+    fs::write(&file, toml("docs/configuration.md")).expect("config.toml");
+    env.give(&env.config());
+    let now = shown(&env);
+    for key in built_in {
+        let from = now
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, origin)| origin.as_str());
+        assert_eq!(from, file.to_str(), "{key}");
+    }
+}
