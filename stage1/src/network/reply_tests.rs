@@ -102,12 +102,18 @@ fn dns_settings_cannot_bring_a_line_of_their_own() {
 
 #[test]
 fn results_that_lie_are_refused() {
+    let eth0 = json!({"name": "eth0", "sandbox": "/run/netns/t1"});
+    for name in ["../../etc", "a b", "", "eth0\n"] {
+        let interfaces = json!([{"name": name}, {"name": "veth0"}, eth0]);
+        let why = refused(&with("interfaces", interfaces));
+        assert!(
+            why.ends_with("is not the name of an interface"),
+            "{name}: {why}"
+        );
+    }
     for bad in [
         with("cniVersion", json!("0.2.0")),
         with("cniVersion", json!(1)),
-        with("interfaces", json!([{"name": "../../etc"}])),
-        with("interfaces", json!([{"name": "a b"}])),
-        with("interfaces", json!([{"name": ""}])),
         with("interfaces", json!([{"mac": "7a:42:dc:e0:b3:f6"}])),
         with("interfaces", json!({})),
         with("interfaces", json!([])),

@@ -168,15 +168,25 @@ fn programs_are_found_in_the_image_s_path_and_not_through_proc() {
     let with_path = |path: &str| plain.clone().set("Env", json!([format!("PATH={path}")]));
     let name = image(&env, "good", &with_path("/nowhere:/tools"));
     run(&env, &name, &["--exec=deep"], &["exit", "4"]).exits(4);
-    for (tag, path, program) in [
-        ("relative", ".:tools", "deep"),
-        ("empty", "", "deep"),
-        ("proc", "/proc/self", "exe"),
-        ("descriptor", "/proc/self/fd", "3"),
+    for (tag, path, program, part) in [
+        ("relative", ".:tools", "deep", "no program 'deep'"),
+        ("empty", "", "deep", "no program 'deep'"),
+        (
+            "proc",
+            "/proc/self",
+            "exe",
+            "cannot execute '/proc/self/exe': Too many symbolic links",
+        ),
+        (
+            "descriptor",
+            "/proc/self/fd",
+            "3",
+            "cannot execute '/proc/self/fd/3': Too many symbolic links",
+        ),
     ] {
         let name = image(&env, tag, &with_path(path));
         let flag = format!("--exec={program}");
-        run(&env, &name, &[&flag, "--working-dir=/"], &["exit", "0"]).fails(&[program]);
+        run(&env, &name, &[&flag, "--working-dir=/"], &["exit", "0"]).fails(&[part]);
     }
 }
 
@@ -232,30 +242,6 @@ fn privileged_what_the_caller_has_given_up_for_ever_is_noticed_before_exec() {
         ask(&[]).exits(7);
         ask(&["--no-new-privileges=false"]).fails(&["not confined as planned", "NoNewPrivs"]);
     }
-}
-
-#[test]
-fn the_keys_of_the_caller_are_out_of_reach() {
-    let env = Env::new(User::ordinary());
-    let name = image(&env, "1", &Image::inspect());
-    let start = [
-        "--insecure-options=image,seccomp",
-        "run",
-        "--net=none",
-        name.as_str(),
-        "--seccomp=unconfined",
-        "--",
-    ];
-    let keyctl = libc::SYS_keyctl.to_string();
-    // KEYCTL_GET_KEYRING_ID of the session keyring, not made for the purpose.
-    let question = ["syscall", keyctl.as_str(), "0", "-3", "0"];
-    let first = env.skua(&[&start[..], &question].concat()).success().json();
-    let second = env.skua(&[&start[..], &question].concat()).success().json();
-    assert_eq!(first["ok"], true);
-    assert_ne!(
-        first["result"], second["result"],
-        "each app has a keyring of its own"
-    );
 }
 
 #[test]

@@ -38,6 +38,10 @@ impl Lab {
     /// The image is refused with all of `parts`, and nothing is left of it.
     fn refuses(&self, what: &str, name: &str, parts: &[&str]) {
         eprintln!("{what}");
+        let by_name = parts
+            .iter()
+            .find(|part| !part.is_empty() && name.contains(**part));
+        assert_eq!(by_name, None, "an error that names the image says it too");
         let run = self.env.skua(&[INSECURE, "fetch", name]).fails(parts);
         assert!(!run.stderr.contains('\u{1b}'), "{}", run.report());
         let after = store_snapshot(&self.env);

@@ -34,6 +34,7 @@ impl Lab {
         lab
     }
 
+    /// The name does not say what is wrong: an error that names the image would seem to say it too.
     fn fetch(&self, name: &str, image: &Built) -> functional::Run {
         let layout = self
             .env
@@ -54,7 +55,7 @@ impl Lab {
         let image = Image::inspect().layer(layer.clone()).build();
         let digest = image.layers[1].digest.clone();
         let parts = [&["cannot unpack layer", digest.as_str()], parts].concat();
-        let run = self.fetch(&what.replace(' ', "-"), &image).fails(&parts);
+        let run = self.fetch("refused", &image).fails(&parts);
         assert!(!run.stderr.contains('\u{1b}'), "{}", run.report());
         let changed = difference(&self.before.0, &store_snapshot(&self.env));
         assert!(changed.is_empty(), "{changed:#?}\n{}", run.report());
@@ -65,7 +66,7 @@ impl Lab {
     fn accepts(&self, what: &str, layer: &Layer) -> PathBuf {
         eprintln!("{what}");
         let image = Image::inspect().layer(layer.clone()).build();
-        self.fetch(&what.replace(' ', "-"), &image).success();
+        self.fetch("accepted", &image).success();
         self.is_outside_untouched(what);
         let hex = &image.layers[1].diff_id["sha256:".len()..];
         self.env

@@ -68,6 +68,12 @@ fn each_bound_refuses_what_exceeds_it_and_names_itself_and_its_file() {
         (&below, &bind, ""),
         (&below_ro, &bind, "writable host volume"),
         (&below_ro, &bind_ro, ""),
+        (
+            "devices = []",
+            "--device=/dev/zero:/dev/a",
+            "device /dev/zero",
+        ),
+        ("devices = [\"/dev/zero\"]", "--device=/dev/zero:/dev/a", ""),
         ("insecure-options = []", "", "insecure option image"),
         ("networks = [\"host\"]", "", "network none"),
     ] {

@@ -1,6 +1,7 @@
 //! Who an app is: names and numbers of its image, and images that lie about them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use functional::{Entry, Env, Image, Kind, Layer, Run, User};
@@ -172,4 +173,36 @@ fn a_hostile_passwd_file_is_an_error_and_not_a_wait() {
         run(&env, &name, &["--user=app"], &["exit", "0"]).fails(&["/etc/passwd", complaint]);
         run(&env, &name, &[], &["exit", "5"]).exits(5);
     }
+}
+
+#[test]
+fn the_keys_of_the_caller_are_out_of_reach() {
+    let env = Env::new(User::ordinary());
+    let name = image(&env, "1", Layer::new().file("x", 0o644, ""));
+    let start = [
+        "--insecure-options=image,seccomp",
+        "run",
+        "--net=none",
+        name.as_str(),
+        "--seccomp=unconfined",
+        "--",
+    ];
+    let keyctl = libc::SYS_keyctl.to_string();
+    // KEYCTL_GET_KEYRING_ID of the session keyring, not made for the purpose.
+    let question = ["syscall", keyctl.as_str(), "0", "-3", "0"];
+    // The two pods have a caller with a session keyring, which both of them would get.
+    let inspect = env.write("inspect", functional::inspect_bytes());
+    fs::set_permissions(&inspect, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let pod = env.command(&[&start[..], &question].concat());
+    let mut twice = env.program(inspect);
+    twice.args(["in-session", "sh", "-c", "\"$@\" && \"$@\"", "sh"]);
+    twice.arg(pod.get_program()).args(pod.get_args());
+    let run = Run::of(twice).success();
+    let keyring = |line: &str| {
+        let answer: serde_json::Value = serde_json::from_str(line).expect("an answer");
+        answer["result"].as_i64().expect("a serial")
+    };
+    let keyrings: Vec<i64> = run.stdout.lines().map(keyring).collect();
+    assert_eq!(keyrings.len(), 2, "{}", run.report());
+    assert_ne!(keyrings[0], keyrings[1], "each app has one of its own");
 }

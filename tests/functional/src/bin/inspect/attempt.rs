@@ -17,6 +17,7 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
         }
         "kill" => kill(words),
         "exec" => exec(words),
+        "in-session" => in_session(words),
         _ => return None,
     })
 }
@@ -81,4 +82,13 @@ fn exec(words: &[&str]) -> Answer {
         .args(&words[1..])
         .exec();
     crate::outcome_io::<()>(Err(error))
+}
+
+/// `in-session PROGRAM [ARGUMENT…]`: becomes that program, with a new session keyring.
+fn in_session(words: &[&str]) -> Answer {
+    let join = [i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING), 0, 0, 0, 0, 0];
+    match sys::syscall(libc::SYS_keyctl, join) {
+        Ok(_) => exec(words),
+        Err(errno) => outcome::<()>(Err(errno)),
+    }
 }
