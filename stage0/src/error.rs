@@ -132,6 +132,14 @@ pub(crate) enum Error {
         /// What it said, or how it ended.
         why: String,
     },
+    /// The unit that started us asks for what we do not do.
+    #[error("{what}")]
+    Unit {
+        /// What we cannot do.
+        what: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// A running pod cannot be told something.
     #[error("cannot {what} pod {pod}")]
     Tell {
@@ -310,6 +318,7 @@ impl Error {
             | Self::RemovedMeanwhile(_)
             | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
+            Self::Unit { .. } => "unit",
             Self::Tell { source, .. } => source.code(),
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
@@ -319,6 +328,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
+            Self::Unit { hint, .. } => Some((*hint).to_owned()),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),

@@ -29,6 +29,7 @@ mod settings;
 mod size;
 mod trusted;
 mod typed;
+mod unit;
 mod worker;
 
 use std::process::ExitCode;

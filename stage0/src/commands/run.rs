@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::handover::Stage1;
 use crate::run_line::{AppWords, ParentFlags, PodFlags};
-use crate::{parent, prepare};
+use crate::{parent, prepare, unit};
 
 // What `run` takes.
 #[derive(Debug, Args)]
@@ -24,6 +24,7 @@ pub(crate) struct RunArgs {
 
 /// Runs the command. Only a failure comes back: the keeper has taken our place.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
+    unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
     let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;

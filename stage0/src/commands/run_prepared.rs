@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::find::OnePod;
 use crate::handover::Stage1;
 use crate::run_line::ParentFlags;
-use crate::{parent, trusted};
+use crate::{parent, trusted, unit};
 
 // What `run-prepared` takes.
 #[derive(Debug, Args)]
@@ -26,6 +26,7 @@ pub(crate) struct RunPreparedArgs {
 
 /// Runs the command. What was trusted and allowed when the pod was made must be so now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
+    unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
     let pod = args.pod.find(&context.data)?;

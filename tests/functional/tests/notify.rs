@@ -235,3 +235,29 @@ fn a_manager_that_cannot_be_reached_is_named_once_and_the_pod_runs() {
         assert!(lines[0].contains(why), "{}", run.report());
     }
 }
+
+#[test]
+fn a_unit_that_wants_what_is_not_done_is_refused_at_once() {
+    let (env, name) = image(User::ordinary());
+    let line = |variables: &str| {
+        let words = [&RUN[..], &[&name, "--", "exit", "7"]].concat();
+        let typed = env.command(&words);
+        let mut shell = env.program("/bin/sh");
+        shell
+            .args(["-c", &format!("export {variables}; exec \"$@\""), "sh"])
+            .arg(typed.get_program())
+            .args(typed.get_args());
+        Run::of(shell)
+    };
+    let watched = line("WATCHDOG_PID=$$ WATCHDOG_USEC=30000000");
+    watched
+        .fails(&["WatchdogSec="])
+        .complains("hint: leave WatchdogSec= out");
+    let activated = line("LISTEN_PID=$$ LISTEN_FDS=1");
+    activated
+        .fails(&["cannot hand the sockets of the unit"])
+        .complains("hint: ");
+    // Variables of a unit whose main process is another.
+    line("LISTEN_PID=1 LISTEN_FDS=1 WATCHDOG_PID=1 WATCHDOG_USEC=1").exits(7);
+    line("LISTEN_PID=$$ LISTEN_FDS=0 WATCHDOG_PID=$$ WATCHDOG_USEC=0").exits(7);
+}
