@@ -108,6 +108,12 @@ impl Context {
 
     /// The host's bounds, and the further ones of a user or of `--config-dir`.
     pub(crate) fn policy(&self) -> Result<Policy, Error> {
+        // With a slip of the pen the bounds in it would be none.
+        let typed = self.config_directories.last().filter(|_| self.config_typed);
+        if let Some(directory) = typed {
+            std::fs::metadata(directory)
+                .map_err(|e| Error::ConfigDirectory(directory.clone(), e))?;
+        }
         let mut further = self.config_directories.clone();
         further.retain(|directory| {
             !policy::SYSTEM

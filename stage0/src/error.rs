@@ -58,8 +58,8 @@ pub(crate) enum Error {
     /// `config.toml` cannot be read or says something wrong.
     #[error("cannot load {}", .0.display())]
     Settings(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A directory of configuration cannot be listed.
-    #[error("cannot list {}", .0.display())]
+    /// A directory of configuration cannot be listed, or is not there.
+    #[error("cannot read the configuration in {}", .0.display())]
     ConfigDirectory(PathBuf, #[source] io::Error),
     /// A conflist is not one.
     #[error("cannot read the name in conflist {}: {why}", .path.display())]

@@ -302,3 +302,29 @@ fn privileged_a_volume_that_is_swapped_for_a_link_is_refused_by_stage1() {
     symlink(&secret, &volume).expect("a link");
     pod.wait().fails(&["stage1: host volume", "secret"]);
 }
+
+#[test]
+fn a_configuration_directory_that_is_not_there_bounds_nothing_and_is_refused() {
+    let env = Env::new(User::ordinary());
+    let image = env.layout(&Image::inspect().build());
+    let absent = env.scratch("absent");
+    let skua = |words: &[&str]| {
+        let mut command = env.program(functional::binaries().join("skua"));
+        command.arg("--data-dir").arg(env.data());
+        command.arg("--config-dir").arg(&absent).args(words);
+        Run::of(command)
+    };
+    let what = format!(
+        "cannot read the configuration in {}: No such file",
+        absent.display()
+    );
+    let start = ["--insecure-options=image", "run", &image, "--", "exit", "7"];
+    skua(&start).fails(&[&what]);
+    skua(&["explain", &image]).fails(&[&what]);
+    skua(&["config"]).fails(&[&what]);
+    // The one command that makes it.
+    let key = env.write("key.pem", functional::Key::new(1).public_pem());
+    let key = key.display().to_string();
+    skua(&["trust", "add", "--prefix", "registry.example", &key]).success();
+    skua(&start).exits(7);
+}

@@ -114,7 +114,7 @@ fn skua(directory: &Path, reference: &str) -> Command {
         .arg("--data-dir")
         .arg(directory.join("data"))
         .arg("--config-dir")
-        .arg(directory.join("config"))
+        .arg(directory)
         .args(["--quiet", "--insecure-options=image", "fetch", reference]);
     command
 }
