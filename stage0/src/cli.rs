@@ -11,9 +11,17 @@ use crate::context::Context;
 use crate::error::{Error, ErrorFormat};
 use crate::{run_line, worker};
 
+/// What `--help` and the manual page say at their end.
+const EXIT_STATUS: &str = "\
+Exit status:
+  254     skua itself failed: one line on standard error says at what
+  run     the pod's, of the first app that failed; 128+n for signal n
+  enter   the program's
+  doctor  1 when something is missing that every pod needs";
+
 /// Launches pods of signed OCI images, without a daemon
 #[derive(Debug, Parser)]
-#[command(name = "skua", version, disable_help_subcommand = true)]
+#[command(name = "skua", version, disable_help_subcommand = true, after_help = EXIT_STATUS)]
 #[command(args_override_self = true, next_help_heading = "Global flags")]
 struct Cli {
     #[command(flatten)]

@@ -283,6 +283,7 @@ fn help_names_every_flag_of_an_app_and_goes_to_standard_output() {
         assert!(run.stdout.contains(flag), "{}", run.report());
     }
     assert!(run.stderr.is_empty());
+    env().skua(&["--help"]).success().says("254");
     env()
         .skua(&["run", "example.org/a", "--help"])
         .success()
