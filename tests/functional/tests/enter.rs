@@ -203,3 +203,38 @@ fn which_app_is_entered_must_be_said_in_a_pod_of_several() {
         .complains("one, two");
     enter(&["--app=two", "--", "/inspect", "exit", "3"]).exits(3);
 }
+
+/// What has the caller's memory and environment is stage1 in the pod, until it is stage2. An app that may trace what others may
+/// not finds it closed too.
+#[test]
+fn stage1_is_closed_in_the_pod_to_who_may_trace() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        let words = [
+            "--insecure-options=image,landlock",
+            "run",
+            "--net=none",
+            "--name=p",
+            &name,
+            "--cap-add=CAP_SYS_PTRACE",
+            "--",
+            "hunt",
+            "/stop",
+            "skua-stage1",
+        ];
+        let mut pod = env.spawn(&words);
+        pod.prints("ready");
+        for _ in 0..30 {
+            env.skua(&["enter", "p", "--", "/inspect", "exit", "0"])
+                .success();
+        }
+        // The pod may end before what entered has.
+        env.skua(&["enter", "p", "--", "/inspect", "write", "/stop", ""]);
+        let run = pod.wait().success();
+        let answer = run.stdout.lines().last().expect("an answer");
+        let found: Value = serde_json::from_str(answer).expect("JSON");
+        assert_ne!(found["seen"], 0, "{user:?}: nothing was hunted: {found}");
+        assert_eq!(found["caught"], json!({}), "{user:?}");
+    }
+}

@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{chdir, pivot_root};
 use serde_json::json;
 
 use crate::{Answer, Reply, word};
@@ -14,8 +16,9 @@ use crate::{Answer, Reply, word};
 pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
     Some(match question {
         "flip" => flip(words),
-        "hunt" => word(words, 0).and_then(hunt),
+        "hunt" => word(words, 0).and_then(|until| hunt(until, words.get(1).unwrap_or(&"skua-"))),
         "overwrite" => word(words, 0).and_then(overwrite),
+        "rearrange" => rearrange(words),
         _ => return None,
     })
 }
@@ -48,16 +51,16 @@ fn processes() -> Vec<String> {
         .collect()
 }
 
-/// `hunt UNTIL`: tries to open what belongs to every process while it runs a program of skua. Its memory opens for who may
+/// `hunt UNTIL [NAME]`: tries to open what belongs to every process while it runs a program of skua, or the one named. Its memory opens for who may
 /// trace it. To trace it for real would keep its parent from seeing its end.
-fn hunt(until: &str) -> Answer {
+fn hunt(until: &str, program: &str) -> Answer {
     let (mut seen, mut caught) = (0_u64, BTreeMap::new());
     ready();
     while !Path::new(until).exists() {
         for pid in processes() {
             let is_skua = || {
                 let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-                name.is_ok_and(|name| name.starts_with("skua-"))
+                name.is_ok_and(|name| name.starts_with(program))
             };
             if !is_skua() {
                 continue;
@@ -116,4 +119,42 @@ fn overwrite(until: &str) -> Answer {
     Ok(Reply::Json(
         json!({"opened": held.len(), "written": written, "errors": errors}),
     ))
+}
+
+/// `rearrange STEP…`: changes the mounts, then says `ready` and waits for SIGTERM. A step is one word: `tmpfs PLACE`,
+/// `bind FROM PLACE`, `overlay LOWER UPPER WORK PLACE`, `unmount PLACE`, `root PLACE` (that becomes the root), `copy FROM TO`, or a question with the answer `{"ok": true}`.
+fn rearrange(steps: &[&str]) -> Answer {
+    for step in steps {
+        let words: Vec<&str> = step.split(' ').collect();
+        let none = None::<&str>;
+        let done = match words[..] {
+            ["tmpfs", at] => mount(none, at, Some("tmpfs"), MsFlags::empty(), none),
+            ["bind", from, at] => {
+                let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+                mount(Some(from), at, none, flags, none)
+            }
+            ["overlay", lower, upper, work, at] => {
+                let data = format!("userxattr,lowerdir={lower},upperdir={upper},workdir={work}");
+                let kind = Some("overlay");
+                mount(kind, at, kind, MsFlags::empty(), Some(data.as_str()))
+            }
+            ["copy", from, to] => {
+                let copied = fs::read(from).and_then(|bytes| fs::write(to, bytes));
+                copied.map_err(|e| format!("{step}: {e}"))?;
+                Ok(())
+            }
+            ["unmount", at] => umount2(at, MntFlags::MNT_DETACH),
+            ["root", at] => chdir(at)
+                .and_then(|()| pivot_root(".", "."))
+                .and_then(|()| umount2(".", MntFlags::MNT_DETACH))
+                .and_then(|()| chdir("/")),
+            _ => match crate::answer(&words)? {
+                Reply::Json(answer) if answer["ok"] == true => Ok(()),
+                Reply::Json(answer) => return Err(format!("{step}: {answer}")),
+                Reply::Exit(_) => return Err(format!("{step}: has no answer")),
+            },
+        };
+        done.map_err(|e| format!("{step}: {e}"))?;
+    }
+    crate::answer(&["trap", "SIGTERM", "0"])
 }
