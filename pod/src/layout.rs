@@ -160,6 +160,12 @@ impl PodDir {
         self.status_dir().join(format!("{app}.json"))
     }
 
+    /// `status/<app>.ids.json`: [`crate::AppIds`].
+    #[must_use]
+    pub fn ids(&self, app: &AppName) -> PathBuf {
+        self.status_dir().join(format!("{app}.ids.json"))
+    }
+
     /// `result.json`: [`crate::PodResult`].
     #[must_use]
     pub fn result(&self) -> PathBuf {

@@ -42,7 +42,7 @@ pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
 pub use status::{
-    AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
+    AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
 };
 
 /// The version of the contract. A stage that reads a file of a newer version refuses it.

@@ -24,6 +24,23 @@ pub struct AppStatus {
     pub usage: Usage,
 }
 
+/// `status/<app>.ids.json` by stage2, as soon as the app is confined: who it is. Its image may say that by name, in files that the app
+/// may change; what enters it is nobody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppIds {
+    /// [`crate::CONTRACT_VERSION`] of the writer.
+    pub version: u32,
+    /// The app's name.
+    pub name: AppName,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
 /// Exit code or signal, never both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use pod::{AppFile, AppName, PodDir, Running};
+use pod::{AppFile, AppIds, AppName, PodDir, Running};
 
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
@@ -51,6 +51,8 @@ struct Target {
     namespaces: CloneFlags,
     /// The file of the app.
     file: AppFile,
+    /// Who the app is, if it has been executed.
+    ids: Option<AppIds>,
 }
 
 /// Runs the program to its end; its exit status.
@@ -104,6 +106,7 @@ impl Target {
         }
         let running = alive::load(dir)?.ok_or(Error::NotRunning)?;
         let file = pod::load(&dir.app(app))?;
+        let ids = ids(dir, app)?;
         let pid = running.pod.pid;
         let stage2 = open_path(format!("/proc/{pid}/exe"))?;
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
@@ -119,7 +122,17 @@ impl Target {
             cgroup,
             namespaces,
             file,
+            ids,
         })
+    }
+}
+
+/// What stage2 wrote before it executed the app. Earlier nobody can have changed the files that name its user.
+fn ids(dir: &PodDir, app: &AppName) -> Result<Option<AppIds>, Error> {
+    match pod::load(&dir.ids(app)) {
+        Ok(ids) => Ok(Some(ids)),
+        Err(pod::Error::Read(_, e)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -206,13 +219,26 @@ fn open_terminal(app: &AppFile) -> Result<Terminal, Error> {
 /// trace it because no app has all the capabilities that it has.
 fn program(order: &Enter, target: &Target, slave: Option<&OwnedFd>) -> Result<Infallible, Error> {
     let placed = [(&target.apps, APPS_FD)];
-    handover::execute(&target.stage2, &arguments(order)?, &placed, slave)
+    handover::execute(
+        &target.stage2,
+        &arguments(order, target.ids.as_ref())?,
+        &placed,
+        slave,
+    )
 }
 
-fn arguments(order: &Enter) -> Result<Vec<CString>, Error> {
+fn arguments(order: &Enter, ids: Option<&AppIds>) -> Result<Vec<CString>, Error> {
     let mut words = vec!["skua-stage2".to_owned(), "enter".to_owned()];
     words.extend(["--apps-fd".to_owned(), APPS_FD.to_string()]);
     words.extend(["--app".to_owned(), order.app.to_string()]);
+    if let Some(AppIds {
+        uid, gid, groups, ..
+    }) = ids
+    {
+        let numbers = [&[*uid, *gid], &groups[..]].concat();
+        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        words.extend(["--ids".to_owned(), numbers.join(",")]);
+    }
     if order.terminal {
         words.push("--terminal".to_owned());
     }

@@ -15,6 +15,7 @@ use pod::{AppFile, AppName};
 use crate::confine::Filter;
 use crate::error::{self, Error};
 use crate::report::{self, Gate, Reporter, Reports};
+use crate::user::{Identity, Ids};
 use crate::watch::Names;
 use crate::{confine, directory, exec, limits, root, stdio, sys, user};
 
@@ -31,6 +32,8 @@ pub(crate) struct App {
     pub(crate) watch: Option<Names>,
     /// `cgroup.procs` of its cgroup, opened by the keeper: only whoever holds this descriptor may join.
     pub(crate) cgroup: Option<OwnedFd>,
+    /// Who it was when it was started; absent: its image says who it is.
+    pub(crate) ids: Option<Ids>,
 }
 
 /// An app that has been started.
@@ -66,6 +69,7 @@ impl App {
             filter,
             watch,
             cgroup: None,
+            ids: None,
         })
     }
 
@@ -86,7 +90,8 @@ impl App {
     fn child(&self, tell: &OwnedFd, gate: &Gate) -> ! {
         let joined = self.join_cgroup();
         if let Ok(mut reporter) = Reporter::take(tell, gate) {
-            match joined.and_then(|()| self.become_app(|| reporter.wait_at_gate())) {
+            match joined.and_then(|()| self.become_app(|identity| reporter.wait_at_gate(identity)))
+            {
                 Ok(never) => match never {},
                 Err(error) => reporter.failed(&error),
             }
@@ -108,20 +113,23 @@ impl App {
     /// One app, in stage2's child or in `enter`. Ends in exec or in an error, never in a return.
     pub(crate) fn become_app(
         &self,
-        before_exec: impl FnOnce() -> Result<(), Error>,
+        before_exec: impl FnOnce(&Identity) -> Result<(), Error>,
     ) -> Result<Infallible, Error> {
         let app = &self.file;
         let root = root::enter(app)?;
         stdio::attach(app, &root)?;
         limits::set(app)?;
         directory::enter(app, &root)?;
-        let user = user::resolve(app, &root)?;
+        let user = match &self.ids {
+            Some(ids) => user::known(ids, &root),
+            None => user::resolve(app, &root)?,
+        };
         let filter = Filter {
             program: self.filter.as_deref(),
             watch: self.watch.as_ref(),
         };
         let confined = confine::to(app, filter, &root, user)?;
-        before_exec()?;
+        before_exec(&confined.identity)?;
         exec::app(app, &root, &confined)
     }
 }

@@ -8,6 +8,7 @@ use pod::AppName;
 
 use crate::error::Error;
 use crate::sys;
+use crate::user::Ids;
 
 /// One of the two ways to be called.
 pub(crate) enum Arguments {
@@ -41,6 +42,8 @@ pub(crate) struct Enter {
     pub(crate) apps: OwnedFd,
     /// The app whose confinement the program gets.
     pub(crate) name: AppName,
+    /// Who that app was when it was started; absent: its image says it.
+    pub(crate) ids: Option<Ids>,
     /// A terminal is on the standard streams.
     pub(crate) terminal: bool,
     /// The program and its arguments; not empty.
@@ -57,6 +60,7 @@ struct Seen {
     started: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
     app: Option<AppName>,
+    ids: Option<Ids>,
     terminal: bool,
     rest: Vec<String>,
 }
@@ -92,6 +96,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
             "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
+            "--ids" => seen.ids = Some(ids(&value()?)?),
             "--terminal" => seen.terminal = true,
             "--" => {
                 seen.rest = given.collect::<Result<_, _>>()?;
@@ -121,6 +126,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
             started,
             cgroups,
             app: None,
+            ids: None,
             terminal: false,
             ..
         } if !names.is_empty() && [0, names.len()].contains(&cgroups.len()) => {
@@ -145,6 +151,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
         Seen {
             apps: Some(apps),
             app: Some(name),
+            ids,
             status: None,
             keeper: None,
             stop_timeout: None,
@@ -155,6 +162,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
         } if !argv.is_empty() => Ok(Arguments::Enter(Enter {
             apps,
             name,
+            ids,
             terminal,
             argv,
         })),
@@ -171,6 +179,14 @@ fn text(word: OsString) -> Result<String, Error> {
 fn number(word: &str) -> Result<u32, Error> {
     word.parse()
         .map_err(|_| Error::Arguments("a number was expected"))
+}
+
+/// User, group and groups, with commas.
+fn ids(word: &str) -> Result<Ids, Error> {
+    let numbers = word.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
+    Ids::new(&numbers).ok_or(Error::Arguments(
+        "--ids needs a user, a group and no more groups than an app may have",
+    ))
 }
 
 /// Takes over an inherited descriptor, once.

@@ -75,11 +75,12 @@ impl Apps {
         Ok(apps)
     }
 
-    /// Waits until every child is confined; the first that has failed, or was ended.
+    /// Waits until every child is confined, and writes down who each is; the first that has failed, or was ended.
     fn wait_until_ready(&self) -> Result<Option<Pid>, Error> {
         for app in &self.running {
-            if !app.process.reports.ready().map_err(Error::Gate)? {
-                return Ok(Some(app.process.pid));
+            match app.process.reports.ready().map_err(Error::Gate)? {
+                Some(ids) => status::write_ids(&self.directory, &app.file.name, ids)?,
+                None => return Ok(Some(app.process.pid)),
             }
         }
         Ok(None)

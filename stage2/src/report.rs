@@ -14,8 +14,9 @@ use nix::unistd::{pipe2, read};
 
 use crate::error::{self, Error};
 use crate::sys;
+use crate::user::{Identity, Ids};
 
-/// The child is confined and waits at the gate.
+/// The child is confined and waits at the gate. The count of its ids follows, and they.
 const READY: u8 = 0;
 /// The child has failed; its message follows.
 const FAILED: char = '\u{2}';
@@ -80,8 +81,8 @@ pub(crate) fn pipe() -> Result<(Reports, OwnedFd), Errno> {
 }
 
 impl Reports {
-    /// Waits until the child is ready (true) or has failed.
-    pub(crate) fn ready(&self) -> Result<bool, Errno> {
+    /// Waits until the child is ready, and has said who it is, or has failed.
+    pub(crate) fn ready(&self) -> Result<Option<Ids>, Errno> {
         let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         while let Err(error) = poll(&mut watched, PollTimeout::NONE) {
             if error != Errno::EINTR {
@@ -89,8 +90,17 @@ impl Reports {
             }
         }
         let mut first = [0];
-        let count = read(&self.0, &mut first)?;
-        Ok(count == 1 && first == [READY])
+        if read(&self.0, &mut first)? != 1 || first != [READY] {
+            return Ok(None);
+        }
+        // It was written by one call, and is short enough to be in the pipe as a whole.
+        let mut count = [0];
+        read(&self.0, &mut count)?;
+        let mut bytes = vec![0; usize::from(count[0]) * 4];
+        let length = read(&self.0, &mut bytes)?;
+        let (numbers, _) = bytes[..length].as_chunks::<4>();
+        let numbers: Vec<u32> = numbers.iter().copied().map(u32::from_ne_bytes).collect();
+        Ids::new(&numbers).map(Some).ok_or(Errno::EBADMSG)
     }
 
     /// What the child has said, without reading it.
@@ -112,9 +122,13 @@ impl Reports {
         let mut bytes = Vec::new();
         // Nothing written and nobody left to write is the end of file: exec closed the other end.
         let _ = (&mut self.0).take(MAX_MESSAGE).read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes);
         // That it was ready may not have been read, when another app was not.
-        let text = text.trim_start_matches([char::from(READY), FAILED]);
+        let rest = match bytes[..] {
+            [READY, count, ref rest @ ..] => rest.get(usize::from(count) * 4..).unwrap_or_default(),
+            ref rest => rest,
+        };
+        let text = String::from_utf8_lossy(rest);
+        let text = text.trim_start_matches(FAILED);
         let (cause, hint) = text.split_once(HINT).unwrap_or((text, ""));
         (!cause.is_empty()).then(|| Failure {
             cause: cause.to_owned(),
@@ -143,11 +157,15 @@ impl Reporter {
         Ok(reporter)
     }
 
-    /// Says that this child is confined, and waits until all are.
-    pub(crate) fn wait_at_gate(&mut self) -> Result<(), Error> {
+    /// Says that this child is confined, and who it is, and waits until all are.
+    pub(crate) fn wait_at_gate(&mut self, identity: &Identity) -> Result<(), Error> {
         let failed = |e| Error::Harden("wait for the other apps", e);
+        let numbers = identity.numbers();
+        let count = u8::try_from(numbers.len()).map_err(|_| failed(Errno::EMSGSIZE))?;
+        let mut said = vec![READY, count];
+        said.extend(numbers.into_iter().flat_map(u32::to_ne_bytes));
         self.pipe
-            .write_all(&[READY])
+            .write_all(&said)
             .map_err(|e| failed(error::errno(&e)))?;
         loop {
             match read(&self.gate, &mut [0]) {

@@ -50,7 +50,8 @@ pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
     app.file.argv = arguments.argv;
     app.file.terminal = arguments.terminal;
     app.file.stdin = true;
-    app.become_app(|| Ok(()))
+    app.ids = arguments.ids;
+    app.become_app(|_| Ok(()))
         .map_err(|e| Error::Enter(arguments.name, Box::new(e)))
 }
 

@@ -1,4 +1,5 @@
-//! `status/<app>.json`: how each app ended, written once, by rename, where no app can write.
+//! `status/<app>.ids.json`: who each app is, and `status/<app>.json`: how it ended; written once, by rename, where no app can
+//! write.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,33 +9,47 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use pod::{AppStatus, Usage};
+use pod::{AppIds, AppName, AppStatus, Usage};
 
 use crate::error::Error;
+use crate::user::Ids;
 
 /// Writes the status of one app into the directory `status/`.
 pub(crate) fn write(directory: &OwnedFd, status: &AppStatus) -> Result<(), Error> {
     let path = format!("{}.json", status.name);
+    let bytes = pod::to_bytes(status);
+    let written = bytes.and_then(|bytes| save(directory, &path, &bytes));
+    written.map_err(|e| Error::Status(status.name.clone(), e))
+}
+
+/// Writes who an app is into the same directory.
+pub(crate) fn write_ids(directory: &OwnedFd, name: &AppName, ids: Ids) -> Result<(), Error> {
+    let Ids { uid, gid, groups } = ids;
+    let ids = AppIds {
+        version: pod::CONTRACT_VERSION,
+        name: name.clone(),
+        uid,
+        gid,
+        groups,
+    };
+    let bytes = pod::to_bytes(&ids);
+    let written = bytes.and_then(|bytes| save(directory, &format!("{name}.ids.json"), &bytes));
+    written.map_err(|e| Error::Status(name.clone(), e))
+}
+
+fn save(directory: &OwnedFd, path: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{path}.new");
-    let written = create(directory, &temporary, status).and_then(|()| {
-        Ok(renameat(
-            directory,
-            temporary.as_str(),
-            directory,
-            path.as_str(),
-        )?)
-    });
-    written.map_err(|e| {
+    let written = create(directory, &temporary, bytes)
+        .and_then(|()| Ok(renameat(directory, temporary.as_str(), directory, path)?));
+    written.inspect_err(|_| {
         let _ = unlinkat(directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-        Error::Status(status.name.clone(), e)
     })
 }
 
-fn create(directory: &OwnedFd, name: &str, status: &AppStatus) -> io::Result<()> {
-    let bytes = pod::to_bytes(status)?;
+fn create(directory: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
-    File::from(openat(directory, name, flags, mode)?).write_all(&bytes)
+    File::from(openat(directory, name, flags, mode)?).write_all(bytes)
 }
 
 /// Nanoseconds since 1970 UTC.

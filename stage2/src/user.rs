@@ -39,6 +39,49 @@ pub(crate) struct Identity {
     pub(crate) name: Option<String>,
 }
 
+/// Who an app is, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    /// User id.
+    pub(crate) uid: u32,
+    /// Group id.
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+impl Ids {
+    /// Of user, group and groups in this order.
+    pub(crate) fn new(numbers: &[u32]) -> Option<Self> {
+        match *numbers {
+            [uid, gid, ref groups @ ..] if groups.len() <= MAX_GROUPS => Some(Self {
+                uid,
+                gid,
+                groups: groups.to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Identity {
+    /// User, group and groups.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        [&[self.uid, self.gid], &self.groups[..]].concat()
+    }
+}
+
+/// Who the app was when it was started. Its `/etc/passwd` may be another one by now: it says where the home is, and no more.
+pub(crate) fn known(ids: &Ids, root: &Root) -> Identity {
+    let found = read(root, PASSWD).and_then(|text| ids::user_numbered(&text, ids.uid));
+    let user = found.ok().flatten();
+    let user = user.unwrap_or_else(|| nameless(ids.uid));
+    Identity {
+        uid: ids.uid,
+        ..identity(user, ids.gid, ids.groups.clone())
+    }
+}
+
 /// Resolves user and groups of the app.
 pub(crate) fn resolve(app: &AppFile, root: &Root) -> Result<Identity, Error> {
     identify(app, || read(root, PASSWD), || read(root, GROUP))
@@ -98,18 +141,21 @@ fn user(given: &str, passwd: impl Fn() -> Result<String, Error>) -> Result<User,
         "" => 0,
         digits => ids::number(digits).ok_or_else(|| Error::Number(digits.to_owned()))?,
     };
-    let nameless = User {
-        name: String::new(),
-        uid,
-        gid: 0,
-        home: String::new(),
-    };
     let entry = match passwd() {
         // User 0 gains nothing by an entry: an image that has an odd file still runs.
         Err(_) if uid == 0 => None,
         text => ids::user_numbered(&text?, uid)?,
     };
-    Ok(entry.unwrap_or(nameless))
+    Ok(entry.unwrap_or_else(|| nameless(uid)))
+}
+
+fn nameless(uid: u32) -> User {
+    User {
+        name: String::new(),
+        uid,
+        gid: 0,
+        home: String::new(),
+    }
 }
 
 fn group(given: &str, file: &impl Fn() -> Result<String, Error>) -> Result<u32, Error> {

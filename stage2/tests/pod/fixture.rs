@@ -207,7 +207,11 @@ impl Started {
         let mut status_files = Vec::new();
         for entry in fs::read_dir(self.directory.path().join("status")).expect("status") {
             let path: PathBuf = entry.expect("an entry").path();
-            status_files.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with(".ids.json") {
+                continue;
+            }
+            status_files.push(name);
             let value = serde_json::from_reader(File::open(&path).expect("a status"));
             statuses.push((
                 path.file_stem().unwrap().to_string_lossy().into_owned(),

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pod::{AppFile, AppStatus, PodManifest, PodResult, Running, load};
+use pod::{AppFile, AppIds, AppStatus, PodManifest, PodResult, Running, load};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -70,6 +70,11 @@ fn app_json_is_strict() {
 #[test]
 fn pid_is_strict() {
     check::<Running>("pid.json");
+}
+
+#[test]
+fn ids_json_is_strict() {
+    check::<AppIds>("ids.json");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! instead: it is refused, or is confined as ever and has nothing but what the app has already.
 
 use functional::{Background, Env, Image, Layer, Run, User};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A pod whose app has rearranged its mounts, and runs until it is told to end.
 struct Lab {
@@ -150,5 +150,21 @@ fn a_terminal_that_the_app_has_replaced_is_refused_and_not_waited_for() {
             let run = lab.enter_by_terminal(&["print", "executed"]).exits(254);
             assert!(!run.stdout.contains("executed"), "{}", run.report());
         }
+    }
+}
+
+#[test]
+fn names_that_the_app_has_replaced_give_what_enters_no_other_user() {
+    for user in User::all().into_iter().filter(|user| *user != User::Single) {
+        let flags = ["--user=app", "--ambient"];
+        let steps = [
+            "write /tmp/passwd app:x:0:0:app:/:/inspect\n",
+            "bind /tmp/passwd /etc/passwd",
+        ];
+        let lab = Lab::new(user, &flags, &steps);
+        let found = lab.ask(&["id"]);
+        assert_eq!(found["uid"], json!([1000, 1000, 1000]), "{user:?}");
+        assert_eq!(found["gid"], json!([1000, 1000, 1000]), "{user:?}");
+        assert_eq!(found["groups"], json!([2000]), "{user:?}");
     }
 }
