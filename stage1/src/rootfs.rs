@@ -344,10 +344,10 @@ pub(crate) fn open_terminal(root: BorrowedFd<'_>) -> io::Result<Terminal> {
     Ok(Terminal { master, slave })
 }
 
-/// The working directory is the staging directory.
+/// The working directory is the staging directory. Without an upper layer nothing can be written; read-only is each mount of it.
 fn stage_image(lower: &[String], at: &str) -> io::Result<()> {
     let data = format!("userxattr,lowerdir={}", lower.join(":"));
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let kind = Some("overlay");
     Ok(mount(kind, at, kind, flags, Some(data.as_str()))?)
 }

@@ -300,6 +300,11 @@ fn the_files_of_an_image_are_a_volume_that_cannot_be_written() {
             assert_eq!(ask(&["read", "/data/set/one"])["text"], "lower");
             assert_eq!(ask(&["stat", "/data/set/one"])["uid"], 0);
             assert_eq!(ask(&["write", "/data/set/one", "x"])["errno"], "EROFS");
+            // Not only because nothing is there to take what is written: the mount is read-only.
+            let mounts = ask(&["mounts"]);
+            let mounts = mounts.as_array().expect("mounts");
+            let data = mounts.iter().find(|mount| mount["target"] == "/data");
+            assert_eq!(data.expect("the volume")["options"][0], "ro");
         }
     });
 }
