@@ -291,6 +291,16 @@ impl Error {
             Self::Exec(_, Errno::ENOEXEC) => {
                 Some("is the image made for this machine's architecture?")
             }
+            // The kernel says so of the loader and of the interpreter too.
+            Self::Exec(_, Errno::ENOENT) => Some(
+                "it is not in the image, or the loader or the interpreter ('#!') that it needs is not",
+            ),
+            Self::Exec(_, Errno::EACCES) => {
+                Some("it is no program, or this user may not execute it, or its volume is noexec")
+            }
+            Self::NotMapped(..) => Some(
+                "an ordinary user's pods have as many ids as /etc/subuid and /etc/subgid give, root's 65536",
+            ),
             Self::ScopeMissing => Some(
                 "with `--insecure-options=landlock` the apps reach the abstract sockets of the host, and run",
             ),

@@ -36,7 +36,9 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::Enter(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
             "this shell may not put processes into the cgroup of the pod: `systemd-run --user --scope skua enter …` may",
         ),
-        Error::MapperSaid(..) => Some("look for the user in /etc/subuid and /etc/subgid"),
+        Error::MapperSaid(..) => Some(
+            "look for the user in /etc/subuid and /etc/subgid, and at the program: it is setuid or has capabilities as installed",
+        ),
         _ => None,
     }
 }

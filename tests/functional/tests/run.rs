@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use functional::{Background, Env, Image, Registry, Run, User};
+use functional::{Background, Env, Image, Layer, Registry, Run, User};
 use serde_json::{Value, json};
 
 /// An environment with one image in its store.
@@ -348,4 +348,33 @@ fn nothing_is_fetched_when_that_is_forbidden() {
     lab.skua(&["run", "--pull=never", &other])
         .fails(&["is not in the store"])
         .complains("hint: skua fetch");
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_named_with_what_to_look_for() {
+    let files = Layer::new()
+        .file("script", 0o755, "#!/no/such/interpreter\n")
+        .file("text", 0o644, "no program\n")
+        .file("garbage", 0o755, [0x7f; 64].to_vec());
+    let lab = Lab::with(User::ordinary(), &Image::inspect().layer(files));
+    for (program, cause, hint) in [
+        (
+            "/script",
+            "No such file",
+            "the interpreter ('#!') that it needs is not",
+        ),
+        (
+            "/text",
+            "Permission denied",
+            "it is no program, or this user may not",
+        ),
+        ("/garbage", "Exec format error", "architecture"),
+    ] {
+        let what = format!("cannot start app inspect: cannot execute '{program}': {cause}");
+        let flag = format!("--exec={program}");
+        lab.run(&[], &[&flag], &[]).fails(&[&what]).complains(hint);
+    }
+    lab.run(&[], &["--user=70000"], &["exit", "0"])
+        .fails(&["user 70000 is not in the id map of the pod"])
+        .complains("/etc/subuid");
 }
