@@ -1,6 +1,6 @@
 //! Attacks on the runtime itself, by class: what an image, an app of a running pod or an odd caller tries, and that it comes
 //! to nothing. Those on one part of the sandbox stand beside its tests: `users.rs`, `confinement.rs`, `volumes.rs`,
-//! `sandbox.rs`, `terminal.rs`, `signals.rs`.
+//! `sandbox.rs`, `terminal.rs`, `signals.rs`, `traced.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -129,30 +129,6 @@ fn the_runtime_cannot_be_overwritten_through_proc_self_exe() {
         let busy = refused.iter().any(|error| error.contains("Text file busy"));
         assert!(!busy, "{user:?}: {refused:?}");
         assert_eq!(digests(&programs), before, "{user:?}");
-    }
-}
-
-/// LXC CVE-2016-8649 and what followed: an app looks at what enters its pod before it is confined.
-#[test]
-fn what_enters_cannot_be_traced_or_read_before_it_is_confined() {
-    for user in User::all() {
-        let lab = Lab::new(user, &Image::inspect());
-        let mut words = lab.words(&["--name=p"], &[], &["hunt", "/stop"]);
-        words[0] = WITHOUT_LANDLOCK;
-        let mut pod = lab.env.spawn(&words);
-        pod.prints("ready");
-        for _ in 0..12 {
-            lab.env
-                .skua(&["enter", "p", "--", "/inspect", "exit", "0"])
-                .success();
-        }
-        // The pod may end before what entered has.
-        lab.env
-            .skua(&["enter", "p", "--", "/inspect", "write", "/stop", ""]);
-        let run = pod.wait().success();
-        let found = answer(&run);
-        assert_ne!(found["seen"], 0, "{user:?}: nothing was hunted: {found}");
-        assert_eq!(found["caught"], json!({}), "{user:?}");
     }
 }
 

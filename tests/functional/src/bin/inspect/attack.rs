@@ -16,7 +16,7 @@ use crate::{Answer, Reply, word};
 pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
     Some(match question {
         "flip" => flip(words),
-        "hunt" => word(words, 0).and_then(|until| hunt(until, words.get(1).unwrap_or(&"skua-"))),
+        "hunt" => hunt(words),
         "overwrite" => word(words, 0).and_then(overwrite),
         "rearrange" => rearrange(words),
         _ => return None,
@@ -51,9 +51,11 @@ fn processes() -> Vec<String> {
         .collect()
 }
 
-/// `hunt UNTIL [NAME]`: tries to open what belongs to every process while it runs a program of skua, or the one named. Its memory opens for who may
-/// trace it. To trace it for real would keep its parent from seeing its end.
-fn hunt(until: &str, program: &str) -> Answer {
+/// `hunt UNTIL [PROGRAM]`: tries to open what belongs to every process while it runs a program of skua, or that one. Its
+/// memory opens for who may trace it. To trace it for real would keep its parent from seeing its end. Says `seen` at the
+/// tenth sight of one.
+fn hunt(words: &[&str]) -> Answer {
+    let (until, program) = (word(words, 0)?, words.get(1).unwrap_or(&"skua-"));
     let (mut seen, mut caught) = (0_u64, BTreeMap::new());
     ready();
     while !Path::new(until).exists() {
@@ -66,6 +68,9 @@ fn hunt(until: &str, program: &str) -> Answer {
                 continue;
             }
             seen += u64::from(pid != "1");
+            if seen == 10 {
+                println!("seen");
+            }
             let opens = |name: &str| File::open(format!("/proc/{pid}/{name}")).is_ok();
             for (what, done) in [
                 ("mem", opens("mem")),
