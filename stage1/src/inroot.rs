@@ -84,6 +84,16 @@ fn resolve(root: BorrowedFd<'_>, relative: &Path, find: Find) -> nix::Result<Own
     if find != Find::Resolved {
         flags |= ResolveFlag::RESOLVE_NO_SYMLINKS;
     }
+    resolve_with(root, relative, flags)
+}
+
+/// The same where nothing is mounted over the root: what is there is of the pod's own layer.
+fn resolve_in_layer(root: BorrowedFd<'_>, relative: &Path) -> nix::Result<OwnedFd> {
+    let flags = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    resolve_with(root, relative, flags | ResolveFlag::RESOLVE_NO_XDEV)
+}
+
+fn resolve_with(root: BorrowedFd<'_>, relative: &Path, flags: ResolveFlag) -> nix::Result<OwnedFd> {
     let relative = if relative.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -110,7 +120,7 @@ fn retry<T>(mut open: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 const RETRIES: usize = 10_000;
 
 /// Makes the missing directories of `relative`, and its last component. A link that leads nowhere is replaced if it is the
-/// last component: in the pod's own layer, the image keeps it.
+/// last component: in the pod's own layer, the image keeps it. In a volume it may lead somewhere outside, and stays.
 fn make(root: BorrowedFd<'_>, relative: &Path, find: Find, kind: Kind) -> nix::Result<()> {
     let (directory, name) = split(relative)?;
     let parent = match resolve(root, directory, find) {
@@ -122,6 +132,10 @@ fn make(root: BorrowedFd<'_>, relative: &Path, find: Find, kind: Kind) -> nix::R
     };
     match make_one(parent.as_fd(), name, kind) {
         Err(Errno::EEXIST) if find == Find::Resolved => {
+            let parent = match resolve_in_layer(root, directory) {
+                Err(Errno::EXDEV) => return Err(Errno::EEXIST),
+                other => other?,
+            };
             unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir)?;
             make_one(parent.as_fd(), name, kind)
         }

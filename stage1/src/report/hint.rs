@@ -83,6 +83,10 @@ fn inside_hint(said: &str) -> Option<&'static str> {
         Some("its path means another device now than when the pod was made")
     } else if says("cannot mount") && (says("Is a directory") || says("Not a directory")) {
         Some("a directory can be mounted on a directory only, and a file on a file")
+    } else if says("cannot mount") && says("File exists") {
+        Some(
+            "a symbolic link in a volume is there; it leads nowhere in the pod, and is not replaced",
+        )
     } else if says("a mount of") {
         tree_hint(said)
     } else if says("Too many levels of symbolic links") {

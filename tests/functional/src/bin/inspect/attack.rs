@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use serde_json::json;
@@ -28,19 +29,32 @@ fn ready() {
     let _ = std::io::stdout().flush();
 }
 
-/// `flip PATH TARGET`: PATH is a directory and a link to TARGET by turns, for ever.
+/// `flip PATH TARGET`: PATH is a directory, a link to TARGET and absent by turns, for ever.
 fn flip(words: &[&str]) -> Answer {
     let (path, target) = (word(words, 0)?, word(words, 1)?);
-    let (directory, link) = (format!("{path}.directory"), format!("{path}.link"));
-    fs::create_dir(&directory).map_err(|e| e.to_string())?;
+    let (link, aside) = (format!("{path}.link"), format!("{path}.aside"));
+    fs::create_dir(path).map_err(|e| e.to_string())?;
     symlink(target, &link).map_err(|e| e.to_string())?;
+    let exchange = || {
+        renameat2(
+            AT_FDCWD,
+            path,
+            AT_FDCWD,
+            link.as_str(),
+            RenameFlags::RENAME_EXCHANGE,
+        )
+    };
     ready();
-    loop {
-        for one in [&directory, &link] {
-            let _ = fs::rename(one, path);
-            let _ = fs::rename(path, one);
+    for number in 0_u64.. {
+        exchange().map_err(|e| e.to_string())?;
+        exchange().map_err(|e| e.to_string())?;
+        let _ = fs::rename(path, &aside);
+        // What somebody else has made there gives way.
+        while fs::rename(&aside, path).is_err() {
+            let _ = fs::rename(path, format!("{path}.{number}"));
         }
     }
+    Err("the numbers have run out".to_owned())
 }
 
 fn processes() -> Vec<String> {
