@@ -126,7 +126,7 @@ fn a_keeper_that_is_killed_at_any_moment_leaves_nothing_after_gc() {
 fn a_pod_dies_with_its_keeper() {
     for user in User::all() {
         let lab = Lab::new(user);
-        let mut pod = lab.env.spawn(&lab.words(&["sleep", "60"]));
+        let mut pod = lab.env.spawn(&lab.words(&["sleep", "600"]));
         pod.prints("ready");
         let directory = lab.pods("run").pop().unwrap();
         assert_eq!(living(&directory).len(), 2);
