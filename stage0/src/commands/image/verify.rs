@@ -38,7 +38,10 @@ pub(super) fn run(images: &[String], how: How, context: &Context) -> Result<Exit
             false => by_time(&image, &store, how, context)?,
         };
         let said = match changed.len() {
-            0 => format!("{name}: {layers} layers unchanged\n"),
+            0 => {
+                let plural = if layers == 1 { "" } else { "s" };
+                format!("{name}: {layers} layer{plural} unchanged\n")
+            }
             count => {
                 repair(image, &changed, store, context)?;
                 format!("{name}: {count} of {layers} layers unpacked again\n")
