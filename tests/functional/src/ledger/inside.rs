@@ -112,7 +112,7 @@ impl Ledger {
             "stage-image" => {
                 let at = format!("mount(\"overlay\", \"{}\", \"overlay\"", text(args, "at"));
                 let lower = format!("\"userxattr,lowerdir={}\"", list(&args["lower"]).join(":"));
-                self.once("mount", &[&at, "MS_RDONLY|MS_NOSUID|MS_NODEV", &lower]);
+                self.once("mount", &[&at, "MS_NOSUID|MS_NODEV", &lower]);
             }
             _ => return false,
         }
