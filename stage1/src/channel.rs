@@ -41,7 +41,7 @@ pub(crate) fn pair(first: RawFd) -> Result<(Channel, Channel), Error> {
 impl Channel {
     /// The id maps are written.
     pub(crate) fn send_mapped(&self) -> Result<(), Error> {
-        (&self.0).write_all(&[0]).map_err(Error::Channel)
+        (&self.0).write_all(&[0]).map_err(|e| self.unsent(e))
     }
 
     /// Waits until the id maps are written.
@@ -128,7 +128,22 @@ impl Channel {
         let data = [IoSlice::new(&[DESCRIPTOR])];
         let flags = MsgFlags::MSG_NOSIGNAL;
         let sent = sendmsg::<()>(self.0.as_raw_fd(), &data, &rights, flags, None);
-        sent.map(drop).map_err(|e| Error::Channel(e.into()))
+        sent.map(drop).map_err(|e| self.unsent(e.into()))
+    }
+
+    /// Why nothing could be sent: an inside that has ended before it read everything has said why, after what it says in any case.
+    fn unsent(&self, error: io::Error) -> Error {
+        let ended = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        let mut said = String::new();
+        if ended.contains(&error.kind())
+            && patiently(|| (&self.0).read_to_string(&mut said)).is_ok()
+        {
+            let said = said.trim_start_matches(char::from(SEPARATE));
+            if let Some(failure) = said.strip_prefix(char::from(FAILED)) {
+                return Error::Inside(failure.to_owned());
+            }
+        }
+        Error::Channel(error)
     }
 
     /// Says what failed, as the last thing. If nobody listens any more, there is nobody to tell.
