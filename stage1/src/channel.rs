@@ -202,3 +202,30 @@ fn patiently<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keeper's end, of an inside that has ended and said why.
+    fn of_ended() -> Channel {
+        let (ours, theirs) = pair(3).unwrap();
+        theirs.send_separate().unwrap();
+        theirs.send_failure("cannot set the host name");
+        ours
+    }
+
+    #[test]
+    fn what_failed_in_an_inside_that_has_ended_is_told_whatever_was_to_be_sent() {
+        for told in [
+            of_ended().send_mapped(),
+            of_ended().send_descriptor(io::stdin().as_fd()),
+        ] {
+            let told = told.unwrap_err();
+            assert!(matches!(&told, Error::Inside(said) if said == "cannot set the host name"));
+        }
+        let (ours, theirs) = pair(3).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.send_mapped(), Err(Error::Channel(_))));
+    }
+}

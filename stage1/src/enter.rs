@@ -22,7 +22,8 @@ use crate::channel::{self, Channel};
 use crate::error::{self, Error};
 use crate::finish::FAILED;
 use crate::handover::{self, APPS_FD};
-use crate::rootfs::{self, Terminal};
+use crate::pty::Terminal;
+use crate::rootfs;
 use crate::sys::{self, Child, Cloned};
 use crate::wait::{self, Ended, Signals};
 use crate::{alive, cgroup, inside, streams};
@@ -212,7 +213,7 @@ fn namespaces(pod: u32) -> Result<CloneFlags, Error> {
 
 fn open_terminal(app: &AppFile) -> Result<Terminal, Error> {
     let root = rootfs::open_app_root(app).map_err(Error::Enter)?;
-    rootfs::open_terminal(root.as_fd()).map_err(Error::Enter)
+    Terminal::open(root.as_fd()).map_err(Error::Enter)
 }
 
 /// Becomes stage2 `enter`. From the exec on the kernel knows it as undumpable only when stage2 says so; until then no app can

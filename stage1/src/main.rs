@@ -22,6 +22,7 @@ mod notify;
 mod op;
 mod opened;
 mod plan;
+mod pty;
 mod remove;
 mod report;
 mod rootfs;

@@ -23,6 +23,7 @@ use crate::inroot::{self, Kind};
 use crate::op::{
     App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, ROOT, Root, Source, Target,
 };
+use crate::pty::Terminal;
 use crate::trees::{Handed, Trees};
 use crate::{device, sys, sysctl};
 
@@ -39,14 +40,6 @@ pub(crate) struct Builder {
     host_files: Vec<(HostFile, File)>,
     /// Both ends of the pod's terminal.
     pub(crate) terminal: Option<Terminal>,
-}
-
-/// A pseudo terminal of the pod.
-pub(crate) struct Terminal {
-    /// For the keeper.
-    pub(crate) master: OwnedFd,
-    /// For the app.
-    pub(crate) slave: OwnedFd,
 }
 
 /// Contents of the files that the host gives to a pod.
@@ -264,7 +257,7 @@ impl Builder {
     }
 
     fn open_terminal(&mut self, app: &App) -> io::Result<()> {
-        self.terminal = Some(open_terminal(self.app(app)?)?);
+        self.terminal = Some(Terminal::open(self.app(app)?)?);
         Ok(())
     }
 
@@ -331,17 +324,6 @@ impl Builder {
 /// The root of an app, seen from that of pid 1.
 pub(crate) fn open_app_root(app: &AppFile) -> io::Result<OwnedFd> {
     open_directory(sys::here(), &app.root)
-}
-
-/// A terminal of the app's own `devpts`: the slave is opened through the master, no path is walked.
-pub(crate) fn open_terminal(root: BorrowedFd<'_>) -> io::Result<Terminal> {
-    let pts = inroot::open(root, "/dev/pts", Find::Existing, Kind::Directory)?;
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let master = openat(&pts, "ptmx", flags, Mode::empty())?;
-    let slave = sys::terminal_peer(master.as_fd())?;
-    // A caller without a window has no size to tell.
-    let _ = sys::copy_window_size(io::stdin().as_fd(), master.as_fd());
-    Ok(Terminal { master, slave })
 }
 
 /// The working directory is the staging directory. Without an upper layer nothing can be written; read-only is each mount of it.

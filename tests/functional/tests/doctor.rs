@@ -1,0 +1,78 @@
+//! `skua doctor`: what this host offers to pods, and what to do about the rest.
+
+use std::fs;
+
+use functional::{Env, User, skip};
+
+#[test]
+fn doctor_recommends_no_user_ids_that_somebody_has() {
+    let user = User::all().into_iter().find(|user| *user == User::Single);
+    let env = Env::new(user.unwrap_or(User::Caller));
+    let report = env.skua(&["doctor", "--format=json"]).json();
+    let checks = report["checks"].as_array().expect("checks");
+    let ids = checks.iter().find(|check| check["name"] == "ids");
+    let Some(remedy) = ids.and_then(|check| check["remedy"].as_str()) else {
+        return skip("doctor_recommends_no_user_ids", "the user has a range");
+    };
+    let range = remedy
+        .split_whitespace()
+        .skip_while(|word| *word != "--add-subuids");
+    let (first, last) = range
+        .skip(1)
+        .find_map(|word| word.split_once('-'))
+        .expect(remedy);
+    let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+    assert_eq!(last - first, 65_535, "{remedy}");
+    for table in ["/etc/subuid", "/etc/subgid"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines() {
+            let fields: Vec<u64> = line.split(':').filter_map(|f| f.parse().ok()).collect();
+            if let [.., begin, count] = fields[..] {
+                assert!(
+                    first >= begin + count || last < begin,
+                    "{remedy}: {table}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn doctor_looks_at_everything_and_leaves_nothing() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let report = env.skua(&["doctor", "--format=json"]);
+        let checks = report.json()["checks"].as_array().expect("checks").clone();
+        let names: Vec<&str> = checks
+            .iter()
+            .filter_map(|check| check["name"].as_str())
+            .collect();
+        for name in [
+            "skua-stage1",
+            "skua-stage2",
+            "ids",
+            "seccomp",
+            "cgroup",
+            "namespaces",
+            "overlay",
+            "landlock",
+        ] {
+            assert!(names.contains(&name), "{}", report.report());
+        }
+        for check in &checks {
+            assert_eq!(
+                check["verdict"] == "ok",
+                check["remedy"].is_null(),
+                "{check}"
+            );
+        }
+        let broken = checks.iter().any(|check| check["verdict"] == "missing");
+        assert_eq!(
+            report.code(),
+            Some(i32::from(broken)),
+            "{}",
+            report.report()
+        );
+        let left: Vec<_> = fs::read_dir(env.data()).into_iter().flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
