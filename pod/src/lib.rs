@@ -19,6 +19,7 @@ mod origin;
 pub mod policy;
 mod running;
 mod sandbox;
+mod service_manager;
 mod status;
 
 pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeCheck};
@@ -41,6 +42,7 @@ pub use network_file::NetworkFile;
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
+pub use service_manager::ServiceManager;
 pub use status::{
     AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
 };

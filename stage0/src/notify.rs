@@ -2,11 +2,8 @@
 //! by the keeper, which is the same process.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -16,9 +13,7 @@ use images::digest::Digest;
 use images::fetch::{Event, Progress};
 use images::reference::ImageName;
 use indicatif::HumanBytes;
-
-/// A manager that does not read for so long is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+use pod::ServiceManager;
 
 /// How much time is asked for, and how often. A fetch that does not go on gives up much sooner by itself.
 const EXTENSION: Duration = Duration::from_secs(120);
@@ -29,43 +24,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who started us, and wants to know.
 #[derive(Debug)]
-pub(crate) struct Manager {
-    socket: UnixDatagram,
-    address: SocketAddr,
-}
+pub(crate) struct Manager(ServiceManager);
 
 impl Manager {
     /// A manager that cannot be reached is named, and no reason not to go on: if it waits, it will say so itself.
     pub(crate) fn of_environment() -> Option<Self> {
-        let typed = std::env::var_os(pod::NOTIFY_VARIABLE)?;
-        let failed = |e: &io::Error| {
+        let failed = |(typed, error): &(OsString, io::Error)| {
             log::warn!(
-                "cannot tell the service manager at NOTIFY_SOCKET={}: {e}",
+                "cannot tell the service manager at NOTIFY_SOCKET={}: {error}",
                 typed.to_string_lossy()
             );
         };
-        Self::open(&typed).inspect_err(failed).ok()
-    }
-
-    fn open(typed: &OsStr) -> io::Result<Self> {
-        let address = match typed.as_bytes() {
-            [b'/', ..] => SocketAddr::from_pathname(typed)?,
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            _ => {
-                return Err(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "it is neither a path nor @ and a name",
-                ));
-            }
-        };
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, address })
+        let found = ServiceManager::of_environment()?;
+        found.inspect_err(failed).ok().map(Self)
     }
 
     /// A failure is the keeper's to tell: it will have the same.
     fn tell(&self, state: &str) {
-        if let Err(error) = self.socket.send_to_addr(state.as_bytes(), &self.address) {
+        if let Err(error) = self.0.tell(state) {
             log::debug!("the service manager was not told {state:?}: {error}");
         }
     }

@@ -4,26 +4,18 @@
 //! **Runs as** the keeper. **Needs** `NOTIFY_SOCKET`, if there is a manager; no process that the keeper starts gets it.
 //! **Leaves** nothing. **Undone by** nothing.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
 
-use pod::PodManifest;
+use pod::{PodManifest, ServiceManager};
 
 use crate::error::Error;
 use crate::report;
 
-/// A manager that does not read for so long is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// The keeper's word to the manager, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
-    manager: Option<Manager>,
+    manager: Option<ServiceManager>,
     /// What stage2 says when every app has been executed; hangs up when none will be.
     started: Option<io::PipeReader>,
     /// What is said then.
@@ -31,28 +23,12 @@ pub(crate) struct Notify {
     stopping: bool,
 }
 
-#[derive(Debug)]
-struct Manager {
-    socket: UnixDatagram,
-    address: SocketAddr,
-    /// As it was given.
-    typed: OsString,
-}
-
 impl Notify {
     /// A manager that cannot be reached is named, and no reason not to run: if it waits, it will say so itself.
     pub(crate) fn of_environment() -> Self {
-        let typed = std::env::var_os(pod::NOTIFY_VARIABLE);
-        let manager = typed.and_then(|typed| match Manager::open(&typed) {
-            Ok((socket, address)) => Some(Manager {
-                socket,
-                address,
-                typed,
-            }),
-            Err(error) => {
-                report::print(&Error::Notify(typed, error));
-                None
-            }
+        let manager = ServiceManager::of_environment().and_then(|found| {
+            let failed = |(typed, error)| report::print(&Error::Notify(typed, error));
+            found.map_err(failed).ok()
         });
         Self {
             manager,
@@ -111,30 +87,9 @@ impl Notify {
         let Some(manager) = self.manager.take() else {
             return;
         };
-        match manager
-            .socket
-            .send_to_addr(state.as_bytes(), &manager.address)
-        {
-            Ok(_) => self.manager = Some(manager),
+        match manager.tell(state) {
+            Ok(()) => self.manager = Some(manager),
             Err(error) => report::print(&Error::Notify(manager.typed, error)),
         }
-    }
-}
-
-impl Manager {
-    fn open(typed: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
-        let address = match typed.as_bytes() {
-            [b'/', ..] => SocketAddr::from_pathname(typed)?,
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            _ => {
-                return Err(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "it is neither a path nor @ and a name",
-                ));
-            }
-        };
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok((socket, address))
     }
 }
