@@ -107,6 +107,19 @@ impl Lab {
         }
     }
 
+    /// Runs a pod whose app has these flags, and gives `act` what enters it with the words of `inspect`.
+    pub fn entered(&self, app: &[&str], act: impl FnOnce(&dyn Fn(&[&str]) -> Run)) {
+        let words = self.run_words(&["--name=p"], app, &["sleep", "600"]);
+        let mut pod = self.env.spawn(&borrowed(&words));
+        pod.prints("ready");
+        act(&|words| {
+            let all = [&["enter", "p", "--", "/inspect"][..], words].concat();
+            self.env.skua(&all)
+        });
+        self.env.skua(&["stop", "--force", "p"]).success();
+        pod.wait();
+    }
+
     /// A command in a login session of the ordinary user.
     #[must_use]
     pub fn login(&self, words: &[String]) -> Command {

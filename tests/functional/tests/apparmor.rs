@@ -74,19 +74,11 @@ fn privileged_what_enters_an_app_is_under_its_apparmor_profile() {
     }
     for user in User::all() {
         let lab = Lab::new(user);
-        let words = lab.run_words(&["--name=p"], &[FLAG], &["sleep", "600"]);
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let mut pod = lab.env.spawn(&words);
-        pod.prints("ready");
-        let enter = |words: &[&str]| {
-            let all = [&["enter", "p", "--", "/inspect"][..], words].concat();
-            lab.env.skua(&all).success()
-        };
-        assert_eq!(label(&enter(&CURRENT)), LABEL, "{user:?}");
-        let denied = enter(&["write", "/etc/new", "x"]).json();
-        assert_eq!(denied["errno"], "EACCES", "{user:?}: {denied}");
-        lab.env.skua(&["stop", "--force", "p"]).success();
-        pod.wait();
+        lab.entered(&[FLAG], |enter| {
+            assert_eq!(label(&enter(&CURRENT).success()), LABEL, "{user:?}");
+            let denied = enter(&["write", "/etc/new", "x"]).success().json();
+            assert_eq!(denied["errno"], "EACCES", "{user:?}: {denied}");
+        });
     }
 }
 
