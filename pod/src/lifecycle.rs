@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `embryo` | being made | left by a crash: removed by `gc` |
 //! | `prepare` | being prepared | left by a crash: moved to `garbage` by `gc` |
-//! | `prepared` | being started | waits for `run-prepared` |
+//! | `prepared` | being started | waits for `run-prepared`; moved to `garbage` by `gc` when it has waited too long |
 //! | `run` | running | its keeper is gone: stage1 `gc` heals it, then it is `exited-garbage` |
 //! | `exited-garbage` | being removed | ended; removed by `rm`, or by `gc` after the grace period |
 //! | `garbage` | being removed | removed by `gc` |

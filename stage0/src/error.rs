@@ -103,6 +103,9 @@ pub(crate) enum Error {
     /// The pod does not wait to be run.
     #[error("pod {0} is not prepared, or somebody is starting it")]
     NotPrepared(PodId),
+    /// The pod has waited for too long.
+    #[error("pod {0} has expired: it was prepared and not run for longer than gc keeps it")]
+    Expired(PodId),
     /// Another process works on the pod.
     #[error("pod {0} is being worked on by another process")]
     Busy(PodId),
@@ -314,6 +317,7 @@ impl Error {
             Self::Running(_)
             | Self::NotRunning(_)
             | Self::NotPrepared(_)
+            | Self::Expired(_)
             | Self::Busy(_)
             | Self::RemovedMeanwhile(_)
             | Self::NameTaken(..) => "pod-state",
@@ -349,6 +353,10 @@ impl Error {
                 Some("skua config prints every bound and the file that sets it".to_owned())
             }
             Self::Running(id) => Some(format!("skua stop {id}")),
+            Self::Expired(_) => Some(
+                "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
+                    .to_owned(),
+            ),
             Self::Exec(..) => {
                 Some("name the directory of the stages with --libexec-dir".to_owned())
             }

@@ -5,6 +5,7 @@
 //! net = "default"                  # --net
 //! stop-timeout = "30s"             # --stop-timeout
 //! grace-period = "1h"              # gc --grace-period
+//! expire-prepared = "1d"           # gc --expire-prepared
 //! keep-blobs = true                # fetch --keep-blobs
 //! cni-path = ["/opt/cni/bin"]      # unless CNI_PATH is set
 //!
@@ -54,6 +55,16 @@ impl<T> Origin<T> {
     fn built_in(value: T) -> Self {
         Self { value, from: None }
     }
+
+    /// Takes what the file at `path` says, if it says something.
+    fn replace(&mut self, written: Option<T>, path: &Path) {
+        if let Some(value) = written {
+            *self = Self {
+                value,
+                from: Some(path.to_owned()),
+            };
+        }
+    }
 }
 
 /// The settings in force.
@@ -65,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) stop_timeout: Origin<Seconds>,
     /// `gc --grace-period`.
     pub(crate) grace_period: Origin<Seconds>,
+    /// `gc --expire-prepared`.
+    pub(crate) expire_prepared: Origin<Seconds>,
     /// `fetch --keep-blobs`.
     pub(crate) keep_blobs: Origin<bool>,
     /// Directories of CNI plugins.
@@ -80,6 +93,7 @@ struct Written {
     net: Option<Parsed<NetworkArg>>,
     stop_timeout: Option<Parsed<Seconds>>,
     grace_period: Option<Parsed<Seconds>>,
+    expire_prepared: Option<Parsed<Seconds>>,
     keep_blobs: Option<bool>,
     cni_path: Option<Vec<PathBuf>>,
     #[serde(default)]
@@ -105,6 +119,7 @@ impl Settings {
             net: Origin::built_in(NetworkArg::None),
             stop_timeout: Origin::built_in(Seconds(10)),
             grace_period: Origin::built_in(Seconds(30 * 60)),
+            expire_prepared: Origin::built_in(Seconds(7 * 24 * 3600)),
             keep_blobs: Origin::built_in(false),
             cni_path: Origin::built_in(CNI_PATH.map(PathBuf::from).to_vec()),
             image_limits: ImageLimits::default(),
@@ -150,7 +165,6 @@ impl Settings {
     }
 
     fn apply(&mut self, written: Written, path: &Path) -> Result<(), Error> {
-        let from = Some(path.to_owned());
         self.image_limits
             .apply(&written.image_limits, path)
             .map_err(|e| Error::Settings(path.to_owned(), e.into()))?;
@@ -161,33 +175,17 @@ impl Settings {
                 "cni-path has a relative path".into(),
             ));
         }
-        if let Some(Parsed(value)) = written.net {
-            self.net = Origin {
-                value,
-                from: from.clone(),
-            };
+        self.net.replace(written.net.map(|it| it.0), path);
+        let spans = [
+            (&mut self.stop_timeout, written.stop_timeout),
+            (&mut self.grace_period, written.grace_period),
+            (&mut self.expire_prepared, written.expire_prepared),
+        ];
+        for (setting, written) in spans {
+            setting.replace(written.map(|it| it.0), path);
         }
-        if let Some(Parsed(value)) = written.stop_timeout {
-            self.stop_timeout = Origin {
-                value,
-                from: from.clone(),
-            };
-        }
-        if let Some(Parsed(value)) = written.grace_period {
-            self.grace_period = Origin {
-                value,
-                from: from.clone(),
-            };
-        }
-        if let Some(value) = written.keep_blobs {
-            self.keep_blobs = Origin {
-                value,
-                from: from.clone(),
-            };
-        }
-        if let Some(value) = written.cni_path {
-            self.cni_path = Origin { value, from };
-        }
+        self.keep_blobs.replace(written.keep_blobs, path);
+        self.cni_path.replace(written.cni_path, path);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::output::Format;
 use crate::settings::{ImageLimits, Origin, Settings};
+use crate::typed::Seconds;
 use crate::{network, output};
 
 /// Version of the JSON form.
@@ -137,7 +138,7 @@ fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-fn in_force(settings: &Settings) -> [Entry; 5] {
+fn in_force(settings: &Settings) -> [Entry; 6] {
     let paths: Vec<String> = settings
         .cni_path
         .value
@@ -146,16 +147,9 @@ fn in_force(settings: &Settings) -> [Entry; 5] {
         .collect();
     [
         setting("net", &settings.net, settings.net.value.to_string()),
-        setting(
-            "stop-timeout",
-            &settings.stop_timeout,
-            format!("{}s", settings.stop_timeout.value.0),
-        ),
-        setting(
-            "grace-period",
-            &settings.grace_period,
-            format!("{}s", settings.grace_period.value.0),
-        ),
+        span("stop-timeout", &settings.stop_timeout),
+        span("grace-period", &settings.grace_period),
+        span("expire-prepared", &settings.expire_prepared),
         setting(
             "keep-blobs",
             &settings.keep_blobs,
@@ -174,6 +168,10 @@ fn image_limits(limits: &ImageLimits) -> Vec<Entry> {
             entry(&key, value, from.unwrap_or(built_in))
         })
         .collect()
+}
+
+fn span(key: &str, origin: &Origin<Seconds>) -> Entry {
+    setting(key, origin, format!("{}s", origin.value.0))
 }
 
 fn setting<T>(key: &str, origin: &Origin<T>, value: String) -> Entry {

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pod::State;
+use pod::{Pod, State};
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
 use crate::handover::Stage1;
 use crate::run_line::ParentFlags;
-use crate::{parent, trusted, unit};
+use crate::{age, parent, trusted, unit};
 
 // What `run-prepared` takes.
 #[derive(Debug, Args)]
@@ -31,7 +31,12 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
     let pod = args.pod.find(&context.data)?;
     let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {
-        return Err(Error::NotPrepared(pod.id));
+        // gc may have been faster.
+        let expired = Pod::find(&context.data, &pod.id).is_some_and(|pod| age::has_expired(&pod));
+        return Err(match expired {
+            true => Error::Expired(pod.id),
+            false => Error::NotPrepared(pod.id),
+        });
     };
     let manifest = pod::load(&pod.dir().manifest())?;
     trusted::again(&manifest, context)?;

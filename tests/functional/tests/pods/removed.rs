@@ -1,7 +1,7 @@
 //! Pods that are removed, collected, and healed after a crash.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use functional::{User, eventually};
 use nix::sys::signal::Signal;
@@ -116,4 +116,66 @@ fn what_a_killed_skua_left_is_collected() {
         assert_eq!(lab.in_state(state), Vec::<PathBuf>::new(), "{state}");
     }
     assert_eq!(lab.in_state("prepared").len(), 1);
+}
+
+/// Changes the note of how long a prepared pod has waited.
+fn waits(pod: &Path, change: impl FnOnce(&mut Value)) {
+    let note = pod.join("waiting");
+    let text = fs::read_to_string(&note).expect("a note of gc");
+    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut value);
+    fs::write(&note, value.to_string()).expect("write the note");
+}
+
+#[test]
+fn a_prepared_pod_that_nobody_runs_expires_after_a_week_and_says_so() {
+    const WEEK: u64 = 7 * 24 * 3600;
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let prepared = lab.pod(&["prepare", "--name=web"], &["exit", "0"]);
+        let uuid = prepared.success().stdout.trim_end().to_owned();
+        lab.skua(&["gc", "--grace-period=0"]).success();
+        let pod = lab.in_state("prepared").remove(0);
+        // One of yesterday is there, whatever happens in an hour.
+        waits(&pod, |note| note["age"] = (WEEK - 3600).into());
+        lab.skua(&["gc"]).success();
+        assert_eq!(lab.in_state("prepared").len(), 1);
+        lab.skua(&["gc", "--dry-run", "--expire-prepared=6d"])
+            .success()
+            .says(&uuid);
+        assert_eq!(lab.in_state("prepared").len(), 1);
+        // Since another boot, which counts up to the last look.
+        waits(&pod, |note| {
+            note["boot_id"] = "another".into();
+            note["age"] = (WEEK - 1).into();
+        });
+        lab.skua(&["gc"]).success().complains(&uuid);
+        assert_eq!(lab.in_state("prepared").len(), 0);
+        for which in [uuid.as_str(), "web"] {
+            lab.skua(&["run-prepared", which])
+                .fails(&[&uuid, "has expired"])
+                .complains("--expire-prepared");
+        }
+        assert_eq!(lab.status(&uuid)["state"], "garbage");
+        // Within the grace period it is still there to say so, and its name is free.
+        lab.skua(&["gc"]).success();
+        assert_eq!(lab.in_state("garbage").len(), 1);
+        lab.pod(&["run", "--rm", "--name=web"], &["exit", "0"])
+            .success();
+        lab.skua(&["gc", "--grace-period=0"]).success();
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn how_long_a_prepared_pod_may_wait_is_configured() {
+    let lab = Lab::new(User::ordinary());
+    lab.pod(&["prepare"], &["exit", "0"]).success();
+    let config = lab.env.config().join("config.toml");
+    fs::write(&config, "expire-prepared = \"0s\"\n").expect("write config.toml");
+    lab.skua(&["config"]).success().says("expire-prepared");
+    lab.skua(&["gc", "--expire-prepared=1m"]).success();
+    assert_eq!(lab.in_state("prepared").len(), 1);
+    lab.skua(&["gc", "--grace-period=0"]).success();
+    lab.nothing_left();
 }
