@@ -12,7 +12,7 @@ use crate::commands::fetch::{self, Wanted};
 use crate::context::Context;
 use crate::error::Error;
 use crate::worker::Spawner;
-use crate::{id_map, in_use, output};
+use crate::{heal, id_map, in_use, output};
 
 /// How thoroughly, and what then.
 #[derive(Clone, Copy)]
@@ -26,10 +26,14 @@ pub(super) struct How {
 /// The documents are hashed again by reading the image; the layers are compared with the record of their unpacking, or with
 /// themselves unpacked once more.
 pub(super) fn run(images: &[String], how: How, context: &Context) -> Result<ExitCode, Error> {
+    if how.repair {
+        // A pod whose keeper was killed has nothing mounted, and would stand in the way as if it had.
+        heal::pods(context)?;
+    }
     for image in images {
         let name = ImageName::parse(image)?;
         let store = context.store()?;
-        let Some(image) = store.image(&name)? else {
+        let Some(image) = find(&name, &store, how, context)? else {
             return Err(Error::NotInStore(name.to_string()));
         };
         let layers = image.diff_ids()?.len();
@@ -52,6 +56,24 @@ pub(super) fn run(images: &[String], how: How, context: &Context) -> Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The image, completed when it is to be repaired: a repair that was killed has taken layers away.
+fn find(
+    name: &ImageName,
+    store: &Store,
+    how: How,
+    context: &Context,
+) -> Result<Option<Image>, Error> {
+    let found = store.image(name)?;
+    if found.is_some() || !how.repair {
+        return Ok(found);
+    }
+    let Some(record) = store.ref_record(name)? else {
+        return Ok(None);
+    };
+    let from = pinned(name, record.index.unwrap_or(record.manifest));
+    fetch_from(name, &from, store, context).map(Some)
 }
 
 /// Layers in which something was changed, as the kernel's times say. Unless they will be repaired, the first is an error.
@@ -83,7 +105,7 @@ fn by_contents(
     how: How,
     context: &Context,
 ) -> Result<Vec<Digest>, Error> {
-    let from = pinned(image);
+    let from = pinned_image(image);
     let found = fetch::with_fetcher(&from, &Wanted::default(), store, context, |fetcher| {
         fetcher.compare(&from, image)
     })?;
@@ -97,21 +119,27 @@ fn by_contents(
     Ok(found.into_iter().map(|changed| changed.layer).collect())
 }
 
-/// The name by which this very image is found where it came from; a local image has no other than its own.
-fn pinned(image: &Image) -> ImageName {
-    match &image.name {
+/// The name by which this very image, of which `digest` is the index or manifest, is found where it came from; a local image
+/// has no other than its own.
+fn pinned(name: &ImageName, digest: Digest) -> ImageName {
+    match name {
         ImageName::Registry(reference) => ImageName::Registry(Reference {
-            digest: Some(image.index_digest.unwrap_or(image.manifest_digest)),
+            digest: Some(digest),
             ..reference.clone()
         }),
         local => local.clone(),
     }
 }
 
+fn pinned_image(image: &Image) -> ImageName {
+    let digest = image.index_digest.unwrap_or(image.manifest_digest);
+    pinned(&image.name, digest)
+}
+
 /// Takes the changed layers out of the store and fetches the very same image again.
 fn repair(image: Image, changed: &[Digest], store: Store, context: &Context) -> Result<(), Error> {
     let name = image.name.clone();
-    let from = pinned(&image);
+    let from = pinned_image(&image);
     // The leases of this store are on the very trees that are to go.
     drop((image, store));
     let store = context.store()?;
@@ -122,9 +150,18 @@ fn repair(image: Image, changed: &[Digest], store: Store, context: &Context) -> 
             return Err(Error::LayerBusy(name.to_string(), *layer));
         }
     }
+    fetch_from(&name, &from, &store, context).map(drop)
+}
+
+fn fetch_from(
+    name: &ImageName,
+    from: &ImageName,
+    store: &Store,
+    context: &Context,
+) -> Result<Image, Error> {
     let wanted = Wanted {
-        from: Some(&from),
+        from: Some(from),
         ..Wanted::default()
     };
-    fetch::image(&name, &wanted, &store, context).map(drop)
+    fetch::image(name, &wanted, store, context)
 }

@@ -1,0 +1,94 @@
+//! `skua image verify --repair` after a crash: it heals what is in its way first.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use functional::{Built, Env, Image, Layer, Registry, Run, User, eventually};
+use nix::sys::signal::Signal;
+
+/// A store with an image of two layers.
+struct Lab {
+    registry: Registry,
+    env: Env,
+    image: Built,
+    name: String,
+}
+
+impl Lab {
+    fn new(user: User) -> Self {
+        let registry = Registry::start();
+        let image = Image::inspect()
+            .layer(Layer::new().file("file", 0o644, "content"))
+            .build();
+        let name = registry.push("i", "1", &image);
+        let env = Env::new(user);
+        let lab = Self {
+            registry,
+            env,
+            image,
+            name,
+        };
+        lab.skua(&["fetch", &lab.name]).success();
+        lab
+    }
+
+    fn skua(&self, words: &[&str]) -> Run {
+        self.env
+            .skua(&[&["--insecure-options=image"], words].concat())
+    }
+
+    fn verify(&self, words: &[&str]) -> Run {
+        self.skua(&[&["image", "verify"], words, &[&self.name]].concat())
+    }
+
+    fn tree(&self, layer: usize) -> PathBuf {
+        let hex = &self.image.layers[layer].diff_id["sha256:".len()..];
+        self.env.data().join("store/trees/sha256").join(hex)
+    }
+}
+
+#[test]
+fn a_pod_whose_keeper_was_killed_stands_in_no_repairs_way() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let run = [
+            "--insecure-options=image",
+            "run",
+            "--name=killed",
+            &lab.name,
+            "--",
+            "sleep",
+            "600000",
+        ];
+        let pod = lab.env.spawn(&run);
+        eventually("the pod runs", || {
+            let run = lab.skua(&["status", "--format=json", "killed"]);
+            run.code() == Some(0) && run.json()["pod_pid"].is_u64()
+        });
+        pod.signal(Signal::SIGKILL);
+        drop(pod);
+        let file = lab.tree(1).join("fs/file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o777)).unwrap();
+        lab.verify(&["--repair"])
+            .success()
+            .says("1 of 2 layers unpacked again");
+        lab.verify(&[]).success();
+    }
+}
+
+#[test]
+fn a_repair_that_was_killed_is_finished_by_the_next() {
+    let lab = Lab::new(User::ordinary());
+    // It had taken the layer away, and the name stands for something else by now.
+    fs::rename(lab.tree(1), lab.env.scratch("taken away")).unwrap();
+    let other = Image::inspect().build();
+    lab.registry.push("i", "1", &other);
+    lab.verify(&[]).fails(&[&lab.name, "not in the store"]);
+    lab.verify(&["--repair"])
+        .success()
+        .says("2 layers unchanged");
+    lab.skua(&["run", "--pull=never", &lab.name, "--", "read", "/file"])
+        .success()
+        .says("content");
+}
