@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::small_file;
+use crate::small_file::{self, By};
 
 /// The most bytes of one file.
 const MAX_FILE: usize = 1024 * 1024;
@@ -174,8 +174,7 @@ fn pem(path: &Path, what: &'static str, ending: &[u8]) -> Result<Vec<u8>, Certif
 }
 
 fn required(path: &Path, limit: usize) -> Result<Vec<u8>, CertificatesError> {
-    small_file::read(path, limit)
-        .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+    small_file::required(path, limit, By::Place)
         .map_err(|error| CertificatesError::Read(path.to_owned(), error))
 }
 

@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::small_file::{self, By};
 
 /// The most items that one image may have.
 pub const MAX_ITEMS: usize = 32;
@@ -73,7 +74,7 @@ impl Item {
     /// [`EvidenceError`] when it cannot be read or is no signature.
     pub fn load_detached(path: &Path) -> Result<Self, EvidenceError> {
         let read = |e| EvidenceError::Read(path.to_owned(), e);
-        let bytes = bounded(File::open(path).map_err(read)?).map_err(read)?;
+        let bytes = small_file::required(path, MAX_ITEM, By::CommandLine).map_err(read)?;
         if bytes.starts_with(b"untrusted comment:") {
             return Ok(Self::Minisign(bytes));
         }

@@ -39,7 +39,7 @@ use source::Source;
 use workers::Workers;
 
 use crate::digest::Digest;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Item};
 use crate::reference::ImageName;
 use crate::registries::Layers;
 use crate::store::{Image, Owners, RefRecord, Store};
@@ -94,7 +94,7 @@ pub struct Fetcher<'a> {
     /// A file of certificate authorities to use instead of the system's.
     pub authorities: Option<PathBuf>,
     /// Detached signatures of the image's manifest.
-    pub signatures: Vec<PathBuf>,
+    pub signatures: Vec<Item>,
     /// A tag may be moved back to an older image.
     pub allow_downgrade: bool,
     /// Layer blobs are kept as they were fetched, beside the trees.
@@ -214,8 +214,8 @@ impl Fetcher<'_> {
     ) -> Result<Evidence, FetchError> {
         let directory = self.store.evidence_dir(&resolved.manifest.digest);
         let mut evidence = Evidence::load_whole(&directory)?;
-        for path in &self.signatures {
-            evidence.add(crate::evidence::Item::load_detached(path)?)?;
+        for item in &self.signatures {
+            evidence.add(item.clone())?;
         }
         signatures::gather(source, resolved, &mut evidence)?;
         if let Some(index) = &resolved.index {

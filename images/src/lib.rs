@@ -22,7 +22,7 @@ pub mod registries;
 mod challenge;
 #[cfg(not(fuzzing))]
 pub mod registry;
-mod small_file;
+pub mod small_file;
 pub mod store;
 pub mod strict_json;
 pub mod trust;

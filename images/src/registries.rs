@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use error::RegistriesError;
 
 use crate::reference::Reference;
-use crate::small_file;
+use crate::small_file::{self, By};
 use written::{Pull, Rule, Written};
 
 const MAX_FILE: usize = 1024 * 1024;
@@ -85,7 +85,7 @@ impl Registries {
 
     /// Reads one file, whose rules replace earlier ones of the same prefix. `false`: there is none.
     fn add(&mut self, path: &Path) -> Result<bool, RegistriesError> {
-        let bytes = small_file::read(path, MAX_FILE)
+        let bytes = small_file::read(path, MAX_FILE, By::Place)
             .map_err(|error| RegistriesError::Read(path.to_owned(), error))?;
         let Some(bytes) = bytes else { return Ok(false) };
         if self.files.len() == MAX_FILES {

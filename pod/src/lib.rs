@@ -20,6 +20,8 @@ pub mod policy;
 mod running;
 mod sandbox;
 mod service_manager;
+#[cfg(feature = "policy")]
+pub mod small_file;
 mod status;
 
 pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeCheck};

@@ -1,13 +1,15 @@
 //! Finding the pods that a command line means: by the beginning of a UUID, by name, or by a file with a UUID.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use images::small_file::{self, By};
 use pod::{DataDir, Pod, PodId, PodManifest, PodName, State};
 
 use crate::error::Error;
+
+/// The most bytes of a file with a UUID.
+const MAX_UUID_FILE: usize = 64;
 
 // One pod.
 #[derive(Debug, Args)]
@@ -136,10 +138,8 @@ pub(crate) fn named(data: &DataDir, name: &PodName) -> Result<Vec<(Pod, PodManif
 }
 
 fn by_file(data: &DataDir, file: &Path) -> Result<Pod, Error> {
-    let failed = |e| Error::UuidFile(file.to_owned(), e);
-    let mut text = String::new();
-    let opened = File::open(file).map_err(failed)?;
-    opened.take(64).read_to_string(&mut text).map_err(failed)?;
-    let id = PodId::parse(text.trim_end())?;
+    let bytes = small_file::required(file, MAX_UUID_FILE, By::CommandLine)
+        .map_err(|e| Error::UuidFile(file.to_owned(), e))?;
+    let id = PodId::parse(String::from_utf8_lossy(&bytes).trim_end())?;
     Pod::find(data, &id).ok_or_else(|| Error::NoPod(id.to_string()))
 }

@@ -1,12 +1,12 @@
 //! A lock: exactly which images a name stood for, all the way down, and who had signed them. What `skua lock` prints, and
 //! `--locked FILE` holds runs to.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use images::digest::{Digest, DigestError};
 use images::reference::{ImageName, Reference};
+use images::small_file::{self, By};
 use images::store::Image;
 use images::strict_json;
 use serde::{Deserialize, Serialize};
@@ -86,9 +86,7 @@ impl Lock {
 
     /// Loads a lock.
     pub(crate) fn load(path: &Path) -> Result<Self, LockError> {
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_LOCK as u64 + 1).read_to_end(&mut bytes))
+        let bytes = small_file::required(path, MAX_LOCK, By::CommandLine)
             .map_err(|e| LockError::Read(path.to_owned(), e))?;
         let lock: Self = strict_json::from_slice(&bytes, MAX_LOCK)
             .map_err(|e| LockError::Parse(path.to_owned(), e))?;

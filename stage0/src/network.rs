@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use images::small_file::{self, By};
 use pod::{Network, NetworkName, NetworkRequest};
 use serde::Deserialize;
 
@@ -18,7 +19,7 @@ use crate::settings::Settings;
 use crate::typed::NetworkArg;
 
 /// The most bytes that a conflist may have.
-const MAX_CONFLIST: u64 = 1 << 20;
+const MAX_CONFLIST: usize = 1 << 20;
 /// The networks that need no file: for root, and for ordinary users.
 const BUILT_IN: [&str; 2] = ["default", PASTA];
 /// The network of ordinary users.
@@ -145,14 +146,7 @@ fn name_in(path: &Path) -> Result<Option<NetworkName>, String> {
     struct Named {
         name: NetworkName,
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    file.take(MAX_CONFLIST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > MAX_CONFLIST {
-        return Err(format!("it is longer than {MAX_CONFLIST} bytes"));
-    }
+    let bytes = small_file::required(path, MAX_CONFLIST, By::Place).map_err(|e| e.to_string())?;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use images::evidence::Item;
 use images::reference::ImageName;
 use images::store::{Image, Store};
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ use crate::lock::{LockFile, Locked as LockedImage};
 use crate::manifest::{self, Caller, Draft, Wanted};
 use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
-use crate::trusted::{Judge, Subject};
+use crate::trusted::{self, Judge, Subject};
 use crate::typed::VolumeKind;
 use crate::{commands, find, heal, id_map, network, remove};
 
@@ -103,14 +104,19 @@ fn images(
     context: &Context,
 ) -> Result<(Vec<VolumeImage>, Vec<Wanted>), Error> {
     let fetch = &flags.fetch;
-    let judge = Judge::new(&fetch.signature, context)?;
+    let judge = Judge::new(trusted::signatures(&fetch.signature)?, context)?;
     let lock = flags.locked.as_deref().map(LockFile::load).transpose()?;
+    let source = ImageSource {
+        flags: fetch,
+        signatures: judge.given(),
+        store,
+    };
     let find = |typed: &str| -> Result<(Image, pod::Trust), Error> {
         let name = ImageName::parse(typed)?;
         let locked = lock.as_ref().map(|lock| lock.find(&name)).transpose()?;
         let image = match locked {
-            Some(locked) => locked_image(&name, locked, fetch, store, context)?,
-            None => image(&name, fetch, store, context)?,
+            Some(locked) => locked_image(&name, locked, &source, context)?,
+            None => image(&name, &source, context)?,
         };
         let subject = Subject::from(&image);
         let trust = judge.decide(&subject, store)?;
@@ -136,23 +142,32 @@ fn images(
 fn locked_image(
     name: &ImageName,
     locked: &LockedImage,
-    flags: &FetchFlags,
-    store: &Store,
+    source: &ImageSource<'_>,
     context: &Context,
 ) -> Result<Image, Error> {
-    match store.image(name)? {
+    match source.store.image(name)? {
         Some(image) if locked.is(&image) => Ok(image),
-        _ => image(&locked.pinned(name), flags, store, context),
+        _ => image(&locked.pinned(name), source, context),
     }
+}
+
+/// Where images come from.
+pub(crate) struct ImageSource<'a> {
+    /// Whether and how they are fetched.
+    pub(crate) flags: &'a FetchFlags,
+    /// The signatures of the command line.
+    pub(crate) signatures: &'a [Item],
+    /// Where they are, or are fetched into.
+    pub(crate) store: &'a Store,
 }
 
 /// The image called `name`, from the store or fetched.
 pub(crate) fn image(
     name: &ImageName,
-    flags: &FetchFlags,
-    store: &Store,
+    source: &ImageSource<'_>,
     context: &Context,
 ) -> Result<Image, Error> {
+    let ImageSource { flags, store, .. } = *source;
     if flags.pull != Pull::Always
         && let Some(image) = store.image(name)?
     {
@@ -163,7 +178,7 @@ pub(crate) fn image(
         Pull::Missing | Pull::Always => {
             let wanted = commands::fetch::Wanted {
                 from: None,
-                signatures: &flags.signature,
+                signatures: source.signatures,
                 allow_downgrade: flags.allow_downgrade,
                 keep_blobs: false,
             };

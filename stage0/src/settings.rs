@@ -23,11 +23,11 @@
 mod limits;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use images::small_file::{self, By};
 use images::trust::TomlError;
 use pod::Origins;
 use serde::Deserialize;
@@ -38,7 +38,7 @@ use crate::typed::{NetworkArg, Seconds};
 pub(crate) use limits::ImageLimits;
 
 /// The most bytes that a `config.toml` may have.
-const MAX_SETTINGS: u64 = 1 << 20;
+const MAX_SETTINGS: usize = 1 << 20;
 /// Where plugins are when nobody says.
 const CNI_PATH: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
 
@@ -192,17 +192,7 @@ impl Settings {
 
 fn read(path: &Path) -> Result<Option<String>, Error> {
     let refuse = |e: io::Error| Error::Settings(path.to_owned(), e.into());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(refuse(e)),
-    };
-    let mut text = String::new();
-    file.take(MAX_SETTINGS + 1)
-        .read_to_string(&mut text)
-        .map_err(refuse)?;
-    if text.len() as u64 > MAX_SETTINGS {
-        return Err(refuse(io::Error::from(io::ErrorKind::FileTooLarge)));
-    }
-    Ok(Some(text))
+    let bytes = small_file::read(path, MAX_SETTINGS, By::Place).map_err(refuse)?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.map_err(|e| Error::Settings(path.to_owned(), e.into()))
 }

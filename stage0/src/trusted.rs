@@ -20,15 +20,19 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// Loads the policy and the signatures.
-    pub(crate) fn new(signatures: &[PathBuf], context: &Context) -> Result<Self, Error> {
+    /// Loads the policy; `given` are the signatures of the command line.
+    pub(crate) fn new(given: Vec<Item>, context: &Context) -> Result<Self, Error> {
         let insecure = context.allows(InsecureOption::Image);
         let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
-        let given = signatures.iter().map(|path| Item::load_detached(path));
         Ok(Self {
             policy: policy.transpose()?,
-            given: given.collect::<Result<_, _>>()?,
+            given,
         })
+    }
+
+    /// The signatures of the command line.
+    pub(crate) fn given(&self) -> &[Item] {
+        &self.given
     }
 
     /// Why `image` may run. A signature of the command line that made it so is kept beside the image.
@@ -65,6 +69,12 @@ impl Judge {
         signers.dedup();
         Ok(signers)
     }
+}
+
+/// The signatures in these files. Each is read once: it may be a pipe.
+pub(crate) fn signatures(files: &[PathBuf]) -> Result<Vec<Item>, Error> {
+    let items = files.iter().map(|path| Item::load_detached(path));
+    Ok(items.collect::<Result<_, _>>()?)
 }
 
 /// An image as the policy sees it.
@@ -105,7 +115,7 @@ impl Subject<'_> {
 /// Judges the images of a pod that was made before: the policy may have changed since.
 pub(crate) fn again(manifest: &PodManifest, context: &Context) -> Result<(), Error> {
     let store = context.store()?;
-    let judge = Judge::new(&[], context)?;
+    let judge = Judge::new(Vec::new(), context)?;
     for (image, _) in manifest.images() {
         let name = ImageName::parse_recorded(&image.reference)?;
         let digest = Digest::parse(&image.manifest)?;

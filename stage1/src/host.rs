@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use pod::DataDir;
+use pod::{DataDir, small_file};
 
 use crate::error::Error;
 
@@ -45,7 +45,7 @@ pub(crate) fn boot_id() -> Result<String, Error> {
 /// The host's file of this name below `/etc`; empty if it has none, cut off if it is absurdly long.
 pub(crate) fn etc(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(PathBuf::from("/etc").join(name));
+    let file = small_file::open(&Path::new("/etc").join(name));
     let _ = file.and_then(|file| file.take(MAX_HOST_FILE).read_to_end(&mut bytes));
     bytes
 }

@@ -12,12 +12,11 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::path::Path;
 
 use nix::sys::utsname::uname;
-use pod::{App, Capability, SeccompChoice};
+use pod::{App, Capability, SeccompChoice, small_file};
 
 use crate::error::Error;
 
@@ -53,17 +52,7 @@ pub(crate) fn program(app: &App) -> Result<Option<Cow<'static, [u8]>>, Error> {
 
 /// A profile as it is written. Nothing is waited for: until the pod has a pid, nobody can stop the keeper.
 fn read(path: &str) -> io::Result<Vec<u8>> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        let why = "it is not a regular file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let mut json = Vec::new();
-    file.take(MAX_PROFILE).read_to_end(&mut json)?;
-    Ok(json)
+    small_file::bytes(small_file::open(Path::new(path))?, MAX_PROFILE)
 }
 
 /// The names of all system calls that are known, by number.

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{Credential, CredentialsError};
-use crate::{small_file, strict_json};
+use crate::small_file::{self, By};
+use crate::strict_json;
 
 const MAX_FILE: usize = 1024 * 1024;
 
@@ -78,7 +79,7 @@ impl Entry {
 impl AuthFile {
     /// Reads a file; none when it is missing.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, CredentialsError> {
-        let read = small_file::read(path, MAX_FILE)
+        let read = small_file::read(path, MAX_FILE, By::Place)
             .map_err(|error| CredentialsError::Read(path.to_owned(), error))?;
         let Some(bytes) = read else { return Ok(None) };
         strict_json::from_slice(&bytes, MAX_FILE)

@@ -13,6 +13,7 @@ use super::policy::{self, MAX_FILE, Policy};
 use super::scope::{Entry, File, RuleName, Scope, read_key, written_key};
 use super::written::Layer;
 use super::{Prefix, TrustError};
+use crate::small_file::By;
 
 const HEADER: &str =
     "# Written by 'skua trust add'. What is changed here counts from the next run on.\n";
@@ -144,7 +145,9 @@ impl Editor {
         for name in named {
             let fingerprint = match is_fingerprint(name) {
                 true => name.strip_prefix("sha256:").unwrap_or(name).to_owned(),
-                false => read_key(Path::new(name), None)?.fingerprint().hex(),
+                false => read_key(Path::new(name), By::CommandLine, None)?
+                    .fingerprint()
+                    .hex(),
             };
             let same = |key: &PublicKey| key.fingerprint().hex().starts_with(&fingerprint);
             let found = (0..keys.len()).filter(|at| same(&keys[*at]));

@@ -21,18 +21,12 @@ pub enum TrustError {
     /// A policy file that cannot be written.
     #[error("cannot write trust policy {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
-    /// Something else than a file.
-    #[error("refusing {}: not a regular file", .0.display())]
-    NotAFile(PathBuf),
     /// A file or directory that somebody else owns.
     #[error("refusing {}: it belongs to user {}, neither root nor the caller", .0.display(), .1)]
     ForeignOwner(PathBuf, u32),
     /// A file or directory that others can write.
     #[error("refusing {}: its mode {:04o} lets others write it", .0.display(), .1)]
     Writable(PathBuf, u32),
-    /// A file that is too long.
-    #[error("refusing {}: longer than {} bytes", .0.display(), .1)]
-    TooLarge(PathBuf, u64),
     /// A directory with too many files.
     #[error("refusing {}: more than {} policy files", .0.display(), .1)]
     ManyFiles(PathBuf, usize),

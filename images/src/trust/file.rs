@@ -1,15 +1,14 @@
 //! Reading configuration that decides about trust: never from a file that somebody else could have written.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, Stat};
 
 use super::TrustError;
+use crate::small_file::{By, SmallFile};
 
 /// What is found under the name of a policy or key file.
 pub(super) enum Found {
@@ -52,61 +51,46 @@ impl Directory {
     pub(super) fn read(&self, name: &OsStr, path: &Path, limit: u64) -> Result<Found, TrustError> {
         let directory = self.directory.fd();
         let directory = directory.map_err(|e| TrustError::Directory(path.to_owned(), e.into()))?;
-        read_at(directory, Path::new(name), path, limit, None)
+        let opened = SmallFile::open(directory, Path::new(name), By::Place);
+        found(opened, path, limit, None)
     }
 }
 
 /// Reads the file at an absolute path.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Found, TrustError> {
-    read_at(CWD, path, path, limit, None)
+    read_of(path, limit, By::Place, None)
 }
 
 /// Reads the file at `path`, which may also belong to user `invoker`.
-pub(super) fn read_of(path: &Path, limit: u64, invoker: Option<u32>) -> Result<Found, TrustError> {
-    read_at(CWD, path, path, limit, invoker)
+pub(super) fn read_of(
+    path: &Path,
+    limit: u64,
+    by: By,
+    invoker: Option<u32>,
+) -> Result<Found, TrustError> {
+    found(SmallFile::open(CWD, path, by), path, limit, invoker)
 }
 
-fn read_at(
-    directory: impl AsFd,
-    name: &Path,
+fn found(
+    opened: io::Result<SmallFile>,
     path: &Path,
     limit: u64,
     invoker: Option<u32>,
 ) -> Result<Found, TrustError> {
     let failed = |e: io::Error| TrustError::Read(path.to_owned(), e);
-    // NONBLOCK: a fifo must not make us wait.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let fd =
-        rustix::fs::openat(directory, name, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-    let stat = rustix::fs::fstat(&fd).map_err(|e| failed(e.into()))?;
-    if is_dev_null(&stat) {
+    let file = opened.map_err(failed)?;
+    if file.is_null() {
         return Ok(Found::Mask);
     }
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(TrustError::NotAFile(path.to_owned()));
-    }
-    only_ours(&stat, path, invoker)?;
-    // One byte more than the file has, so that its end is seen without reading again.
-    let size = usize::try_from(stat.st_size.clamp(0, limit.cast_signed())).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(size + 1);
-    File::from(fd)
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(TrustError::TooLarge(path.to_owned(), limit));
-    }
+    only_ours(file.stat(), path, invoker)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let bytes = file.bytes(limit).map_err(failed)?;
     if bytes.is_empty() {
         return Ok(Found::Mask);
     }
     String::from_utf8(bytes)
         .map(Found::Text)
         .map_err(|_| TrustError::NotText(path.to_owned()))
-}
-
-fn is_dev_null(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
 /// Owned by root or the caller, and writable by nobody else.

@@ -24,6 +24,7 @@ use super::scope::{Entry, File, RuleName, read_key};
 use super::written::Layer;
 use super::{PublicKey, TrustError};
 use crate::escape;
+use crate::small_file::By;
 use crate::strict_json::{self, JsonError};
 
 /// The most bytes of a `policy.json`.
@@ -36,13 +37,14 @@ pub enum ImportError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// Something that has no counterpart.
-    #[error("scope '{scope}' of transport {transport}: {what}")]
+    #[error("scope '{scope}' of transport {transport}")]
     Unsupported {
         /// The transport, or `default`.
         transport: String,
         /// The scope, escaped.
         scope: String,
         /// What it is.
+        #[source]
         what: Unsupported,
     },
 }
@@ -290,7 +292,7 @@ fn keys(sigstore: &Sigstore) -> Result<Vec<String>, Unsupported> {
     }
     let mut keys = Vec::new();
     for path in key_path.iter().chain(key_paths.iter().flatten()) {
-        keys.push(read_key(Path::new(path), None).map_err(Box::new)?);
+        keys.push(read_key(Path::new(path), By::Place, None).map_err(Box::new)?);
     }
     for data in key_data.iter().chain(key_datas.iter().flatten()) {
         let text = base64::prelude::BASE64_STANDARD

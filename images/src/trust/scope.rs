@@ -9,6 +9,7 @@ use super::file::{self, Found};
 use super::key::{MAX_KEY_TEXT, PublicKey};
 use super::prefix::{Prefix, PrefixError};
 use super::{TrustError, TrustError::Scope as ScopeFailed};
+use crate::small_file::By;
 
 /// The most keys that one scope may have.
 const MAX_KEYS: usize = 64;
@@ -183,15 +184,15 @@ pub(super) fn written_key(given: &str, policy: &Path) -> Result<PublicKey, Trust
     if !given.starts_with('/') {
         return PublicKey::parse(given).map_err(failed(policy));
     }
-    read_key(Path::new(given), None)
+    read_key(Path::new(given), By::Place, None)
 }
 
 /// Reads the public key in the file at `path`. It may belong to root, to the caller, or to `invoker`, who became the caller.
 ///
 /// # Errors
 /// [`TrustError`] when the file cannot be read, could have been written by others, or holds no public key.
-pub fn read_key(path: &Path, invoker: Option<u32>) -> Result<PublicKey, TrustError> {
-    let text = match file::read_of(path, MAX_KEY_TEXT as u64, invoker)? {
+pub fn read_key(path: &Path, by: By, invoker: Option<u32>) -> Result<PublicKey, TrustError> {
+    let text = match file::read_of(path, MAX_KEY_TEXT as u64, by, invoker)? {
         Found::Text(text) => text,
         Found::Mask => String::new(),
     };

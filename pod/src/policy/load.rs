@@ -1,12 +1,12 @@
 //! Reading a `policy.toml`: strict, bounded, and only one that nobody else can have written.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Bounds, Written};
+use crate::small_file;
 
 /// The name of the file in each directory.
 const FILE: &str = "policy.toml";
@@ -21,8 +21,6 @@ pub enum PolicyError {
     Read(PathBuf, io::Error),
     /// It is not a file that only its owner could change.
     Owner(PathBuf),
-    /// It is longer than 1 MiB.
-    TooLarge(PathBuf),
     /// It is not what a policy is: in which line, and why.
     Parse(PathBuf, usize, String),
     /// A path in it is relative.
@@ -37,7 +35,6 @@ impl fmt::Display for PolicyError {
         match self {
             Self::Read(path, _) => write!(f, "cannot load {}", path.display()),
             Self::Owner(path) => load(f, path, &"others than its owner could have written it"),
-            Self::TooLarge(path) => load(f, path, &"it is longer than 1 MiB"),
             Self::Parse(path, line, why) => load(f, path, &format_args!("line {line}: {why}")),
             Self::Relative(path, relative) => {
                 let why = format!("{} is a relative path", relative.display());
@@ -51,7 +48,7 @@ impl std::error::Error for PolicyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read(_, e) => Some(e),
-            Self::Owner(_) | Self::TooLarge(_) | Self::Parse(..) | Self::Relative(..) => None,
+            Self::Owner(_) | Self::Parse(..) | Self::Relative(..) => None,
         }
     }
 }
@@ -61,22 +58,17 @@ impl Bounds {
     pub(super) fn load(&mut self, directory: &Path, owners: &[u32]) -> Result<(), PolicyError> {
         let path = directory.join(FILE);
         let failed = |e| PolicyError::Read(path.clone(), e);
-        let file = match File::open(&path) {
+        let file = match small_file::open(&path) {
             Ok(file) => file,
             Err(e) if is_absence(&e) => return Ok(()),
             Err(e) => return Err(failed(e)),
         };
         let found = file.metadata().map_err(failed)?;
-        if !found.is_file() || !owners.contains(&found.uid()) || found.mode() & 0o022 != 0 {
+        if !owners.contains(&found.uid()) || found.mode() & 0o022 != 0 {
             return Err(PolicyError::Owner(path));
         }
-        let mut text = String::new();
-        file.take(MAX_POLICY + 1)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        if text.len() as u64 > MAX_POLICY {
-            return Err(PolicyError::TooLarge(path));
-        }
+        let text = small_file::bytes(file, MAX_POLICY).map_err(failed)?;
+        let text = String::from_utf8(text).map_err(|e| failed(io::Error::other(e)))?;
         self.apply(parse(&text, &path)?, &path);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use images::credentials;
 use images::digest::Digest;
+use images::evidence::Item;
 use images::fetch::{FetchError, Fetcher};
 use images::reference::{ImageName, Reference};
 use images::store::{Image, Owners, Store};
@@ -19,6 +20,7 @@ use crate::notify::{Manager, Told};
 use crate::output;
 use crate::progress;
 use crate::settings::Settings;
+use crate::trusted;
 use crate::worker::Spawner;
 
 /// What `fetch --help` says at its end.
@@ -61,8 +63,8 @@ pub(crate) struct FetchArgs {
 pub(crate) struct Wanted<'a> {
     /// Where it comes from, when that is not what its name says.
     pub(crate) from: Option<&'a ImageName>,
-    /// `--signature`.
-    pub(crate) signatures: &'a [PathBuf],
+    /// What `--signature` names.
+    pub(crate) signatures: &'a [Item],
     /// `--allow-downgrade`.
     pub(crate) allow_downgrade: bool,
     /// `--keep-blobs`; else the configuration says.
@@ -81,11 +83,12 @@ pub(crate) fn run(args: FetchArgs, context: &Context) -> Result<ExitCode, Error>
             return Err(Error::usage("--as names one image, not several", None));
         }
     };
+    let signatures = trusted::signatures(&args.signature)?;
     let store = context.store()?;
     for (name, from) in &sources {
         let wanted = Wanted {
             from: *from,
-            signatures: &args.signature,
+            signatures: &signatures,
             allow_downgrade: args.allow_downgrade,
             keep_blobs: args.keep_blobs,
         };

@@ -9,9 +9,9 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::lock::{Lock, Locked};
 use crate::output;
-use crate::prepare;
+use crate::prepare::{self, ImageSource};
 use crate::run_line::FetchFlags;
-use crate::trusted::{Judge, Subject};
+use crate::trusted::{self, Judge, Subject};
 
 // What `lock` takes.
 #[derive(Debug, Args)]
@@ -26,11 +26,16 @@ pub(crate) struct LockArgs {
 /// Fetches what is missing, and prints the lock once every image was found and is trusted.
 pub(crate) fn run(args: LockArgs, context: &Context) -> Result<ExitCode, Error> {
     let store = context.store()?;
-    let judge = Judge::new(&args.fetch.signature, context)?;
+    let judge = Judge::new(trusted::signatures(&args.fetch.signature)?, context)?;
+    let source = ImageSource {
+        flags: &args.fetch,
+        signatures: judge.given(),
+        store: &store,
+    };
     let mut locked = Vec::new();
     for given in &args.images {
         let name = ImageName::parse(given)?;
-        let image = prepare::image(&name, &args.fetch, &store, context)?;
+        let image = prepare::image(&name, &source, context)?;
         let subject = Subject::from(&image);
         judge.decide(&subject, &store)?;
         locked.push(Locked::new(&image, judge.signers(&subject, &store)?)?);

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use images::small_file::{self, By};
 use images::trust::{Editor, Prefix, PublicKey, TrustError, policy_json, read_key};
 
 use crate::context::{Context, absolute};
 use crate::error::Error;
 use crate::output::{Format, escaped, print};
+
+/// The most bytes of a `policy.json`.
+const MAX_IMPORT: usize = 4 << 20;
 
 // What `trust` can do.
 #[derive(Debug, Subcommand)]
@@ -78,7 +82,7 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, Error> {
     let keys: Result<Vec<PublicKey>, TrustError> = args
         .keys
         .iter()
-        .map(|path| read_key(path, invoker))
+        .map(|path| read_key(path, By::CommandLine, invoker))
         .collect();
     let (keys, prefix) = (keys?, prefix(&args.prefix)?);
     let signed_as = args.signed_as.as_deref().map(self::prefix).transpose()?;
@@ -125,7 +129,8 @@ fn rm(typed: &str, keys: &[String], context: &Context) -> Result<ExitCode, Error
 }
 
 fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
-    let bytes = std::fs::read(file).map_err(|e| TrustError::Read(file.to_owned(), e))?;
+    let bytes = small_file::required(file, MAX_IMPORT, By::CommandLine)
+        .map_err(|e| TrustError::Read(file.to_owned(), e))?;
     let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), Box::new(e)))?;
     let mut said = String::new();
     for prefix in imported.prefixes() {

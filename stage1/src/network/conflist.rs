@@ -1,11 +1,8 @@
 //! Network configuration lists: loaded from a file of `net.d` or built in, and checked before anything runs.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use pod::NetworkRequest;
+use pod::{NetworkRequest, small_file};
 use serde_json::{Map, Value, json};
 
 use super::error::{NetworkError, quote};
@@ -185,24 +182,9 @@ fn unusable(name: &str, why: String) -> NetworkError {
 
 fn read(path: &Path) -> Result<Value, NetworkError> {
     let failed = |e| NetworkError::ReadConflist(path.to_owned(), e);
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
+    let bytes = small_file::open(path)
+        .and_then(|file| small_file::bytes(file, MAX_CONFLIST))
         .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_CONFLIST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_CONFLIST {
-        return Err(NetworkError::ConflistTooLong(
-            PathBuf::from(path),
-            MAX_CONFLIST,
-        ));
-    }
     json::parse(&bytes).map_err(|e| NetworkError::ParseConflist(path.to_owned(), e))
 }
 

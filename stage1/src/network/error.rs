@@ -8,8 +8,6 @@ use std::path::PathBuf;
 pub(crate) enum NetworkError {
     #[error("cannot read conflist {0}")]
     ReadConflist(PathBuf, #[source] io::Error),
-    #[error("conflist {0} is longer than {1} bytes")]
-    ConflistTooLong(PathBuf, u64),
     #[error("cannot parse conflist {0}")]
     ParseConflist(PathBuf, #[source] serde_json::Error),
     #[error("conflist of network '{0}' is not usable: {1}")]

@@ -1,9 +1,9 @@
 //! The contents of `/etc/resolv.conf` and `/etc/hosts` of a pod: written field by field from checked values, so that
 //! neither a plugin nor the host's files can bring a line of their own.
 
-use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::reply::{Joined, is_domain, is_option};
 
@@ -141,7 +141,8 @@ fn add<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
 /// A file of the host as far as it can be read: a host without one has no name servers to offer.
 fn read(path: &str) -> String {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_RESOLV_CONF).read_to_end(&mut bytes));
+    let read = pod::small_file::open(Path::new(path))
+        .and_then(|file| file.take(MAX_RESOLV_CONF).read_to_end(&mut bytes));
     match read {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => String::new(),

@@ -5,9 +5,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::trust::policy_json;
 
+fn joined(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
 /// The scopes that a policy becomes, or why not.
 fn imported(policy: &Value) -> Result<Vec<(String, String)>, String> {
-    let read = policy_json(policy.to_string().as_bytes()).map_err(|error| error.to_string())?;
+    let read = policy_json(policy.to_string().as_bytes()).map_err(|error| joined(&error))?;
     let directory = tempfile::tempdir().unwrap();
     let layers = [directory.path().to_owned()];
     let path = read.save(&layers).map_err(|error| error.to_string())?;
