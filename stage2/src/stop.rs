@@ -21,7 +21,14 @@ pub(crate) enum Act {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    Asked { deadline: Instant },
+    /// By SIGINT, as it is.
+    Interrupted {
+        deadline: Instant,
+    },
+    /// By its stop signal.
+    Asked {
+        deadline: Instant,
+    },
     Killed,
 }
 
@@ -44,20 +51,29 @@ impl Stop {
     /// A signal came from outside the pod.
     pub(crate) fn signal(&mut self, number: i32, now: Instant) -> Act {
         match number {
+            libc::SIGINT if self.phase == Phase::Running => {
+                let deadline = now + self.timeout;
+                self.phase = Phase::Interrupted { deadline };
+                Act::Forward(libc::SIGINT)
+            }
             libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => self.ask(now),
             libc::SIGCHLD => Act::Nothing,
             other => Act::Forward(other),
         }
     }
 
-    /// An app has failed.
+    /// An app has failed. Others that were interrupted are left the time that they have.
     pub(crate) fn failure(&mut self, now: Instant) -> Act {
-        self.ask(now)
+        match self.phase {
+            Phase::Interrupted { .. } => Act::Nothing,
+            _ => self.ask(now),
+        }
     }
 
     /// Some time has passed.
     pub(crate) fn tick(&mut self, now: Instant) -> Act {
         match self.phase {
+            Phase::Interrupted { deadline } if deadline <= now => self.ask(now),
             Phase::Asked { deadline } if deadline <= now => {
                 self.phase = Phase::Killed;
                 Act::KillAll
@@ -69,7 +85,9 @@ impl Stop {
     /// How long pid 1 may wait; `None`: until something happens.
     pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
         match self.phase {
-            Phase::Asked { deadline } => Some(deadline.saturating_duration_since(now)),
+            Phase::Interrupted { deadline } | Phase::Asked { deadline } => {
+                Some(deadline.saturating_duration_since(now))
+            }
             Phase::Running | Phase::Killed => None,
         }
     }
@@ -81,7 +99,7 @@ impl Stop {
 
     fn ask(&mut self, now: Instant) -> Act {
         match self.phase {
-            Phase::Running => {
+            Phase::Running | Phase::Interrupted { .. } => {
                 let deadline = now + self.timeout;
                 self.phase = Phase::Asked { deadline };
                 Act::AskAll
@@ -111,6 +129,7 @@ mod tests {
         let mut stop = Stop::new(10 * SECOND);
         let now = Instant::now();
         assert_eq!(stop.signal(libc::SIGTERM, now), Act::AskAll);
+        assert_eq!(stop.signal(libc::SIGTERM, now + 4 * SECOND), Act::Nothing);
         assert_eq!(stop.signal(libc::SIGINT, now + 5 * SECOND), Act::Nothing);
         assert_eq!(stop.failure(now + 6 * SECOND), Act::Nothing);
         assert_eq!(stop.patience(now + 6 * SECOND), Some(4 * SECOND));
@@ -119,6 +138,30 @@ mod tests {
         assert!(stop.timed_out());
         assert_eq!(stop.tick(now + 11 * SECOND), Act::Nothing);
         assert_eq!(stop.signal(libc::SIGTERM, now + 11 * SECOND), Act::Nothing);
+    }
+
+    #[test]
+    fn an_interrupt_is_passed_on_and_becomes_a_stop_when_it_is_repeated_or_of_no_use() {
+        let now = Instant::now();
+        let mut stop = Stop::new(10 * SECOND);
+        assert_eq!(stop.signal(libc::SIGINT, now), Act::Forward(libc::SIGINT));
+        assert_eq!(stop.patience(now), Some(10 * SECOND));
+        // One that obeyed; another one may be about to.
+        assert_eq!(stop.failure(now + SECOND), Act::Nothing);
+        assert_eq!(stop.signal(libc::SIGINT, now + 2 * SECOND), Act::AskAll);
+        assert_eq!(stop.tick(now + 11 * SECOND), Act::Nothing);
+        assert_eq!(stop.tick(now + 12 * SECOND), Act::KillAll);
+
+        let mut stop = Stop::new(10 * SECOND);
+        stop.signal(libc::SIGINT, now);
+        assert_eq!(stop.tick(now + 9 * SECOND), Act::Nothing);
+        assert_eq!(stop.tick(now + 10 * SECOND), Act::AskAll);
+        assert!(!stop.timed_out());
+        assert_eq!(stop.tick(now + 20 * SECOND), Act::KillAll);
+
+        let mut stop = Stop::new(10 * SECOND);
+        stop.signal(libc::SIGINT, now);
+        assert_eq!(stop.signal(libc::SIGTERM, now), Act::AskAll);
     }
 
     #[test]

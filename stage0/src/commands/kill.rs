@@ -20,7 +20,7 @@ const SIGSTOP: i32 = 19;
 pub(crate) struct KillArgs {
     #[command(flatten)]
     pub(crate) pods: SomePods,
-    /// The signal, by name or number. SIGKILL ends the pod at once; SIGTERM, SIGINT and SIGQUIT ask it to end as 'skua stop'
+    /// The signal, by name or number. SIGKILL ends the pod at once; SIGTERM and SIGQUIT ask it to end as 'skua stop'
     /// does; every other reaches each app
     #[arg(long, short, value_name = "SIGNAL", default_value = "SIGKILL")]
     pub(crate) signal: StopSignal,

@@ -9,7 +9,7 @@ fn an_orderly_stop_is_the_app_s_own_stop_signal() {
     if skip_reason("an_orderly_stop_is_the_app_s_own_stop_signal") {
         return;
     }
-    for asked in ["TERM", "INT", "QUIT"] {
+    for asked in ["TERM", "QUIT"] {
         let trap = "trap 'echo stopped; exit 5' USR2; echo; sleep 100 & wait";
         let mut pod = Pod::new(&[app("a", &["sh", "-c", trap])]);
         pod.apps[0]["stop_signal"] = json!(12);
@@ -25,6 +25,27 @@ fn an_orderly_stop_is_the_app_s_own_stop_signal() {
         );
         assert_eq!(end.status("a")["timed_out"], json!(false));
     }
+}
+
+#[test]
+fn an_interrupt_reaches_the_apps_as_it_is_and_what_ignores_it_is_stopped() {
+    if skip_reason("an_interrupt_reaches_the_apps_as_it_is_and_what_ignores_it_is_stopped") {
+        return;
+    }
+    let stubborn = "trap '' INT; trap 'exit 5' TERM; while :; do sleep 0.1; done";
+    let pod = Pod::new(&[
+        app("a", &["sleep", "100"]),
+        app("b", &["sh", "-c", stubborn]),
+    ]);
+    let started = pod.start();
+    started.until_running("sleep");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    started.signal("INT");
+    let end = started.wait();
+    assert_eq!(end.status("a")["outcome"]["signal"], 2, "{end:?}");
+    assert_eq!(end.status("b")["outcome"]["code"], 5, "{end:?}");
+    assert_eq!(end.status("b")["timed_out"], json!(false));
+    assert_eq!(end.code, 130, "the first app that failed: {end:?}");
 }
 
 #[test]

@@ -30,12 +30,42 @@ fn signals_that_mean_nothing_to_skua_reach_the_app() {
 #[test]
 fn a_stop_is_the_image_s_stop_signal_whichever_way_it_was_asked_for() {
     let (env, name) = image(&Image::inspect().set("StopSignal", json!("SIGWINCH")));
-    for asked in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+    for asked in [Signal::SIGTERM, Signal::SIGQUIT] {
         let words = ["--", "trap", "SIGWINCH", "6"];
         let mut pod = env.spawn(&[&RUN[..], &[&name], &words].concat());
         pod.prints("ready");
         pod.signal(asked);
         pod.wait().exits(6);
+    }
+}
+
+#[test]
+fn what_was_interrupted_ends_as_if_it_had_no_launcher() {
+    for user in User::all() {
+        let env = Env::new(user);
+        // Whatever else would stop it.
+        let image = Image::inspect().set("StopSignal", json!("SIGUSR1"));
+        let name = env.layout(&image.build());
+        let run = |words: &[&str]| {
+            let mut pod = env.spawn(&[&RUN[..], &[&name, "--"], words].concat());
+            pod.prints("ready");
+            pod
+        };
+        let pod = run(&["trap", "SIGINT", "6"]);
+        pod.signal(Signal::SIGINT);
+        pod.wait().exits(6).says("SIGINT");
+        // The default action of SIGINT, and what a shell shows then.
+        let pod = run(&["ignore", "SIGUSR1"]);
+        pod.signal(Signal::SIGINT);
+        pod.wait().exits(130);
+        // Twice is a stop.
+        let mut pod = run(&["ignore", "SIGINT"]);
+        pod.signal(Signal::SIGINT);
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(pod.is_running());
+        pod.signal(Signal::SIGINT);
+        let run = pod.wait().exits(128 + Signal::SIGUSR1 as i32);
+        assert!(run.elapsed < Duration::from_secs(10), "{}", run.report());
     }
 }
 
