@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Capability, IdMap, ProcessAttributes, Rlimit, SecurityLabels};
+use crate::{AppName, Capability, IdMap, ProcessAttributes, Rlimit, SecurityLabels, SocketName};
 
 /// One app as stage2 starts it: every choice made, nothing about images, the host or other apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct AppFile {
     pub mounts: Vec<MountCheck>,
     /// Volumes that stage2 must find in the app's root.
     pub volumes: Vec<VolumeCheck>,
+    /// Sockets that stage2 must have got for it, by name: its descriptors from 3 on, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketName>,
 }
 
 /// A Landlock domain: what it denies.

@@ -7,6 +7,10 @@ use crate::{AppName, NetworkName, PodId, State};
 /// Environment variable that tells stage1 the number of the inherited descriptor that holds the pod's lock.
 pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
 
+/// Environment variable that tells stage1 which sockets of the unit it has inherited, for the apps that claim them:
+/// [`crate::list_descriptors`].
+pub const SOCKETS_VARIABLE: &str = "SKUA_SOCKETS";
+
 /// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
 pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 

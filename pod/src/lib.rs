@@ -7,6 +7,7 @@ mod app_file;
 mod capability;
 mod error;
 mod file;
+mod handed;
 mod idmap;
 mod layout;
 mod lifecycle;
@@ -28,9 +29,11 @@ pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeChe
 pub use capability::Capability;
 pub use error::Error;
 pub use file::{MAX_FILE, load, load_from, save, sync, to_bytes};
+pub use handed::{list_descriptors, parse_descriptors};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{
-    DEBUG_VARIABLE, DataDir, FILTERED_HINT, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir, SYSTEM_CALLS,
+    DEBUG_VARIABLE, DataDir, FILTERED_HINT, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir,
+    SOCKETS_VARIABLE, SYSTEM_CALLS,
 };
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
@@ -39,7 +42,7 @@ pub use manifest::{
     NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
     VolumeSource,
 };
-pub use names::{AppName, NetworkName, PodId, PodName, SysctlName, VolumeName};
+pub use names::{AppName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName};
 pub use network_file::NetworkFile;
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AppName, Capability, Device, IdMapChoice, Limits, NetworkName, Origins, PodId, PodName,
-    ProcessAttributes, SecurityLabels, Sysctl, VolumeName,
+    ProcessAttributes, SecurityLabels, SocketName, Sysctl, VolumeName,
 };
 
 /// A pod.
@@ -139,6 +139,10 @@ pub struct App {
     pub unmasked: Vec<String>,
     /// What this app may use, within the pod's limits.
     pub limits: Limits,
+    /// Sockets of the unit that runs the pod, by the names that it gives them: the app's descriptors from 3 on, in this
+    /// order. No two apps have the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketName>,
     /// Who asked for the fields above.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,

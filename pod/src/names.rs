@@ -88,6 +88,19 @@ name!(
     "of a namespace of the pod: net.*, fs.mqueue.*, kernel.sem, kernel.shm* and kernel.msg*", is_sysctl
 );
 
+name!(
+    /// The name that a unit gives to sockets (`FileDescriptorName=` of systemd), as it stands in `LISTEN_FDNAMES`.
+    SocketName, "socket", "1 to 255 printable ASCII characters without ':'", is_descriptor_name
+);
+
+/// As in systemd's `fdname_is_valid`, which knows the empty name too: nobody could ask for that.
+fn is_descriptor_name(given: &str) -> bool {
+    (1..=255).contains(&given.len())
+        && given
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b':')
+}
+
 fn is_uuid(given: &str) -> bool {
     given.len() == 36
         && given.bytes().enumerate().all(|(at, byte)| match at {
@@ -196,6 +209,16 @@ mod tests {
             "fs.mqueue.msg_max",
         ] {
             assert!(SysctlName::parse(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_has_a_name_that_fits_into_a_list() {
+        for bad in ["", "a:b", "a\n", "a\0", "ä", &"a".repeat(256)] {
+            assert!(SocketName::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in ["web.socket", "connection", "a b=c/d", &"a".repeat(255)] {
+            assert!(SocketName::parse(good).is_ok(), "{good:?}");
         }
     }
 

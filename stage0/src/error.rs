@@ -252,6 +252,9 @@ pub(crate) enum Error {
     /// The policy cannot be loaded.
     #[error(transparent)]
     Policy(#[from] pod::policy::PolicyError),
+    /// What the unit gives and the apps claim do not agree.
+    #[error(transparent)]
+    Socket(#[from] crate::given::SocketError),
     /// The policy does not allow what was asked for.
     #[error(transparent)]
     Bound(#[from] pod::policy::Violation),
@@ -322,7 +325,7 @@ impl Error {
             | Self::RemovedMeanwhile(_)
             | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
-            Self::Unit { .. } => "unit",
+            Self::Unit { .. } | Self::Socket(_) => "unit",
             Self::Tell { source, .. } => source.code(),
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
@@ -333,6 +336,7 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Unit { hint, .. } => Some((*hint).to_owned()),
+            Self::Socket(error) => Some(error.hint()),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),

@@ -13,6 +13,7 @@ use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir, PodManifest};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, ErrorFormat};
+use crate::given::Given;
 
 /// The program of stage1's entrypoints.
 const STAGE1: &str = "skua-stage1";
@@ -40,11 +41,11 @@ impl<'a> Stage1<'a> {
     }
 
     /// Becomes the keeper of a pod in state `run`. Only a failure comes back.
-    pub(crate) fn run(&self, pod: &Locked) -> Error {
-        if let Err(error) = inherit(pod.lock.as_fd()) {
+    pub(crate) fn run(&self, pod: &Locked, given: &Given) -> Error {
+        let mut command = self.command("run", &pod.pod.dir());
+        if let Err(error) = inherit(pod.lock.as_fd()).and_then(|()| given.inherit(&mut command)) {
             return error;
         }
-        let mut command = self.command("run", &pod.pod.dir());
         self.debug(&mut command);
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
         log::debug!(

@@ -9,6 +9,7 @@ mod context;
 mod errand;
 mod error;
 mod find;
+mod given;
 mod handover;
 mod heal;
 mod id_map;

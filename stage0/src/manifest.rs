@@ -1,6 +1,7 @@
 //! What was typed + what the images say → `pod.json`. Pure: nothing is looked up here.
 
 mod app;
+mod given;
 mod mounts;
 mod origins;
 mod sandbox;
@@ -86,6 +87,7 @@ pub(crate) fn new(draft: Draft<'_>, caller: &Caller<'_>) -> Result<PodManifest, 
         sandbox::devices_possible(&app, &draft.id_map)?;
         apps.push(app);
     }
+    given::once(&apps)?;
     Ok(PodManifest {
         version: pod::CONTRACT_VERSION,
         hostname: host_name(flags, &draft.id),

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use pod::{AppName, Capability, PodName};
+use pod::{AppName, Capability, PodName, SocketName};
 
 use crate::error::Error;
 use crate::typed::{
@@ -180,6 +180,9 @@ pub(crate) struct AppFlags {
     /// Leave a path of /proc or /sys as it is that is masked or read-only by default
     #[arg(long, value_name = "PATH")]
     pub(crate) unmask: Vec<String>,
+    /// Give sockets of the unit that runs the pod, by their name there, as descriptors from 3 on (sd_listen_fds(3))
+    #[arg(long, value_name = "NAME")]
+    pub(crate) socket: Vec<SocketName>,
     /// Mount the app's root read-only
     #[arg(long)]
     pub(crate) readonly_rootfs: bool,

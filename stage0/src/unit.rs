@@ -1,18 +1,12 @@
-//! What a unit of systemd asks of its main process and skua does not do: said before anything is done, for nothing would come of
-//! a socket that no app accepts from, and a manager that hears no watchdog kills the pod.
+//! What a unit of systemd asks of its main process and skua does not do: said before anything is done, for a manager that hears
+//! no watchdog kills the pod.
 
 use std::{env, process};
 
 use crate::error::Error;
 
-/// Refuses a unit with sockets or a watchdog.
+/// Refuses a unit with a watchdog.
 pub(crate) fn check() -> Result<(), Error> {
-    if is_ours("LISTEN_PID") && number("LISTEN_FDS").is_some_and(|sockets| sockets > 0) {
-        return Err(Error::Unit {
-            what: "cannot hand the sockets of the unit to an app",
-            hint: "start it without a .socket unit and without Sockets=; apps listen by themselves",
-        });
-    }
     if is_ours("WATCHDOG_PID") && number("WATCHDOG_USEC").is_some_and(|pause| pause > 0) {
         return Err(Error::Unit {
             what: "cannot watch apps for the unit's WatchdogSec=",

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::network::NetworkError;
-use pod::{AppName, VolumeName};
+use pod::{AppName, SocketName, VolumeName};
 
 /// A step of stage1 that failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,14 @@ pub(crate) enum Error {
     LockVariable(&'static str),
     #[error("cannot take over descriptor {0} as the lock of the pod")]
     Lock(i32, #[source] io::Error),
+    #[error("{0} must list open descriptors with their names")]
+    Descriptors(&'static str),
+    #[error("cannot take over descriptor {0}")]
+    Inherited(i32, #[source] io::Error),
+    #[error("app {0} claims socket '{1}', which was not given")]
+    NoSocket(AppName, SocketName),
+    #[error("no app claims socket '{0}'")]
+    SocketOfNobody(SocketName),
     #[error("the working directory is not that of pod {0} in state {1}")]
     NotItsDirectory(pod::PodId, &'static str),
     #[error(transparent)]
@@ -38,6 +46,8 @@ pub(crate) enum Error {
     Terminals,
     #[error("two apps of the pod are named {0}")]
     AppTwice(AppName),
+    #[error("socket '{0}' is claimed twice: one app gets it")]
+    SocketTwice(SocketName),
     #[error("app {0} has no program")]
     NoProgram(AppName),
     #[error("app {0} asks for what needs --insecure-options={1}")]

@@ -1,7 +1,7 @@
 //! The end of stage1's code in the pod: descriptors are put in place, everything else is closed, stage2 takes over.
 //!
 //! **Runs as** the inside, after the pivot. **Needs** what stage2 gets. **Leaves** stage2 with descriptors 0, 1, 2,
-//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups and the one that tells the keeper, an empty environment, and all signals blocked that the keeper forwards: none is lost before
+//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups, the one that tells the keeper and those of sockets, an empty environment, and all signals blocked that the keeper forwards: none is lost before
 //! stage2 listens. **Undone by** nothing: it ends in exec.
 
 use std::convert::Infallible;
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
+use crate::given::Socket;
 use crate::plan::Plan;
 use crate::report;
 use crate::sys;
@@ -31,12 +32,14 @@ pub(crate) struct Ends<'a> {
     pub(crate) started: Option<OwnedFd>,
     /// The cgroups of the apps.
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// What the unit gives to apps.
+    pub(crate) sockets: Vec<Socket>,
 }
 
 /// The first number above all descriptors of stage2.
-pub(crate) fn first_free(cgroup: Option<&Cgroup>) -> RawFd {
+pub(crate) fn first_free(cgroup: Option<&Cgroup>, sockets: &[Socket]) -> RawFd {
     let apps = cgroup.map_or(0, |cgroup| cgroup.app_procs().len());
-    RawFd::try_from(apps).map_or(RawFd::MAX, |apps| KEEPER_FD + 2 + apps)
+    RawFd::try_from(apps + sockets.len()).map_or(RawFd::MAX, |count| KEEPER_FD + 2 + count)
 }
 
 /// Becomes stage2 as pid 1. A terminal becomes the standard streams.
@@ -55,9 +58,15 @@ pub(crate) fn to_stage2(
     let cgroups = cgroups.iter().map(|descriptor| ("--cgroup-fd", descriptor));
     let started = ends.started.iter().map(|end| ("--started-fd", end));
     let mut options = Vec::new();
-    for ((option, descriptor), number) in cgroups.chain(started).zip(KEEPER_FD + 1..) {
+    let mut free = KEEPER_FD + 1..;
+    for ((option, descriptor), number) in cgroups.chain(started).zip(free.by_ref()) {
         placed.push((descriptor, number));
         options.extend([option.to_owned(), number.to_string()]);
+    }
+    for (socket, number) in ends.sockets.iter().zip(free) {
+        placed.push((&socket.descriptor, number));
+        let value = format!("{}:{number}:{}", socket.app, socket.name);
+        options.extend(["--socket".to_owned(), value]);
     }
     let arguments = arguments(plan, options)?;
     execute(&handed.stage2, &arguments, &placed, terminal)

@@ -23,6 +23,7 @@ use pod::IdMap;
 use crate::cgroup::Cgroup;
 use crate::channel::{self, Channel};
 use crate::error::{self, Error};
+use crate::given::Given;
 use crate::handover::{self, Ends};
 use crate::op::Op;
 use crate::plan::{Namespaces, Opener, Plan};
@@ -42,13 +43,15 @@ pub(crate) struct Inside {
 }
 
 /// Clones the inside into new user and pid namespaces, and into `cgroup`. To `started` stage2 says when the apps are executed.
+/// What is `given` is the inside's alone.
 pub(crate) fn spawn(
     plan: &Plan,
     stage2: &Path,
     cgroup: Option<&Cgroup>,
     started: Option<OwnedFd>,
+    given: Given,
 ) -> Result<Inside, Error> {
-    let (ours, theirs) = channel::pair(handover::first_free(cgroup))?;
+    let (ours, theirs) = channel::pair(handover::first_free(cgroup, &given.sockets))?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
     let directory = cgroup.map(|cgroup| cgroup.directory.as_fd());
@@ -64,6 +67,7 @@ pub(crate) fn spawn(
                 keeper: keeper.into(),
                 started,
                 cgroup,
+                sockets: given.sockets,
             };
             let Err(error) = live(plan, stage2, &theirs, &ends);
             theirs.send_failure(&error::joined(&error));

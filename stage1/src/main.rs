@@ -10,6 +10,7 @@ mod explain;
 mod files;
 mod finish;
 mod gc;
+mod given;
 mod handover;
 mod host;
 mod idmap;

@@ -10,6 +10,7 @@ use pod::policy::Policy;
 use crate::cgroup;
 use crate::error::Error;
 use crate::finish::{self, Leftovers};
+use crate::given::Given;
 use crate::host::Host;
 use crate::idmap;
 use crate::inside;
@@ -42,6 +43,7 @@ fn sandbox(
     notify: &mut Notify,
 ) -> Result<Ended, Error> {
     let (pod, manifest) = (&opened.dir, &opened.manifest);
+    let given = Given::take(manifest)?;
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
     let mut plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;
     labels::check(manifest)?;
@@ -52,7 +54,7 @@ fn sandbox(
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
     let started = notify.expect(manifest)?;
-    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref(), started)?;
+    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref(), started, given)?;
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;

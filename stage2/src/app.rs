@@ -15,6 +15,7 @@ use pod::{AppFile, AppName};
 use crate::confine::Filter;
 use crate::error::{self, Error};
 use crate::report::{self, Gate, Reporter, Reports};
+use crate::sockets::Socket;
 use crate::user::{Identity, Ids};
 use crate::watch::Names;
 use crate::{confine, directory, exec, limits, root, stdio, sys, user};
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) watch: Option<Names>,
     /// `cgroup.procs` of its cgroup, opened by the keeper: only whoever holds this descriptor may join.
     pub(crate) cgroup: Option<OwnedFd>,
+    /// Sockets of the unit that it claims; what enters it has none.
+    pub(crate) sockets: Vec<Socket>,
     /// Who it was when it was started; absent: its image says who it is.
     pub(crate) ids: Option<Ids>,
 }
@@ -69,6 +72,7 @@ impl App {
             filter,
             watch,
             cgroup: None,
+            sockets: Vec::new(),
             ids: None,
         })
     }
@@ -89,7 +93,7 @@ impl App {
     /// The child: becomes the app, or tells pid 1 why not.
     fn child(&self, tell: &OwnedFd, gate: &Gate) -> ! {
         let joined = self.join_cgroup();
-        if let Ok(mut reporter) = Reporter::take(tell, gate) {
+        if let Ok(mut reporter) = Reporter::take(tell, gate, &self.sockets) {
             match joined.and_then(|()| self.become_app(|identity| reporter.wait_at_gate(identity)))
             {
                 Ok(never) => match never {},
@@ -130,7 +134,7 @@ impl App {
         };
         let confined = confine::to(app, filter, &root, user)?;
         before_exec(&confined.identity)?;
-        exec::app(app, &root, &confined)
+        exec::app(app, &root, &confined, &self.sockets)
     }
 }
 

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 
-use pod::AppName;
+use pod::{AppName, SocketName};
 
 use crate::error::Error;
+use crate::sockets::Socket;
 use crate::sys;
 use crate::user::Ids;
 
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) started: Option<OwnedFd>,
     /// Where each app joins its cgroup, in the same order; none when they have no cgroups of their own.
     pub(crate) cgroups: Vec<OwnedFd>,
+    /// Sockets of the unit that apps claim.
+    pub(crate) sockets: Vec<Socket>,
     /// The apps, in order; at least one.
     pub(crate) names: Vec<AppName>,
 }
@@ -59,6 +62,7 @@ struct Seen {
     stop_timeout: Option<u32>,
     started: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
+    sockets: Vec<Socket>,
     app: Option<AppName>,
     ids: Option<Ids>,
     terminal: bool,
@@ -95,6 +99,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--started-fd" => seen.started = Some(descriptor(&value()?)?),
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
             "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
+            "--socket" => seen.sockets.push(socket(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
             "--ids" => seen.ids = Some(ids(&value()?)?),
             "--terminal" => seen.terminal = true,
@@ -125,6 +130,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
             stop_timeout: Some(stop_timeout),
             started,
             cgroups,
+            sockets,
             app: None,
             ids: None,
             terminal: false,
@@ -137,6 +143,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
                 stop_timeout,
                 started,
                 cgroups,
+                sockets,
                 names,
             }))
         }
@@ -157,6 +164,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             stop_timeout: None,
             started: None,
             cgroups: _,
+            sockets: _,
             terminal,
             rest: argv,
         } if !argv.is_empty() => Ok(Arguments::Enter(Enter {
@@ -187,6 +195,20 @@ fn ids(word: &str) -> Result<Ids, Error> {
     Ids::new(&numbers).ok_or(Error::Arguments(
         "--ids needs a user, a group and no more groups than an app may have",
     ))
+}
+
+/// An app, a descriptor and a name, with colons.
+fn socket(word: &str) -> Result<Socket, Error> {
+    let mut parts = word.splitn(3, ':');
+    let (Some(app), Some(number), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Error::Arguments("--socket needs APP:NUMBER:NAME"));
+    };
+    let number = self::number(number)?;
+    Ok(Socket {
+        app: AppName::parse(app).map_err(Error::Contract)?,
+        name: SocketName::parse(name).map_err(Error::Contract)?,
+        descriptor: sys::taken(number).map_err(|e| Error::Descriptor(number, e))?,
+    })
 }
 
 /// Takes over an inherited descriptor, once.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use nix::errno::Errno;
-use pod::AppName;
+use pod::{AppName, SocketName};
 
 use crate::report::Failure;
 
@@ -24,6 +24,10 @@ pub(crate) enum Error {
     Filter(AppName, &'static str),
     Fork(AppName, Errno),
     JoinCgroup(AppName, Errno),
+    Socket(SocketName, Errno),
+    NotASocket(SocketName),
+    NoSocket(AppName, SocketName),
+    SocketOfNobody(SocketName),
     Enter(AppName, Box<Error>),
     Reported(AppName, Failure),
     Gate(Errno),
@@ -95,6 +99,10 @@ impl fmt::Display for Error {
             Self::Filter(name, problem) => write!(f, "the seccomp filter of app {name} {problem}"),
             Self::Fork(name, _) => write!(f, "cannot fork for app {name}"),
             Self::JoinCgroup(name, _) => write!(f, "cannot join the cgroup of app {name}"),
+            Self::Socket(name, _) => write!(f, "cannot look at socket '{name}'"),
+            Self::NotASocket(name) => write!(f, "'{name}' is neither a socket nor a FIFO"),
+            Self::NoSocket(app, name) => write!(f, "socket '{name}' of app {app} did not come"),
+            Self::SocketOfNobody(name) => write!(f, "socket '{name}' is for no app"),
             Self::Enter(name, _) => write!(f, "cannot enter app {name}"),
             Self::Reported(name, _) => write!(f, "cannot start app {name}"),
             other => other.step(f),
@@ -229,6 +237,7 @@ impl Error {
             | Self::OpenApp(_, e)
             | Self::Fork(_, e)
             | Self::JoinCgroup(_, e)
+            | Self::Socket(_, e)
             | Self::UnshareMounts(e)
             | Self::OpenRoot(_, e)
             | Self::PivotRoot(_, e)

@@ -14,14 +14,21 @@ use pod::AppFile;
 use crate::confine::Confined;
 use crate::error::Error;
 use crate::root::{Root, open_in};
+use crate::sockets::{self, Socket};
 use crate::sys;
 
 /// Where programs are searched when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Executes the app. Returns only when that failed.
-pub(crate) fn app(app: &AppFile, root: &Root, confined: &Confined) -> Result<Infallible, Error> {
-    let environment = environment(app, confined);
+pub(crate) fn app(
+    app: &AppFile,
+    root: &Root,
+    confined: &Confined,
+    sockets: &[Socket],
+) -> Result<Infallible, Error> {
+    let mut environment = environment(app, confined);
+    sockets::tell(sockets, &mut environment);
     let argv = strings(&app.argv, "an argument")?;
     let variables = strings(&environment, "the environment")?;
     let program = app.argv.first().map_or("", String::as_str);

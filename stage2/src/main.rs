@@ -16,6 +16,7 @@ mod reap;
 mod report;
 mod root;
 mod run;
+mod sockets;
 mod status;
 mod stdio;
 mod stop;

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read};
 
 use crate::error::{self, Error};
+use crate::sockets::{self, Socket};
 use crate::sys;
 use crate::user::{Identity, Ids};
 
@@ -59,7 +60,7 @@ pub(crate) enum Said {
     Failure,
 }
 
-/// The child's end, and its place at the gate: the only descriptors it keeps besides the standard ones.
+/// The child's end, and its place at the gate: the only descriptors it keeps besides the standard ones and its sockets.
 pub(crate) struct Reporter {
     pipe: File,
     gate: OwnedFd,
@@ -144,16 +145,19 @@ impl AsFd for Reports {
 }
 
 impl Reporter {
-    /// In the child: puts both descriptors where nothing else is, and closes everything else.
-    pub(crate) fn take(tell: &OwnedFd, gate: &Gate) -> Result<Self, Errno> {
-        // Through higher numbers, so that neither is overwritten before it is moved.
-        let tell = sys::duplicate_above(tell, 16)?;
-        let wait = sys::duplicate_above(&gate.wait, 16)?;
+    /// In the child: puts the app's sockets where it will look for them, and both descriptors where nothing else is, and closes
+    /// everything else.
+    pub(crate) fn take(tell: &OwnedFd, gate: &Gate, sockets: &[Socket]) -> Result<Self, Errno> {
+        // Through higher numbers, so that none is overwritten before it is moved.
+        let least = i32::try_from(sockets.len()).map_or(i32::MAX, |count| count.saturating_add(16));
+        let tell = sys::duplicate_above(tell, least)?;
+        let wait = sys::duplicate_above(&gate.wait, least)?;
+        let free = sockets::place(sockets, least)?;
         let reporter = Self {
-            pipe: File::from(sys::move_to(tell, 3)?),
-            gate: sys::move_to(wait, 4)?,
+            pipe: File::from(sys::move_to(tell, free)?),
+            gate: sys::move_to(wait, free + 1)?,
         };
-        sys::close_from(5)?;
+        sys::close_from(free.cast_unsigned() + 2)?;
         Ok(reporter)
     }
 

@@ -14,6 +14,7 @@ use crate::app::{self, App};
 use crate::arguments::{Enter, Run};
 use crate::error::Error;
 use crate::reap::Apps;
+use crate::sockets::{self, Socket};
 use crate::teller::Teller;
 use crate::{capability, sys};
 
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     for (app, cgroup) in apps.iter_mut().zip(arguments.cgroups) {
         app.cgroup = Some(cgroup);
     }
+    share(arguments.sockets, &mut apps)?;
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
     apps.teller = arguments
@@ -85,6 +87,17 @@ fn block_signals() -> Result<SigSet, Error> {
         .thread_set_mask()
         .map_err(|e| Error::Harden("block signals", e))?;
     Ok(signals)
+}
+
+/// Gives each app its sockets: all that have come, and all that it claims.
+fn share(mut sockets: Vec<Socket>, apps: &mut [App]) -> Result<(), Error> {
+    for app in apps {
+        app.sockets = sockets::of_app(&app.file, &mut sockets)?;
+    }
+    match sockets.into_iter().next() {
+        Some(socket) => Err(Error::SocketOfNobody(socket.name)),
+        None => Ok(()),
+    }
 }
 
 /// Loads all apps before any is started: one bad file, and nothing runs.

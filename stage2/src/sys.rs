@@ -22,6 +22,13 @@ pub(crate) fn inherited(number: u32) -> Result<OwnedFd, Errno> {
     duplicate(number, 3)
 }
 
+/// The same, for one that nothing else may keep: what was inherited is closed.
+pub(crate) fn taken(number: u32) -> Result<OwnedFd, Errno> {
+    let ours = inherited(number)?;
+    let number = RawFd::try_from(number).map_err(|_| Errno::EBADF)?;
+    nix::unistd::close(number).map(|()| ours)
+}
+
 /// The same descriptor under the lowest free number from `least` on, closed on exec.
 pub(crate) fn duplicate_above(from: &OwnedFd, least: RawFd) -> Result<OwnedFd, Errno> {
     duplicate(from.as_raw_fd(), least)
@@ -61,6 +68,13 @@ pub(crate) fn move_to(from: OwnedFd, to: RawFd) -> Result<OwnedFd, Errno> {
     Errno::result(result)?;
     // SAFETY: `to` is open now, and the caller gives it to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(to) })
+}
+
+/// Makes `from` also the descriptor `number`, which exec leaves open; nobody owns that number.
+pub(crate) fn keep_as(from: &OwnedFd, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes numbers only; what was open as `number` belongs to nobody who goes on using it.
+    let result = unsafe { libc::dup2(from.as_raw_fd(), number) };
+    Errno::result(result).map(drop)
 }
 
 /// Standard input, output or error.

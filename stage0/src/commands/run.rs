@@ -7,6 +7,7 @@ use pod::State;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::given::{Claims, Given};
 use crate::handover::Stage1;
 use crate::run_line::{AppWords, ParentFlags, PodFlags};
 use crate::{parent, prepare, unit};
@@ -24,12 +25,15 @@ pub(crate) struct RunArgs {
 
 /// Runs the command. Only a failure comes back: the keeper has taken our place.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
+    let given = Given::take()?;
     unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
-    let mut pod = prepare::pod(&args.pod, args.apps.parse()?, context)?;
+    let lines = args.apps.parse()?;
+    given.check(&Claims::of_lines(&lines))?;
+    let mut pod = prepare::pod(&args.pod, lines, context)?;
     let reason = match pod.move_to(State::Run) {
-        Ok(()) => stage1.run(&pod),
+        Ok(()) => stage1.run(&pod, &given),
         Err(error) => error.into(),
     };
     Err(prepare::abandon(pod, context, reason))

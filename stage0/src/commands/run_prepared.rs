@@ -8,6 +8,7 @@ use pod::{Pod, State};
 use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
+use crate::given::{Claims, Given};
 use crate::handover::Stage1;
 use crate::run_line::ParentFlags;
 use crate::{age, parent, trusted, unit};
@@ -26,6 +27,7 @@ pub(crate) struct RunPreparedArgs {
 
 /// Runs the command. What was trusted and allowed when the pod was made must be so now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
+    let given = Given::take()?;
     unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
@@ -39,10 +41,11 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
         });
     };
     let manifest = pod::load(&pod.dir().manifest())?;
+    given.check(&Claims::of_pod(&manifest))?;
     trusted::again(&manifest, context)?;
     context.policy()?.check(&manifest)?;
     locked.move_to(State::Run)?;
-    let reason = stage1.run(&locked);
+    let reason = stage1.run(&locked, &given);
     locked.move_to(State::Prepared)?;
     Err(reason)
 }

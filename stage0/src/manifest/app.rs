@@ -58,6 +58,7 @@ pub(super) fn new(
         devices: sandbox::devices(&flags.device, caller)?,
         unmasked: sandbox::unmasked(&flags.unmask)?,
         limits: super::limits(&flags.limits)?,
+        sockets: flags.socket.clone(),
         name,
         image,
         layers,

@@ -65,6 +65,7 @@ pub(super) fn of_app(
     set("no_new_privileges", !flags.no_new_privileges, false);
     set("seccomp", app.seccomp != pod::SeccompChoice::Default, false);
     set("rlimits", !flags.rlimit.is_empty(), false);
+    set("sockets", !flags.socket.is_empty(), false);
     set("umask", app.process.umask != DEFAULT_UMASK, false);
     set("nice", flags.nice.is_some(), false);
     set("oom_score_adj", flags.oom_score_adj.is_some(), false);

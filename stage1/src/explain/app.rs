@@ -79,6 +79,7 @@ pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFi
         environment: _,
         argv: _,
         stop_signal: _,
+        sockets: _,
     } = file;
     let mut list = List {
         name: name.as_str(),
@@ -108,6 +109,7 @@ fn surroundings(list: &mut List<'_>, file: &AppFile) {
     list.add("session", "", Value::Null, text);
     let streams = json!({"stdin": file.stdin, "terminal": file.terminal});
     list.add("streams", "stdin", streams, self::streams(file));
+    sockets(list, file);
     for limit in &file.rlimits {
         list.add("rlimit", "rlimits", json!(limit), rlimit(limit));
     }
@@ -120,6 +122,16 @@ fn surroundings(list: &mut List<'_>, file: &AppFile) {
         json!(directory),
         text,
     );
+}
+
+fn sockets(list: &mut List<'_>, file: &AppFile) {
+    if file.sockets.is_empty() {
+        return;
+    }
+    let names = file.sockets.iter().map(|name| quoted(name.as_str()));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let text = format!("sockets of the unit from descriptor 3 on, as LISTEN_FDS says: {names}");
+    list.add("sockets", "sockets", json!(file.sockets), text);
 }
 
 fn identity(list: &mut List<'_>, file: &AppFile) {

@@ -1,7 +1,7 @@
 //! What the keeper does, in the order of `run.rs`, and what `finish.rs` undoes. It and the inside work at the same time: the
 //! order of what different processes do is that in which one waits for the other.
 
-use pod::{AppName, IdMapChoice, Origin, PodManifest};
+use pod::{AppName, IdMapChoice, Origin, PodManifest, SocketName};
 use serde_json::{Value, json};
 
 use super::known::Known;
@@ -12,7 +12,7 @@ use crate::plan::{DeviceNode, Directory, MapWriter, Opener, Owner, Plan};
 /// Up to the inside, and the namespaces that it makes at once.
 pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
-    let mut items = Vec::new();
+    let mut items: Vec<Item> = sockets(manifest).into_iter().collect();
     if let IdMapChoice::Range {
         first, last, count, ..
     } = manifest.id_map
@@ -39,6 +39,17 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     let args = json!({"namespaces": further});
     items.push(Item::new(Process::Inside, "make-namespaces", args, text));
     items
+}
+
+/// The sockets that apps claim.
+fn sockets(manifest: &PodManifest) -> Option<Item> {
+    let claimed = manifest.apps.iter().flat_map(|app| &app.sockets);
+    let names: Vec<_> = claimed.map(SocketName::as_str).collect();
+    let list = names.join(", ").escape_debug().to_string();
+    let text =
+        format!("take over the sockets of the unit, which must be these, for the inside: {list}");
+    let item = Item::new(Process::Keeper, "take-sockets", json!(names), text);
+    (!names.is_empty()).then(|| item.by(Origin::CommandLine))
 }
 
 /// The cgroup of the pod, and what it gets from those above it.

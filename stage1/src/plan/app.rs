@@ -259,6 +259,7 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
         id_map: plan.id_map.clone(),
         mounts: Vec::new(),
         volumes: Vec::new(),
+        sockets: app.sockets.clone(),
     }
 }
 

@@ -64,6 +64,12 @@ fn one_app(manifest: &PodManifest, app: &App) -> Result<(), Error> {
     if app.seccomp == SeccompChoice::Unconfined && !insecure(manifest, InsecureOption::Seccomp) {
         return Err(Error::NotInsecure(app.name.clone(), "seccomp"));
     }
+    let claimed = manifest.apps.iter().flat_map(|app| &app.sockets);
+    for name in &app.sockets {
+        if claimed.clone().filter(|other| *other == name).count() > 1 {
+            return Err(Error::SocketTwice(name.clone()));
+        }
+    }
     absolute(app.layers.iter().map(|layer| &layer.path))?;
     absolute(app.devices.iter().map(|device| &device.host))?;
     app.devices
@@ -209,6 +215,16 @@ mod tests {
         assert!(manifest(&pod).is_err());
         pod.insecure_options.push(InsecureOption::Seccomp);
         assert!(manifest(&pod).is_ok());
+    }
+
+    #[test]
+    fn a_socket_is_claimed_once() {
+        let mut pod = sample();
+        let name = |name| pod::SocketName::parse(name).unwrap();
+        pod.apps[0].sockets = vec![name("web"), name("tls")];
+        assert!(manifest(&pod).is_ok());
+        pod.apps[0].sockets.push(name("web"));
+        assert!(matches!(manifest(&pod), Err(Error::SocketTwice(_))));
     }
 
     #[test]

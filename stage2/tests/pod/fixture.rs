@@ -55,6 +55,8 @@ pub(crate) struct Pod {
     pub(crate) prepare: String,
     /// Shell commands before stage2, in its process.
     pub(crate) before: String,
+    /// Further options, with blanks between them.
+    pub(crate) options: String,
     /// The keeper has ended already.
     pub(crate) keeper_gone: bool,
     filters: Vec<(String, Vec<u8>)>,
@@ -83,6 +85,7 @@ impl Pod {
             apps: apps.to_vec(),
             prepare: String::new(),
             before: String::new(),
+            options: String::new(),
             keeper_gone: false,
             filters: Vec::new(),
         }
@@ -122,6 +125,7 @@ impl Pod {
             .arg(path)
             .arg(INSIDE.replace("shift;", "shift 2;"))
             .args("--apps-fd 7 --status-fd 8 --keeper-fd 9 --stop-timeout 1".split(' '))
+            .args(self.options.split_whitespace())
             .args(&names)
             .stdin(reader)
             .stdout(Stdio::piped())

@@ -39,6 +39,56 @@ fn one_bad_file_and_no_app_is_started() {
 }
 
 #[test]
+fn a_socket_is_one_and_comes_to_the_app_that_claims_it() {
+    if skip_reason("a_socket_is_one_and_comes_to_the_app_that_claims_it") {
+        return;
+    }
+    for (opened, options, complaint) in [
+        (
+            "/",
+            "--socket b:6:web",
+            "'web' is neither a socket nor a FIFO",
+        ),
+        (
+            "/etc/passwd",
+            "--socket b:6:web",
+            "'web' is neither a socket nor a FIFO",
+        ),
+        ("/", "", "socket 'web' of app b did not come"),
+        (
+            "/",
+            "--socket a:6:web",
+            "socket 'web' of app b did not come",
+        ),
+        ("/", "--socket b:61:web", "cannot use descriptor 61"),
+        ("/", "--socket b:6", "--socket needs APP:NUMBER:NAME"),
+        (
+            "/",
+            "--socket b:6:web --socket b:6:web",
+            "cannot use descriptor 6",
+        ),
+    ] {
+        let mut second = app("b", &["echo", "executed"]);
+        second["sockets"] = json!(["web"]);
+        let mut pod = Pod::new(&[app("a", &["echo", "executed"]), second]);
+        pod.before = format!("exec 6<{opened}");
+        options.clone_into(&mut pod.options);
+        let end = pod.run();
+        assert_eq!(
+            (end.code, end.stdout.as_str()),
+            (254, ""),
+            "{options}: {end:?}"
+        );
+        assert!(end.stderr.contains(complaint), "{options}: {end:?}");
+    }
+    let mut pod = Pod::new(&[app("a", &["echo", "executed"])]);
+    pod.before = "exec 6< <(sleep 1)".to_owned();
+    "--socket a:6:web".clone_into(&mut pod.options);
+    let end = pod.run();
+    assert!(end.stderr.contains("socket 'web' is for no app"), "{end:?}");
+}
+
+#[test]
 fn an_app_that_would_not_be_confined_as_planned_keeps_its_neighbours_from_starting() {
     if skip_reason(
         "an_app_that_would_not_be_confined_as_planned_keeps_its_neighbours_from_starting",

@@ -180,6 +180,39 @@ pub fn systemctl(arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
+/// Unit files of a test, which systemd has read; stopped and removed when dropped.
+#[derive(Debug)]
+pub struct UnitFiles(Vec<String>);
+
+impl UnitFiles {
+    /// Of these names and texts.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    #[must_use]
+    pub fn write(units: &[(&str, &str)]) -> Self {
+        for (name, text) in units {
+            fs::write(Path::new(RUNTIME_UNITS).join(name), text).expect("write a unit");
+        }
+        systemctl(&["daemon-reload"]).success();
+        let names = units.iter().map(|(name, _)| (*name).to_owned());
+        Self(names.collect())
+    }
+}
+
+impl Drop for UnitFiles {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            systemctl(&["stop", name]);
+            let _ = fs::remove_file(Path::new(RUNTIME_UNITS).join(name));
+        }
+        systemctl(&["daemon-reload"]);
+    }
+}
+
+/// Where units are until the next boot.
+const RUNTIME_UNITS: &str = "/run/systemd/system";
+
 /// One property of a unit.
 #[must_use]
 pub fn property(unit: &str, name: &str) -> String {

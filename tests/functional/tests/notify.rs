@@ -253,11 +253,7 @@ fn a_unit_that_wants_what_is_not_done_is_refused_at_once() {
     watched
         .fails(&["WatchdogSec="])
         .complains("hint: leave WatchdogSec= out");
-    let activated = line("LISTEN_PID=$$ LISTEN_FDS=1");
-    activated
-        .fails(&["cannot hand the sockets of the unit"])
-        .complains("hint: ");
     // Variables of a unit whose main process is another.
-    line("LISTEN_PID=1 LISTEN_FDS=1 WATCHDOG_PID=1 WATCHDOG_USEC=1").exits(7);
-    line("LISTEN_PID=$$ LISTEN_FDS=0 WATCHDOG_PID=$$ WATCHDOG_USEC=0").exits(7);
+    line("WATCHDOG_PID=1 WATCHDOG_USEC=1").exits(7);
+    line("WATCHDOG_PID=$$ WATCHDOG_USEC=0").exits(7);
 }

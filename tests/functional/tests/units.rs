@@ -1,9 +1,14 @@
 //! Units from which systemd takes rights, and users that systemd makes: skua runs pods in them, or says what is in its way.
 //! These run in the virtual machines of `vm/lane`; elsewhere they are skipped.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
-use functional::systemd::{Lab, journal, property, systemctl, under_systemd, wait_until};
+use functional::systemd::{
+    Lab, UnitFiles, journal, property, systemctl, under_systemd, wait_until,
+};
 use functional::{Run, User, binaries, systemd};
 
 /// What the unit that we ship goes without.
@@ -127,6 +132,93 @@ fn privileged_a_dynamic_user_is_told_why_it_has_no_pods() {
     Run::of(command)
         .fails(&["Function not implemented"])
         .complains("RestrictSUIDSGID=");
+}
+
+/// What is heard at a socket; within two minutes, for the first to connect waits for a pod.
+fn hear(path: &str) -> String {
+    let mut stream = UnixStream::connect(path).expect("systemd listens");
+    let limit = Some(Duration::from_secs(120));
+    stream.set_read_timeout(limit).expect("a timeout");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("an answer");
+    heard
+}
+
+/// The unit with these lines in place of those of the same settings.
+fn with(unit: &str, settings: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for line in unit.lines() {
+        let setting = settings.iter().find(|(name, _)| line.starts_with(name));
+        text += &setting.map_or_else(|| line.to_owned(), |(name, value)| format!("{name}{value}"));
+        text.push('\n');
+    }
+    for (name, value) in settings {
+        assert!(
+            text.contains(&format!("\n{name}{value}\n")),
+            "no {name} in {unit}"
+        );
+    }
+    text
+}
+
+#[test]
+fn privileged_a_connection_starts_the_pod_that_answers_it_with_the_units_that_are_installed() {
+    const PATH: &str = "/run/skua-test-activated";
+    if !under_systemd(
+        "privileged_a_connection_starts_the_pod_that_answers_it_with_the_units_that_are_installed",
+    ) {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let run = lab.run_words(&["--name=p"], &["--socket=http"], &["accept", "3", "hello"]);
+    let start = lab.line(&run).join(" ");
+    let socket = include_str!("../../../dist/systemd/activated.socket");
+    let socket = with(socket, &[("ListenStream=", PATH)]);
+    let service = include_str!("../../../dist/systemd/activated.service");
+    let service = with(service, &[("ExecStart=", &start)]);
+    let units = [
+        ("skua-test-activated.socket", socket.as_str()),
+        ("skua-test-activated.service", service.as_str()),
+    ];
+    let _files = UnitFiles::write(&units);
+    systemctl(&["start", "skua-test-activated.socket"]).success();
+    assert_eq!(
+        property("skua-test-activated.service", "ActiveState"),
+        "inactive"
+    );
+    let heard = hear(PATH);
+    assert_eq!(heard, "hello", "{}", journal("skua-test-activated.service"));
+    wait_until("the pod has ended", || lab.status("p")["exit_status"] == 0);
+    // Each further connection starts it anew, if its name is free.
+    lab.env.skua(&["rm", "p"]).success();
+    assert_eq!(hear(PATH), "hello");
+}
+
+#[test]
+fn privileged_each_connection_has_a_pod_of_its_own_with_accept() {
+    const PATH: &str = "/run/skua-test-each";
+    if !under_systemd("privileged_each_connection_has_a_pod_of_its_own_with_accept") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let run = lab.run_words(&[], &["--socket=connection"], &["answer", "3", "hello"]);
+    let start = lab.line(&run).join(" ");
+    let socket = format!("[Socket]\nListenStream={PATH}\nAccept=yes\n");
+    let service = format!("[Service]\nExecStart={start}\nDelegate=yes\n");
+    let units = [
+        ("skua-test-each.socket", socket.as_str()),
+        ("skua-test-each@.service", service.as_str()),
+    ];
+    let _files = UnitFiles::write(&units);
+    systemctl(&["start", "skua-test-each.socket"]).success();
+    for _ in 0..2 {
+        assert_eq!(hear(PATH), "hello");
+    }
+    wait_until("both pods have ended", || {
+        let pods = lab.env.skua(&["list", "--format=json"]).success().json();
+        let pods = pods["pods"].as_array().expect("a list");
+        pods.len() == 2 && pods.iter().all(|pod| pod["exit_status"] == 0)
+    });
 }
 
 #[test]

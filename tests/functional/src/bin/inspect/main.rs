@@ -4,6 +4,7 @@
 //!
 //! | file | subcommands |
 //! |---|---|
+//! | `activate.rs` | `activate` `accept` `answer` `sockets` |
 //! | `state.rs` | `id` `status` `maps` `namespaces` `mounts` `fds` `env` `args` `cwd` `limits` `processes` `session` `tty` `hostname` |
 //! | `file.rs` | `read` `write` `append` `stat` `list` `tree` `open` `mkdir` `unlink` `symlink` `rename` `chown` `chmod` `mknod` `mkfifo` |
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `exec` `in-session` |
@@ -13,6 +14,7 @@
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
 
 mod act;
+mod activate;
 mod attack;
 mod attempt;
 mod disk;
@@ -60,6 +62,7 @@ fn answer(words: &[&str]) -> Answer {
         disk::answer,
         act::answer,
         net::answer,
+        activate::answer,
     ]
     .into_iter()
     .find_map(|group| group(question, rest))
