@@ -19,6 +19,9 @@ Exit status:
   enter   the program's
   doctor  1 when something is missing that every pod needs";
 
+/// The commands that take images with flags of their own.
+pub(crate) const TAKES_APPS: [&str; 3] = ["run", "prepare", "explain"];
+
 /// Launches pods of signed OCI images, without a daemon
 #[derive(Debug, Parser)]
 #[command(name = "skua", version, disable_help_subcommand = true, after_help = EXIT_STATUS)]
@@ -207,19 +210,30 @@ pub(crate) fn parse() -> Result<(Global, Command), Error> {
 pub(crate) fn documented(width: Option<usize>) -> clap::Command {
     let app_flags = run_line::app_flags_help(width);
     let mut command = Cli::command();
-    for name in ["run", "prepare", "explain"] {
+    for name in TAKES_APPS {
         command = command.mut_subcommand(name, |c| c.after_help(app_flags.clone()));
     }
     command
 }
 
-/// Shell completion needs every flag: those of an app too, where `run` itself does not parse them.
+/// The whole command line as it is parsed.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Shell completion needs every flag, those of an app too, where `run` itself does not parse them; and no command that is
+/// nobody's to type.
 pub(crate) fn completable() -> clap::Command {
-    let mut command = Cli::command();
-    for name in ["run", "prepare", "explain"] {
-        command = command.mut_subcommand(name, run_line::with_app_flags);
+    let mut whole = Cli::command();
+    for name in TAKES_APPS {
+        whole = whole.mut_subcommand(name, run_line::with_app_flags);
     }
-    command
+    let shown = whole.get_subcommands().filter(|c| !c.is_hide_set());
+    clap::Command::new("skua")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(whole.get_arguments())
+        .subcommands(shown)
 }
 
 #[cfg(test)]

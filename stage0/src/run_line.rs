@@ -279,13 +279,17 @@ fn unescaped(word: &str) -> &str {
     }
 }
 
-/// The flags of an app as text for the help of `run`, for a terminal of `width` columns.
-pub(crate) fn app_flags_help(width: Option<usize>) -> String {
-    let mut command = AppLine::command()
+/// A command that has the flags of an app and nothing else to show.
+pub(crate) fn app_flags() -> clap::Command {
+    AppLine::command()
         .disable_help_flag(true)
         .mut_arg("image", |arg| arg.hide(true))
         .mut_arg("args", |arg| arg.hide(true))
-        .help_template("{all-args}");
+}
+
+/// The flags of an app as text for the help of `run`, for a terminal of `width` columns.
+pub(crate) fn app_flags_help(width: Option<usize>) -> String {
+    let mut command = app_flags().help_template("{all-args}");
     if let Some(width) = width {
         command = command.term_width(width);
     }

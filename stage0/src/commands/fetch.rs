@@ -26,16 +26,22 @@ use crate::worker::Spawner;
 /// What `fetch --help` says at its end.
 const FILES: &str = "\
 Files and variables:
-  containers/registries.conf, containers/registries.conf.d/*.conf in /etc and $XDG_CONFIG_HOME
+  containers/registries.conf, containers/registries.conf.d/*.conf
+  in /etc and $XDG_CONFIG_HOME
           Mirrors, other locations, blocked and insecure registries;
           $CONTAINERS_REGISTRIES_CONF names one file instead
-  containers/certs.d/HOST[:PORT]/ in $XDG_CONFIG_HOME and /etc, /etc/docker/certs.d/HOST[:PORT]/
-          Certificate authorities (*.crt), a client certificate (NAME.cert, NAME.key)
+  containers/certs.d/HOST[:PORT]/ in $XDG_CONFIG_HOME and /etc,
+  /etc/docker/certs.d/HOST[:PORT]/
+          Certificate authorities (*.crt), a client certificate
+          (NAME.cert, NAME.key)
   $REGISTRY_AUTH_FILE, or $CREDENTIALS_DIRECTORY/skua.auth.json,
-  containers/auth.json in $XDG_RUNTIME_DIR and $XDG_CONFIG_HOME, $DOCKER_CONFIG/config.json
+  containers/auth.json in $XDG_RUNTIME_DIR and $XDG_CONFIG_HOME,
+  $DOCKER_CONFIG/config.json
           Credentials and credential helpers
-  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
-          The way to registries, and the authorities instead of the system's";
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY,
+  SSL_CERT_FILE, SSL_CERT_DIR
+          The way to registries, and the authorities instead of the
+          system's";
 
 // What `fetch` takes.
 #[derive(Debug, Args)]

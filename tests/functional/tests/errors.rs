@@ -297,6 +297,9 @@ fn completion_knows_commands_and_the_flags_of_pods_and_apps() {
         for word in ["run-prepared", "uuid-file-save", "cap-retain"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        for hidden in ["worker", "skua-man", "skua,man", "manual pages"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
+        }
     }
 }
 
