@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::IdMap;
+use crate::{IdMap, LimitsRecord};
 
 /// A process that cannot be mistaken for another one of the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,10 @@ pub struct Running {
     pub keeper: ProcessId,
     /// Pid 1 of the pod.
     pub pod: ProcessId,
+    /// When the keeper began: nanoseconds since 1970 UTC.
+    pub started: u64,
+    /// What keeps the pod within bounds.
+    pub limits: LimitsRecord,
     /// The id map in force.
     pub id_map: IdMap,
 }

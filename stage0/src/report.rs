@@ -41,7 +41,7 @@ pub(crate) struct Report {
     pub(crate) apps: Vec<AppReport>,
     /// The directory of its cgroup, while it runs in one.
     pub(crate) cgroup: Option<String>,
-    /// How its limits were enforced, when it has ended.
+    /// How its limits are enforced, or were.
     pub(crate) limits: Option<pod::LimitsRecord>,
     /// What all of it used.
     pub(crate) usage: Option<pod::PodUsage>,
@@ -105,6 +105,8 @@ impl Report {
         {
             report.keeper_pid = Some(running.keeper.pid);
             report.pod_pid = Some(running.pod.pid);
+            report.started = time(running.started);
+            report.limits = Some(running.limits);
             let cgroup = std::fs::read_to_string(dir.cgroup()).ok();
             report.cgroup = cgroup.map(|line| line.trim_end_matches('\n').to_owned());
         }

@@ -273,12 +273,6 @@ pub(crate) fn divide(cgroup: Option<&Cgroup>, inside: u32) -> Result<(), Error> 
     cgroup.map_or(Ok(()), |cgroup| cgroup.set_apps(inside))
 }
 
-/// Whether a pod's cgroup is one with limits.
-pub(crate) fn limits(path: &Path) -> bool {
-    let controllers = fs::read_to_string(path.join("cgroup.controllers"));
-    controllers.is_ok_and(|list| !Controller::parse(&list).is_empty())
-}
-
 /// A killed process needs a moment to be gone; 200 times 10 ms.
 const REMOVE_TRIES: usize = 200;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

@@ -12,6 +12,7 @@ use pod::{PodDir, PodManifest, ProcessId, Running};
 
 use crate::device;
 use crate::error::Error;
+use crate::finish::Leftovers;
 use crate::host;
 use crate::plan::{Opener, Owner, Plan};
 use crate::seccomp;
@@ -75,7 +76,12 @@ pub(crate) fn write_apps(pod: &PodDir, manifest: &PodManifest, plan: &Plan) -> R
 }
 
 /// Writes `pid`: from now on others find the pod.
-pub(crate) fn write_pid(pod: &PodDir, plan: &Plan, child: u32) -> Result<(), Error> {
+pub(crate) fn write_pid(
+    pod: &PodDir,
+    plan: &Plan,
+    left: &Leftovers,
+    child: u32,
+) -> Result<(), Error> {
     let identity = |pid| -> Result<ProcessId, Error> {
         Ok(ProcessId {
             pid,
@@ -87,6 +93,8 @@ pub(crate) fn write_pid(pod: &PodDir, plan: &Plan, child: u32) -> Result<(), Err
         boot_id: host::boot_id()?,
         keeper: identity(std::process::id())?,
         pod: identity(child)?,
+        started: left.started,
+        limits: left.limits.clone(),
         id_map: plan.id_map.clone(),
     };
     Ok(pod::save(&pod.pid(), &running)?)

@@ -22,7 +22,7 @@ use crate::wait::{self, Ended};
 #[derive(Debug)]
 pub(crate) struct Leftovers {
     /// When the keeper began.
-    started: u64,
+    pub(crate) started: u64,
     /// Its cgroup.
     pub(crate) cgroup: Option<Cgroup>,
     /// How its limits are enforced.
@@ -37,10 +37,7 @@ impl Leftovers {
         Self {
             started: wait::now(),
             cgroup: None,
-            limits: LimitsRecord {
-                by: LimitsBy::Nothing,
-                reason: Some("the pod was not started".to_owned()),
-            },
+            limits: not_started(),
             netns: None,
         }
     }
@@ -64,6 +61,14 @@ impl Leftovers {
         });
         let cgroup = self.cgroup.and_then(|cgroup| cgroup.remove().err());
         left.into_iter().map(Error::from).chain(cgroup).collect()
+    }
+}
+
+/// How the limits are enforced of a pod that has not begun.
+pub(crate) fn not_started() -> LimitsRecord {
+    LimitsRecord {
+        by: LimitsBy::Nothing,
+        reason: Some("the pod was not started".to_owned()),
     }
 }
 

@@ -3,21 +3,16 @@
 //! **Runs as** the caller, with the pod's lock: nobody else does this. **Needs** nothing but the pod directory.
 //! **Leaves** the pod in `exited-garbage`. **Undone by** nothing; after a failure the next `gc` does it again.
 
-use std::path::Path;
-use std::time::UNIX_EPOCH;
-
-use pod::{InsecureOption, LimitsBy, LimitsRecord, NetworkUse, PodResult, State};
+use pod::{NetworkUse, PodResult, Running, State};
 
 use crate::alive;
 use crate::cgroup;
 use crate::cgroup::account::Account;
-use crate::cgroup::settings::Settings;
 use crate::error::{Error, joined};
 use crate::finish;
 use crate::host::Host;
 use crate::network::{self, Netns};
 use crate::opened::Opened;
-use crate::plan;
 use crate::wait;
 
 /// Ends a dead pod.
@@ -42,53 +37,31 @@ pub(crate) fn gc() -> Result<u8, Error> {
 }
 
 /// Pid 1 first: with it the kernel kills its pid namespace. The cgroup also has what has not entered the namespace yet.
-fn kill(opened: &Opened) -> Result<(Account, LimitsRecord), Error> {
+fn kill(opened: &Opened) -> Result<Account, Error> {
     let dir = &opened.dir;
     if let Some(running) = alive::load(dir)? {
         alive::kill(running.pod)?;
     }
-    let limits = |by| LimitsRecord { by, reason: None };
     let Some(path) = cgroup::recorded(dir)? else {
-        return Ok((Account::default(), limits(by(opened, None))));
+        return Ok(Account::default());
     };
     let account = Account::read(&path, &opened.manifest.apps);
-    let limits = limits(by(opened, Some(&path)));
     cgroup::remove(&path)?;
-    Ok((account, limits))
+    Ok(account)
 }
 
-/// What enforced the pod's limits: its keeper knew, but cannot tell any more. With the unit the cgroup may be gone too; but a
-/// pod whose limits could not be had was not started, unless they were given up by name.
-fn by(opened: &Opened, cgroup: Option<&Path>) -> LimitsBy {
-    let settings = Settings::new(&opened.manifest);
-    let asked = settings.first_asked().is_some();
-    let given_up = plan::insecure(&opened.manifest, InsecureOption::Limits);
-    if cgroup.is_some_and(cgroup::limits) || (asked && !given_up) {
-        LimitsBy::Cgroup
-    } else if asked || settings.pod.is_empty() {
-        LimitsBy::Nothing
-    } else {
-        LimitsBy::Rlimit
-    }
-}
-
-fn result(
-    opened: &Opened,
-    (account, limits): (Account, LimitsRecord),
-    networks: Vec<NetworkUse>,
-) -> PodResult {
+/// The record of a pod whose keeper cannot write it any more. What that knew at the start is in `pid`, if it came so far.
+fn result(opened: &Opened, account: Account, networks: Vec<NetworkUse>) -> PodResult {
     let mut apps = finish::statuses(opened);
     account.amend(&mut apps);
-    let changed = std::fs::metadata(opened.dir.pid()).and_then(|pid| pid.modified());
-    let since = changed
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let (started, limits) = match pod::load::<Running>(&opened.dir.pid()) {
+        Ok(running) => (running.started, running.limits),
+        Err(_) => (0, finish::not_started()),
+    };
     PodResult {
         version: pod::CONTRACT_VERSION,
         exit_status: finish::FAILED,
-        started: since
-            .and_then(|since| u64::try_from(since.as_nanos()).ok())
-            .unwrap_or(0),
+        started,
         finished: wait::now(),
         apps,
         limits,

@@ -62,7 +62,7 @@ fn sandbox(
     inside.separate()?;
     cgroup::divide(left.cgroup.as_ref(), inside.child.pid)?;
     files::write_apps(pod, manifest, &plan)?;
-    files::write_pid(pod, &plan, inside.child.pid)?;
+    files::write_pid(pod, &plan, left, inside.child.pid)?;
     streams::let_apps_open_pipes_again();
     left.netns = Netns::open(manifest, inside.child.pid)?;
     let to_end = Signals::asking_to_end()?;

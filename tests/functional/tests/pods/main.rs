@@ -305,3 +305,34 @@ fn fifty_pods_at_once_all_succeed() {
     assert_eq!(lab.in_state("exited-garbage").len(), 50);
     assert_eq!(lab.in_state("run").len(), 0);
 }
+
+#[test]
+fn what_is_known_at_the_start_is_told_while_it_runs_and_however_it_ends() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let pod = lab.sleeper(&["--name=web"]);
+            let running = lab.running("web");
+            let (started, by) = (&running["started"], &running["limits"]["by"]);
+            assert!(started.is_string() && by.is_string(), "{running}");
+            assert!(
+                running["finished"].is_null() && started.as_str() >= running["created"].as_str()
+            );
+            let table = lab.skua(&["status", "web"]).success();
+            let line = format!("started={}", started.as_str().unwrap());
+            assert!(table.stdout.contains(&line), "{}", table.report());
+            assert!(table.stdout.contains("\nlimits="), "{}", table.report());
+            pod.signal(signal);
+            match signal {
+                Signal::SIGTERM => drop(pod.wait().success()),
+                _ => drop(pod),
+            }
+            let ended = lab.status("web");
+            assert_eq!(ended["state"], "exited", "{ended}");
+            for key in ["started", "limits"] {
+                assert_eq!(ended[key], running[key], "{ended}");
+            }
+            lab.skua(&["rm", "web"]).success();
+        }
+    }
+}
