@@ -31,6 +31,8 @@ pub(crate) struct Setting {
     pub(crate) file: &'static str,
     /// What is written to it.
     pub(crate) value: String,
+    /// A share of the time of disks, as the manifest has it.
+    share: Option<u32>,
     /// Who asked for it.
     pub(crate) origin: Origin,
 }
@@ -76,7 +78,16 @@ impl Setting {
         Self {
             file,
             value: value.to_string(),
+            share: None,
             origin: Origin::CommandLine,
+        }
+    }
+
+    /// A share of the time of disks.
+    fn share(weight: u32) -> Self {
+        Self {
+            share: Some(weight),
+            ..Self::asked(IO_WEIGHT, format_args!("default {weight}"))
         }
     }
 
@@ -84,13 +95,14 @@ impl Setting {
         Self {
             file,
             value: value.to_string(),
+            share: None,
             origin: Origin::BuiltIn,
         }
     }
 
     /// A share of the time of disks.
     pub(crate) fn is_io_weight(&self) -> bool {
-        self.file == IO_WEIGHT
+        self.share.is_some()
     }
 
     /// The controller whose file it is.
@@ -162,13 +174,13 @@ impl Settings {
     /// With shares of disks in the files of what enforces them.
     pub(crate) fn weighed(mut self, weighers: Weighers) -> Self {
         let share = |one: Setting| -> Vec<Setting> {
-            if !one.is_io_weight() {
+            let Some(weight) = one.share else {
                 return vec![one];
-            }
+            };
             let bfq = Setting {
                 file: "io.bfq.weight",
-                value: format!("default {}", bfq_weight(&one.value)),
-                origin: one.origin,
+                value: format!("default {}", bfq_weight(weight)),
+                ..one.clone()
             };
             let both = [(weighers.cost, one), (weighers.bfq, bfq)];
             let both = both.into_iter().filter(|(in_force, _)| *in_force);
@@ -204,10 +216,10 @@ fn with_what_is_written_later(mut needed: BTreeSet<Controller>) -> BTreeSet<Cont
     needed
 }
 
-/// A weight of `io.weight`, 1 to 10000 and 100 by default, as one of `bfq`: 1 to 1000. As systemd has it.
-fn bfq_weight(value: &str) -> u32 {
-    let weight = value.rsplit(' ').next().and_then(|n| n.parse().ok());
-    match weight.unwrap_or(100) {
+/// A weight of `io.weight`, 1 to 10000 and 100 by default, as one of `bfq`: 1 to 1000. As systemd has it. What is beyond the
+/// one is beyond the other, and refused by the kernel.
+fn bfq_weight(weight: u32) -> u64 {
+    match u64::from(weight) {
         low @ ..=100 => low,
         high => 100 + (high - 100) * 900 / 9900,
     }
@@ -235,7 +247,7 @@ fn settings(limits: &Limits) -> Vec<Setting> {
     for device in &limits.io_max {
         add("io.max", Some(io_max(device)));
     }
-    add(IO_WEIGHT, limits.io_weight.map(|n| format!("default {n}")));
+    list.extend(limits.io_weight.map(Setting::share));
     if limits.memory.is_some() && limits.memory_swap.is_none() {
         list.push(Setting::built_in("memory.swap.max", 0));
     }
@@ -266,5 +278,40 @@ impl fmt::Display for Settings {
         self.apps
             .iter()
             .try_for_each(|(app, settings)| group(&format!("app {app}"), settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_bfq_is_what_the_manifest_says_and_no_guess() {
+        for (asked, expected) in [
+            (1, "default 1"),
+            (100, "default 100"),
+            (101, "default 100"),
+            (111, "default 101"),
+            (10_000, "default 1000"),
+            // Nobody can type it, but somebody can write it into a manifest.
+            (u32::MAX, "default 390451663"),
+        ] {
+            let limits = Limits {
+                io_weight: Some(asked),
+                ..Limits::default()
+            };
+            let asked = Settings {
+                pod: settings(&limits),
+                apps: Vec::new(),
+            };
+            let bfq = Weighers {
+                cost: false,
+                bfq: true,
+            };
+            let weighed = asked.weighed(bfq).pod;
+            let shares = weighed.iter().map(|one| (one.file, one.value.as_str()));
+            let shares: Vec<_> = shares.filter(|(file, _)| file.starts_with("io")).collect();
+            assert_eq!(shares, [("io.bfq.weight", expected)]);
+        }
     }
 }

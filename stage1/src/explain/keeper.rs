@@ -220,6 +220,7 @@ fn limits(plan: &Plan, app: Option<&AppName>) -> Vec<Item> {
             file,
             value,
             origin,
+            ..
         } = setting;
         // What nobody asked for is not refused where it cannot be had.
         let otherwise = match (*file, origin) {
