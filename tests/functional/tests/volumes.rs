@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use functional::{Env, Image, Key, Layer, Registry, Run, User};
+use functional::{Env, Image, Layer, Run, User};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -267,90 +267,6 @@ fn nothing_in_a_noexec_volume_can_be_executed() {
         let refused = lab.run(&[&volume], &[mount], &words).success().json();
         assert_eq!(refused["errno"], "EACCES", "{refused}");
     });
-}
-
-#[test]
-fn the_files_of_an_image_are_a_volume_that_cannot_be_written() {
-    every_user(&Image::inspect(), |lab| {
-        let data = Image::new()
-            .layer(
-                Layer::new()
-                    .file("set/one", 0o644, "lower")
-                    .file("set/two", 0o644, "lower"),
-            )
-            .layer(
-                Layer::new()
-                    .file("set/.wh.two", 0o644, "")
-                    .file("set/three", 0o644, "upper"),
-            );
-        let one = Image::new().layer(Layer::new().file("set/one", 0o644, "lower"));
-        for (tag, image, expected) in [
-            ("two", data, vec!["one", "three"]),
-            ("one", one, vec!["one"]),
-        ] {
-            let layout = lab.env.scratch(&format!("data-{tag}"));
-            image.build().write_layout(&layout, "1");
-            lab.env.give(&layout);
-            let volume = format!("--volume=d,kind=image,source=oci:{}:1", layout.display());
-            let ask = |words: &[&str]| {
-                let mount = "--mount=volume=d,target=/data";
-                lab.run(&[&volume], &[mount], words).success().json()
-            };
-            assert_eq!(ask(&["list", "/data/set"]), serde_json::json!(expected));
-            assert_eq!(ask(&["read", "/data/set/one"])["text"], "lower");
-            assert_eq!(ask(&["stat", "/data/set/one"])["uid"], 0);
-            assert_eq!(ask(&["write", "/data/set/one", "x"])["errno"], "EROFS");
-            // Not only because nothing is there to take what is written: the mount is read-only.
-            let mounts = ask(&["mounts"]);
-            let mounts = mounts.as_array().expect("mounts");
-            let data = mounts.iter().find(|mount| mount["target"] == "/data");
-            assert_eq!(data.expect("the volume")["options"][0], "ro");
-        }
-    });
-}
-
-#[test]
-fn a_prepared_pod_keeps_its_image_volume_and_is_judged_by_it_again() {
-    let (env, registry, key) = (Env::new(User::ordinary()), Registry::start(), Key::new(1));
-    let app = registry.push_signed("app/inspect", "1", &Image::inspect().build(), &key);
-    let data = Image::new().layer(Layer::new().file("x", 0o644, "of the image"));
-    let data = registry.push_signed("data/set", "1", &data.build(), &key);
-    for prefix in ["app", "data"] {
-        env.trust(&registry.name(prefix), &key);
-    }
-    let volume = format!("--volume=d,kind=image,source={data}");
-    let mount = "--mount=volume=d,target=/d";
-    let words = ["prepare", &volume, &app, mount, "--", "read", "/d/x"];
-    let prepare = || env.skua(&words).success().stdout.trim().to_owned();
-    let (first, second) = (prepare(), prepare());
-    env.skua(&["image", "rm", &data]).success();
-    env.skua(&["image", "gc"]).success();
-    let read = env.skua(&["run-prepared", &first]).success().json();
-    assert_eq!(read["text"], "of the image", "{read}");
-    let policies = env.config().join("trust.d");
-    for entry in fs::read_dir(&policies).unwrap() {
-        let path = entry.unwrap().path();
-        if fs::read_to_string(&path).is_ok_and(|text| text.contains(&registry.name("data"))) {
-            fs::remove_file(path).unwrap();
-        }
-    }
-    env.skua(&["run-prepared", &second])
-        .fails(&[&registry.name("data")]);
-}
-
-#[test]
-fn an_image_that_no_policy_accepts_is_no_volume_either() {
-    let lab = Lab::new(User::ordinary(), &Image::inspect());
-    let layout = lab.env.scratch("data");
-    Image::new()
-        .layer(Layer::new().file("x", 0o644, "x"))
-        .build()
-        .write_layout(&layout, "1");
-    lab.env.give(&layout);
-    let name = format!("oci:{}:1", layout.display());
-    let volume = format!("--volume=d,kind=image,source={name}");
-    let words = ["run", &volume, &lab.image, "--mount=volume=d,target=/d"];
-    lab.env.skua(&words).fails(&[&name]);
 }
 
 #[test]
