@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Capability, IdMap, ProcessAttributes, Rlimit, SecurityLabels, SocketName};
+use crate::{
+    AppName, Capability, CredentialName, IdMap, ProcessAttributes, Rlimit, SecurityLabels,
+    SocketName,
+};
 
 /// One app as stage2 starts it: every choice made, nothing about images, the host or other apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,9 @@ pub struct AppFile {
     /// Sockets that stage2 must have got for it, by name: its descriptors from 3 on, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketName>,
+    /// Credentials that stage2 must find in [`crate::CREDENTIALS_PATH`], and give to the app's user alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<CredentialName>,
 }
 
 /// A Landlock domain: what it denies.

@@ -11,6 +11,19 @@ pub const LOCK_FD_VARIABLE: &str = "SKUA_LOCK_FD";
 /// [`crate::list_descriptors`].
 pub const SOCKETS_VARIABLE: &str = "SKUA_SOCKETS";
 
+/// Environment variable that tells stage1 which open files it has inherited as credentials of apps:
+/// [`crate::list_descriptors`].
+pub const CREDENTIALS_VARIABLE: &str = "SKUA_CREDENTIALS";
+
+/// The directory of an app's root in which it finds its credentials, and the variable that tells it so; to whoever runs the
+/// pod, systemd tells with the same where they come from.
+pub const CREDENTIALS_PATH: &str = "/run/credentials";
+/// See [`CREDENTIALS_PATH`].
+pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// The most bytes of a credential; systemd's bound for all of a unit.
+pub const MAX_CREDENTIAL: u64 = 1 << 20;
+
 /// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
 pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 

@@ -32,17 +32,20 @@ pub use file::{MAX_FILE, load, load_from, save, sync, to_bytes};
 pub use handed::{list_descriptors, parse_descriptors};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{
-    DEBUG_VARIABLE, DataDir, FILTERED_HINT, LOCK_FD_VARIABLE, NOTIFY_VARIABLE, PodDir,
-    SOCKETS_VARIABLE, SYSTEM_CALLS,
+    CREDENTIALS_DIRECTORY, CREDENTIALS_PATH, CREDENTIALS_VARIABLE, DEBUG_VARIABLE, DataDir,
+    FILTERED_HINT, LOCK_FD_VARIABLE, MAX_CREDENTIAL, NOTIFY_VARIABLE, PodDir, SOCKETS_VARIABLE,
+    SYSTEM_CALLS,
 };
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
 pub use manifest::{
-    App, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
+    App, Credential, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
     NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
     VolumeSource,
 };
-pub use names::{AppName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName};
+pub use names::{
+    AppName, CredentialName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName,
+};
 pub use network_file::NetworkFile;
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};

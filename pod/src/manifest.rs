@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Capability, Device, IdMapChoice, Limits, NetworkName, Origins, PodId, PodName,
-    ProcessAttributes, SecurityLabels, SocketName, Sysctl, VolumeName,
+    AppName, Capability, CredentialName, Device, IdMapChoice, Limits, NetworkName, Origins, PodId,
+    PodName, ProcessAttributes, SecurityLabels, SocketName, Sysctl, VolumeName,
 };
 
 /// A pod.
@@ -143,6 +143,9 @@ pub struct App {
     /// order. No two apps have the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketName>,
+    /// Credentials of whoever runs the pod. Their contents are nowhere in its directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credential>,
     /// Who asked for the fields above.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,
@@ -211,6 +214,16 @@ pub struct EnvironmentVariable {
     pub name: String,
     /// Without NUL.
     pub value: String,
+}
+
+/// A credential that an app gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// What it is called where it comes from.
+    pub source: CredentialName,
+    /// What the app knows it as; unique in the app.
+    pub name: CredentialName,
 }
 
 /// A volume of the pod.

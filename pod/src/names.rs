@@ -93,6 +93,15 @@ name!(
     SocketName, "socket", "1 to 255 printable ASCII characters without ':'", is_descriptor_name
 );
 
+name!(
+    /// The name of a credential: of a file of `$CREDENTIALS_DIRECTORY` (`systemd.exec(5)`, `LoadCredential=`).
+    CredentialName, "credential", "1 to 255 printable ASCII characters without ':' and '/', and not '.' or '..'", is_credential
+);
+
+fn is_credential(given: &str) -> bool {
+    is_descriptor_name(given) && !given.contains('/') && !matches!(given, "." | "..")
+}
+
 /// As in systemd's `fdname_is_valid`, which knows the empty name too: nobody could ask for that.
 fn is_descriptor_name(given: &str) -> bool {
     (1..=255).contains(&given.len())
@@ -219,6 +228,26 @@ mod tests {
         }
         for good in ["web.socket", "connection", "a b=c/d", &"a".repeat(255)] {
             assert!(SocketName::parse(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_has_the_name_of_a_file() {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/a",
+            "a:b",
+            "a\n",
+            "a\0",
+            &"a".repeat(256),
+        ] {
+            assert!(CredentialName::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in ["db.password", "...", "a b", &"a".repeat(255)] {
+            assert!(CredentialName::parse(good).is_ok(), "{good:?}");
         }
     }
 

@@ -255,6 +255,9 @@ pub(crate) enum Error {
     /// What the unit gives and the apps claim do not agree.
     #[error(transparent)]
     Socket(#[from] crate::given::SocketError),
+    /// A credential that an app claims.
+    #[error(transparent)]
+    Credential(#[from] crate::given::CredentialError),
     /// The policy does not allow what was asked for.
     #[error(transparent)]
     Bound(#[from] pod::policy::Violation),
@@ -325,7 +328,7 @@ impl Error {
             | Self::RemovedMeanwhile(_)
             | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
-            Self::Unit { .. } | Self::Socket(_) => "unit",
+            Self::Unit { .. } | Self::Socket(_) | Self::Credential(_) => "unit",
             Self::Tell { source, .. } => source.code(),
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
@@ -337,6 +340,7 @@ impl Error {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Unit { hint, .. } => Some((*hint).to_owned()),
             Self::Socket(error) => Some(error.hint()),
+            Self::Credential(error) => error.hint(),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),

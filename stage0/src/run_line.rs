@@ -12,8 +12,9 @@ use pod::{AppName, Capability, PodName, SocketName};
 
 use crate::error::Error;
 use crate::typed::{
-    BindArg, DeviceArg, EnvironmentArg, HostName, LimitArg, LimitFlags, MountArg, NetworkArg,
-    PublishArg, SeccompArg, Seconds, SizeArg, StopSignal, SysctlArg, UmaskArg, VolumeArg,
+    BindArg, CredentialArg, DeviceArg, EnvironmentArg, HostName, LimitArg, LimitFlags, MountArg,
+    NetworkArg, PublishArg, SeccompArg, Seconds, SizeArg, StopSignal, SysctlArg, UmaskArg,
+    VolumeArg,
 };
 
 /// What separates two apps.
@@ -183,6 +184,9 @@ pub(crate) struct AppFlags {
     /// Give sockets of the unit that runs the pod, by their name there, as descriptors from 3 on (sd_listen_fds(3))
     #[arg(long, value_name = "NAME")]
     pub(crate) socket: Vec<SocketName>,
+    /// Give a credential of the unit, a file of our $CREDENTIALS_DIRECTORY, as a file in that of the app: NAME[:NAME THERE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) credential: Vec<CredentialArg>,
     /// Mount the app's root read-only
     #[arg(long)]
     pub(crate) readonly_rootfs: bool,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::network::NetworkError;
-use pod::{AppName, SocketName, VolumeName};
+use pod::{AppName, CredentialName, SocketName, VolumeName};
 
 /// A step of stage1 that failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,10 @@ pub(crate) enum Error {
     Inherited(i32, #[source] io::Error),
     #[error("app {0} claims socket '{1}', which was not given")]
     NoSocket(AppName, SocketName),
+    #[error("app {0} claims credential '{1}', which was not given")]
+    NoCredential(AppName, CredentialName),
+    #[error("app {0} has two credentials that it would know as '{1}'")]
+    CredentialTwice(AppName, CredentialName),
     #[error("no app claims socket '{0}'")]
     SocketOfNobody(SocketName),
     #[error("the working directory is not that of pod {0} in state {1}")]

@@ -22,6 +22,7 @@ use pod::IdMap;
 
 use crate::cgroup::Cgroup;
 use crate::channel::{self, Channel};
+use crate::credentials::Credentials;
 use crate::error::{self, Error};
 use crate::given::Given;
 use crate::handover::{self, Ends};
@@ -63,13 +64,14 @@ pub(crate) fn spawn(
         }),
         Cloned::Child => {
             drop((ours, life));
+            let credentials = given.credentials.into();
             let ends = Ends {
                 keeper: keeper.into(),
                 started,
                 cgroup,
                 sockets: given.sockets,
             };
-            let Err(error) = live(plan, stage2, &theirs, &ends);
+            let Err(error) = live(plan, stage2, &theirs, &ends, credentials);
             theirs.send_failure(&error::joined(&error));
             sys::exit_now(254)
         }
@@ -131,12 +133,13 @@ fn live(
     stage2: &Path,
     channel: &Channel,
     ends: &Ends<'_>,
+    credentials: Credentials,
 ) -> Result<Infallible, Error> {
     separate(plan.namespaces)?;
     channel.send_separate()?;
     channel.receive_mapped()?;
     become_root(&plan.id_map)?;
-    let mut builder = Builder::new();
+    let mut builder = Builder::new(credentials);
     for step in &plan.steps {
         // The first step that hides the host's files, and the first that could need a mount.
         if step.op == Op::Staging {

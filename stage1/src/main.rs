@@ -3,6 +3,7 @@
 mod alive;
 mod cgroup;
 mod channel;
+mod credentials;
 mod device;
 mod enter;
 mod error;

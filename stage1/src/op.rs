@@ -3,7 +3,7 @@
 use std::fmt;
 
 pub(crate) use pod::Origin;
-use pod::{AppName, DeviceKind};
+use pod::{AppName, Credential, DeviceKind};
 use serde::Serialize;
 
 /// One step, and why it is there.
@@ -155,6 +155,8 @@ pub(crate) enum Find {
 pub(crate) enum Source {
     /// A new file system.
     New(NewMount),
+    /// A new file system with copies of these.
+    Credentials(Vec<Credential>),
     /// A tree of the plan.
     Tree(usize),
     /// Another mount of a staged file or directory.
@@ -330,6 +332,14 @@ impl fmt::Display for Source {
         let rights = |read_only: &bool| if *read_only { " read-only" } else { "" };
         match self {
             Self::New(mount) => mount.fmt(f),
+            Self::Credentials(all) => {
+                let one = |credential: &Credential| match &credential.source {
+                    source if *source == credential.name => source.to_string(),
+                    source => format!("{source} as {}", credential.name),
+                };
+                let all: Vec<_> = all.iter().map(one).collect();
+                write!(f, "a new ramfs with credentials {}", all.join(", "))
+            }
             Self::Tree(tree) => write!(f, "tree {tree}"),
             Self::Staged {
                 path,

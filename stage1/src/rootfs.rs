@@ -19,6 +19,7 @@ use nix::unistd::{fchdir, pivot_root, sethostname, symlinkat};
 
 use pod::AppFile;
 
+use crate::credentials::Credentials;
 use crate::inroot::{self, Kind};
 use crate::op::{
     App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, ROOT, Root, Source, Target,
@@ -34,6 +35,7 @@ pub(crate) struct Builder {
     pub(crate) handed: Option<Handed>,
     staging: Option<OwnedFd>,
     private_root: Option<OwnedFd>,
+    credentials: Credentials,
     apps: Vec<OwnedFd>,
     /// Device numbers of the file systems on which no volume may be mounted: the kernel's own.
     kernel: Vec<u64>,
@@ -49,13 +51,14 @@ pub(crate) struct HostFiles {
 }
 
 impl Builder {
-    /// Nothing built yet.
-    pub(crate) fn new() -> Self {
+    /// Nothing built yet, for apps with these credentials.
+    pub(crate) fn new(credentials: Credentials) -> Self {
         Self {
             trees: Vec::new(),
             handed: None,
             staging: None,
             private_root: None,
+            credentials,
             apps: Vec::new(),
             kernel: Vec::new(),
             host_files: Vec::new(),
@@ -187,6 +190,7 @@ impl Builder {
     fn mount(&mut self, source: &Source, target: &Target) -> io::Result<()> {
         let mount = match source {
             Source::New(mount) => new_mount(mount)?,
+            Source::Credentials(claimed) => self.credentials.mount(claimed)?,
             Source::Tree(tree) => self.tree(*tree)?,
             Source::Staged {
                 path,

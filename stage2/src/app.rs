@@ -18,7 +18,7 @@ use crate::report::{self, Gate, Reporter, Reports};
 use crate::sockets::Socket;
 use crate::user::{Identity, Ids};
 use crate::watch::Names;
-use crate::{confine, directory, exec, limits, root, stdio, sys, user};
+use crate::{confine, credentials, directory, exec, limits, root, stdio, sys, user};
 
 /// The most bytes of the names of system calls.
 const MAX_NAMES: u64 = 1 << 16;
@@ -128,6 +128,7 @@ impl App {
             Some(ids) => user::known(ids, &root),
             None => user::resolve(app, &root)?,
         };
+        credentials::give(app, &root, &user)?;
         let filter = Filter {
             program: self.filter.as_deref(),
             watch: self.watch.as_ref(),

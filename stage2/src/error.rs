@@ -54,6 +54,8 @@ pub(crate) enum Error {
     Nest(&'static str, Errno),
     Bounding(u8, Errno),
     Credentials(&'static str, Errno),
+    GiveCredentials(Errno),
+    NoCredentials,
     Capabilities(Errno),
     Ambient(u8, Errno),
     NoNewPrivileges(Errno),
@@ -187,6 +189,8 @@ impl Error {
                 write!(f, "cannot drop capability {number} from the bounding set")
             }
             Self::Credentials(what, _) => write!(f, "cannot set its {what}"),
+            Self::GiveCredentials(_) => write!(f, "cannot give it {}", pod::CREDENTIALS_PATH),
+            Self::NoCredentials => write!(f, "{} has no credentials", pod::CREDENTIALS_PATH),
             Self::Capabilities(_) => f.write_str("cannot set its capabilities"),
             Self::Ambient(number, _) => write!(f, "cannot raise capability {number} as ambient"),
             Self::NoNewPrivileges(_) => f.write_str("cannot set no_new_privs"),
@@ -254,6 +258,7 @@ impl Error {
             | Self::Nest(_, e)
             | Self::Bounding(_, e)
             | Self::Credentials(_, e)
+            | Self::GiveCredentials(e)
             | Self::Capabilities(e)
             | Self::Ambient(_, e)
             | Self::NoNewPrivileges(e)

@@ -4,6 +4,7 @@ mod app;
 mod arguments;
 mod capability;
 mod confine;
+mod credentials;
 mod directory;
 mod domain;
 mod error;

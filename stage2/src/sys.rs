@@ -127,6 +127,28 @@ pub(crate) fn join_new_session_keyring() -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Makes the mount read-only whose root this is.
+pub(crate) fn make_read_only(mount: &OwnedFd) -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is empty and lives for ever, the structure outlives the call, and its size is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Installs a seccomp filter for this process.
 pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;

@@ -25,12 +25,12 @@ pub(crate) struct RunArgs {
 
 /// Runs the command. Only a failure comes back: the keeper has taken our place.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
-    let given = Given::take()?;
+    let mut given = Given::take()?;
     unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
     let lines = args.apps.parse()?;
-    given.check(&Claims::of_lines(&lines))?;
+    given.meet(&Claims::of_lines(&lines))?;
     let mut pod = prepare::pod(&args.pod, lines, context)?;
     let reason = match pod.move_to(State::Run) {
         Ok(()) => stage1.run(&pod, &given),

@@ -27,7 +27,7 @@ pub(crate) struct RunPreparedArgs {
 
 /// Runs the command. What was trusted and allowed when the pod was made must be so now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
-    let given = Given::take()?;
+    let mut given = Given::take()?;
     unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
         });
     };
     let manifest = pod::load(&pod.dir().manifest())?;
-    given.check(&Claims::of_pod(&manifest))?;
+    given.meet(&Claims::of_pod(&manifest))?;
     trusted::again(&manifest, context)?;
     context.policy()?.check(&manifest)?;
     locked.move_to(State::Run)?;

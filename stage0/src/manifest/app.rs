@@ -5,7 +5,7 @@ use pod::{
     SeccompChoice,
 };
 
-use super::{Caller, StandardInput, Wanted, origins, sandbox};
+use super::{Caller, StandardInput, Wanted, given, origins, sandbox};
 use crate::error::Error;
 use crate::run_line::AppFlags;
 use crate::typed::{EnvironmentArg, SeccompArg, StopSignal};
@@ -33,6 +33,7 @@ pub(super) fn new(
     } = wanted;
     let (flags, arguments) = (line.flags, !line.args.is_empty());
     let (user, group) = user(&flags, &said)?;
+    given::variables(&flags)?;
     let mut app = App {
         argv: argv(flags.exec.as_deref(), line.args, &said)?,
         environment: environment(&flags.environment, &said, stdin.terminal, caller)?,
@@ -59,6 +60,7 @@ pub(super) fn new(
         unmasked: sandbox::unmasked(&flags.unmask)?,
         limits: super::limits(&flags.limits)?,
         sockets: flags.socket.clone(),
+        credentials: given::credentials(&flags)?,
         name,
         image,
         layers,

@@ -1,8 +1,12 @@
 //! What apps claim of what the unit gives.
 
-use pod::App;
+use pod::{App, CREDENTIALS_DIRECTORY, Credential};
 
 use crate::error::Error;
+use crate::run_line::AppFlags;
+
+/// Variables that tell an app of its sockets.
+const OF_SOCKETS: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// A socket is for one app: two that accept from it would take each other's connections.
 pub(super) fn once(apps: &[App]) -> Result<(), Error> {
@@ -15,6 +19,42 @@ pub(super) fn once(apps: &[App]) -> Result<(), Error> {
             ));
         }
         seen.push(name);
+    }
+    Ok(())
+}
+
+/// The credentials of an app, each of another name there.
+pub(super) fn credentials(flags: &AppFlags) -> Result<Vec<Credential>, Error> {
+    let mut all: Vec<Credential> = Vec::new();
+    for typed in &flags.credential {
+        let claimed = &typed.0;
+        if all.iter().any(|other| other.name == claimed.name) {
+            return Err(Error::usage(
+                format!(
+                    "--credential {}: the app has another of that name",
+                    claimed.name
+                ),
+                Some("--credential NAME:OTHER gives it another name in the app"),
+            ));
+        }
+        all.push(claimed.clone());
+    }
+    Ok(all)
+}
+
+/// What is said about sockets and credentials is said once, by us.
+pub(super) fn variables(flags: &AppFlags) -> Result<(), Error> {
+    for typed in &flags.environment {
+        let name = typed.name.as_str();
+        let by = match () {
+            () if !flags.socket.is_empty() && OF_SOCKETS.contains(&name) => "--socket",
+            () if !flags.credential.is_empty() && name == CREDENTIALS_DIRECTORY => "--credential",
+            () => continue,
+        };
+        return Err(Error::usage(
+            format!("--environment {name}: {by} sets it"),
+            Some("leave one of the two out"),
+        ));
     }
     Ok(())
 }

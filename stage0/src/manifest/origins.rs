@@ -66,6 +66,7 @@ pub(super) fn of_app(
     set("seccomp", app.seccomp != pod::SeccompChoice::Default, false);
     set("rlimits", !flags.rlimit.is_empty(), false);
     set("sockets", !flags.socket.is_empty(), false);
+    set("credentials", !flags.credential.is_empty(), false);
     set("umask", app.process.umask != DEFAULT_UMASK, false);
     set("nice", flags.nice.is_some(), false);
     set("oom_score_adj", flags.oom_score_adj.is_some(), false);
@@ -78,6 +79,10 @@ pub(super) fn of_app(
 fn elements(origins: &mut Origins, flags: &AppFlags, said: &Said, app: &App) {
     for (name, _) in &said.environment {
         origins.set_element("environment", name, Origin::Image);
+    }
+    if !flags.credential.is_empty() {
+        let name = pod::CREDENTIALS_DIRECTORY;
+        origins.set_element("environment", name, Origin::CommandLine);
     }
     for typed in &flags.environment {
         origins.set_element("environment", &typed.name, Origin::CommandLine);

@@ -1,11 +1,26 @@
-//! `--stop-signal` and `--rlimit`.
+//! `--stop-signal`, `--rlimit` and `--credential`.
 
 use std::str::FromStr;
 
 use nix::sys::signal::Signal;
-use pod::Rlimit;
+use pod::{Credential, CredentialName, Rlimit};
 
 use super::{Refused, number};
+
+/// `--credential`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CredentialArg(pub(crate) Credential);
+
+impl FromStr for CredentialArg {
+    type Err = pod::Error;
+    fn from_str(text: &str) -> Result<Self, pod::Error> {
+        let (source, name) = text.split_once(':').unwrap_or((text, text));
+        Ok(Self(Credential {
+            source: CredentialName::parse(source)?,
+            name: CredentialName::parse(name)?,
+        }))
+    }
+}
 
 /// The number of a signal that is given by name (`SIGTERM`, `term`, `SIGRTMIN+3`) or number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,6 +80,7 @@ pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFi
         argv: _,
         stop_signal: _,
         sockets: _,
+        credentials: _,
     } = file;
     let mut list = List {
         name: name.as_str(),
@@ -93,6 +94,7 @@ pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFi
     }
     surroundings(&mut list, file);
     identity(&mut list, file);
+    credentials(&mut list, file);
     confinement(&mut list, file, manifest);
     program(&mut list, file);
     list.items
@@ -159,6 +161,17 @@ fn identity(list: &mut List<'_>, file: &AppFile) {
             text,
         );
     }
+}
+
+fn credentials(list: &mut List<'_>, file: &AppFile) {
+    if file.credentials.is_empty() {
+        return;
+    }
+    let names = file.credentials.iter().map(|name| quoted(name.as_str()));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let path = pod::CREDENTIALS_PATH;
+    let text = format!("give {path} to its user alone, read-only: {names}");
+    list.add("credentials", "credentials", json!(file.credentials), text);
 }
 
 fn confinement(list: &mut List<'_>, file: &AppFile, manifest: &PodManifest) {

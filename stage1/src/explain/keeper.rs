@@ -12,7 +12,8 @@ use crate::plan::{DeviceNode, Directory, MapWriter, Opener, Owner, Plan};
 /// Up to the inside, and the namespaces that it makes at once.
 pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
-    let mut items: Vec<Item> = sockets(manifest).into_iter().collect();
+    let given = sockets(manifest).into_iter().chain(credentials(manifest));
+    let mut items: Vec<Item> = given.collect();
     if let IdMapChoice::Range {
         first, last, count, ..
     } = manifest.id_map
@@ -45,10 +46,24 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
 fn sockets(manifest: &PodManifest) -> Option<Item> {
     let claimed = manifest.apps.iter().flat_map(|app| &app.sockets);
     let names: Vec<_> = claimed.map(SocketName::as_str).collect();
-    let list = names.join(", ").escape_debug().to_string();
+    let list = names.join(", ");
     let text =
         format!("take over the sockets of the unit, which must be these, for the inside: {list}");
     let item = Item::new(Process::Keeper, "take-sockets", json!(names), text);
+    (!names.is_empty()).then(|| item.by(Origin::CommandLine))
+}
+
+/// The credentials that apps claim.
+fn credentials(manifest: &PodManifest) -> Option<Item> {
+    let claimed = manifest.apps.iter().flat_map(|app| &app.credentials);
+    let mut names: Vec<_> = claimed.map(|claimed| claimed.source.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let text = format!(
+        "take over the open files of credentials, for the inside: {}",
+        names.join(", ")
+    );
+    let item = Item::new(Process::Keeper, "take-credentials", json!(names), text);
     (!names.is_empty()).then(|| item.by(Origin::CommandLine))
 }
 

@@ -50,6 +50,7 @@ pub(super) fn add(
     hide::paths(plan, manifest, app, place, &mut file)?;
     etc(plan, manifest, place);
     mounts::add(plan, manifest, app, place, &mut file)?;
+    credentials(plan, app, place, &mut file);
     if app.terminal {
         plan.add(Origin::CommandLine, Op::Terminal(place.clone()));
     }
@@ -225,6 +226,23 @@ fn etc(plan: &mut Plan, manifest: &PodManifest, place: &App) {
     }
 }
 
+/// After the volumes, so that none of them covers it.
+fn credentials(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
+    if app.credentials.is_empty() {
+        return;
+    }
+    let source = Source::Credentials(app.credentials.clone());
+    let target = target(place, pod::CREDENTIALS_PATH, Find::Resolved);
+    plan.add(Origin::CommandLine, Op::Mount { source, target });
+    let names = app.credentials.iter();
+    file.credentials = names.map(|credential| credential.name.clone()).collect();
+    let variable = pod::CREDENTIALS_DIRECTORY;
+    file.environment
+        .retain(|entry| entry.split('=').next() != Some(variable));
+    let entry = format!("{variable}={}", pod::CREDENTIALS_PATH);
+    file.environment.push(entry);
+}
+
 fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
     let ambient = if app.ambient {
         app.capabilities.clone()
@@ -260,6 +278,7 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
         mounts: Vec::new(),
         volumes: Vec::new(),
         sockets: app.sockets.clone(),
+        credentials: Vec::new(),
     }
 }
 

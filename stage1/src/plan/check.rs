@@ -1,7 +1,8 @@
 //! What a manifest must not ask for, whoever wrote it: checked before anything is done.
 
 use pod::{
-    App, Device, InsecureOption, Mount, Network, PodManifest, SeccompChoice, Sysctl, VolumeSource,
+    App, CREDENTIALS_PATH, Device, InsecureOption, Mount, Network, PodManifest, SeccompChoice,
+    Sysctl, VolumeSource,
 };
 
 use super::insecure;
@@ -70,6 +71,15 @@ fn one_app(manifest: &PodManifest, app: &App) -> Result<(), Error> {
             return Err(Error::SocketTwice(name.clone()));
         }
     }
+    for (at, credential) in app.credentials.iter().enumerate() {
+        let name = &credential.name;
+        if app.credentials[..at]
+            .iter()
+            .any(|other| other.name == *name)
+        {
+            return Err(Error::CredentialTwice(app.name.clone(), name.clone()));
+        }
+    }
     absolute(app.layers.iter().map(|layer| &layer.path))?;
     absolute(app.devices.iter().map(|device| &device.host))?;
     app.devices
@@ -121,6 +131,10 @@ fn one_mount(app: &App, mount: &Mount) -> Result<(), Error> {
     if parts.clone().any(|part| part == "..") {
         return refuse("it has '..' in it");
     }
+    let own = CREDENTIALS_PATH.split('/').skip(1).collect::<Vec<_>>();
+    if !app.credentials.is_empty() && parts.clone().take(own.len()).eq(own) {
+        return refuse("the app's credentials are there");
+    }
     let Some(first) = parts.next() else {
         return refuse("it is the root");
     };
@@ -166,6 +180,34 @@ mod tests {
         for good in ["/data", "/process", "/a/proc", "/device/"] {
             assert!(with_mount(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_volume_cannot_hide_credentials_and_no_two_have_one_name() {
+        let name = |name| pod::CredentialName::parse(name).unwrap();
+        let mut pod = sample();
+        pod.apps[0].credentials = vec![pod::Credential {
+            source: name("a"),
+            name: name("b"),
+        }];
+        for (path, good) in [
+            ("/run", true),
+            ("/run/credentials.d", true),
+            ("/run/credentials", false),
+            ("//run/./credentials/b", false),
+        ] {
+            pod.apps[0].mounts = vec![Mount {
+                volume: pod::VolumeName::parse("data").unwrap(),
+                path: path.to_owned(),
+                read_only: false,
+                no_exec: false,
+            }];
+            assert_eq!(manifest(&pod).is_ok(), good, "{path}");
+        }
+        pod.apps[0].mounts.clear();
+        let again = pod.apps[0].credentials[0].clone();
+        pod.apps[0].credentials.push(again);
+        assert!(matches!(manifest(&pod), Err(Error::CredentialTwice(..))));
     }
 
     #[test]

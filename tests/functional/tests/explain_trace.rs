@@ -76,7 +76,8 @@ fn settled(lab: &Lab, streams: Streams, pod: &[&str], app: &[&str]) -> Option<Va
     let (uuid, log) = (lab.env.scratch("uuid"), lab.env.scratch("trace"));
     let uuid_flag = format!("--uuid-file-save={}", uuid.display());
     let words = lab.words(&["run", &uuid_flag], pod, app);
-    let traced = trace::traced(&lab.env, &words, &log);
+    let mut traced = trace::traced(&lab.env, &words, &log);
+    traced.env("CREDENTIALS_DIRECTORY", lab.env.scratch("given"));
     Run::of(on(Command::new("script"), traced)).exits(3);
     let id = std::fs::read_to_string(&uuid).expect("a UUID");
     let calls = trace::calls(&log);
@@ -118,17 +119,20 @@ fn no_system_call_of_stage1_changes_anything_without_its_item() {
         let mut lab = Lab::new(user);
         lab.global.push("--debug");
         let bind = format!("--volume={}:/data", lab.directory("volume"));
+        lab.directory("given");
+        lab.env.write("given/key", "secret");
         let pod = ["--volume=e,kind=empty,mode=1777", "--hostname=box", "--rm"];
         let app = [
             &bind,
             "--mount=volume=e,target=/empty",
             "--readonly-rootfs",
+            "--credential=key:of-web",
             "--user=0",
         ];
         let explained = settled(&lab, Streams::Files, &pod, &app);
         has(
             explained.as_ref(),
-            &["read-only-root", "remove-pod", "mask"],
+            &["read-only-root", "remove-pod", "mask", "take-credentials"],
         );
     }
 }

@@ -2,6 +2,7 @@
 //! These run in the virtual machines of `vm/lane`; elsewhere they are skipped.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
@@ -219,6 +220,40 @@ fn privileged_each_connection_has_a_pod_of_its_own_with_accept() {
         let pods = pods["pods"].as_array().expect("a list");
         pods.len() == 2 && pods.iter().all(|pod| pod["exit_status"] == 0)
     });
+}
+
+#[test]
+fn privileged_credentials_of_a_unit_reach_the_app_that_claims_them() {
+    if !under_systemd("privileged_credentials_of_a_unit_reach_the_app_that_claims_them") {
+        return;
+    }
+    for user in [User::Caller, User::Single] {
+        let lab = Lab::new(user);
+        // Root's alone: systemd copies it.
+        let key = std::path::Path::new("/run/skua-test-key");
+        std::fs::write(key, "a key").expect("write a key");
+        std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).expect("chmod");
+        let load = format!("LoadCredential=key:{}", key.display());
+        let mut properties = vec!["SetCredential=token:a token", load.as_str(), "Delegate=yes"];
+        let of_user = format!(
+            "User={}",
+            if user.is_root() { "root" } else { user.login() }
+        );
+        properties.push(&of_user);
+        for (claimed, text) in [("token:x", "a token"), ("key:x", "a key")] {
+            let claimed = format!("--credential={claimed}");
+            let app = [claimed.as_str(), "--user=1000"];
+            let words = lab.run_words(&[], &app, &["read", "/run/credentials/x"]);
+            let mut command = unit_command(&properties);
+            command.args(lab.line(&words));
+            let run = Run::of(command).success();
+            assert_eq!(run.json()["text"], text, "{user:?}");
+        }
+        let words = lab.run_words(&[], &["--credential=other"], &["exit", "7"]);
+        let mut command = unit_command(&properties);
+        command.args(lab.line(&words));
+        Run::of(command).fails(&["cannot open credential 'other' in /run/credentials/"]);
+    }
 }
 
 #[test]

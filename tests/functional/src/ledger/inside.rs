@@ -231,6 +231,13 @@ impl Ledger {
     fn source(&mut self, source: &Value) {
         if let Some(mount) = source.get("new") {
             self.new_mount(mount);
+        } else if let Some(credentials) = source.get("credentials") {
+            self.file_system("ramfs", &[("mode", "0500")], false);
+            for credential in credentials.as_array().into_iter().flatten() {
+                let name = format!("\"{}\"", text(credential, "name"));
+                let flags = "O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0400";
+                self.once("openat", &[&name, flags]);
+            }
         } else if let Some(staged) = source.get("staged") {
             let flags = [
                 ("RDONLY", staged["read_only"] == true),
