@@ -133,11 +133,16 @@ impl Settings {
             }
         }
         if let Some(path) = std::env::var_os("CNI_PATH").filter(|path| !path.is_empty()) {
-            let directories =
-                std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+            let (value, from) = (
+                std::env::split_paths(&path).collect::<Vec<_>>(),
+                PathBuf::from("$CNI_PATH"),
+            );
+            if value.iter().any(|directory| !directory.is_absolute()) {
+                return Err(Error::Settings(from, "it has a relative path".into()));
+            }
             settings.cni_path = Origin {
-                value: directories.collect(),
-                from: Some(PathBuf::from("$CNI_PATH")),
+                value,
+                from: Some(from),
             };
         }
         Ok(settings)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use pod::{App, PodManifest, Trust};
+use pod::{App, InsecureOption, PodManifest, Trust};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -149,7 +149,12 @@ fn apps(manifest: &PodManifest) -> String {
     let exceptions = &manifest.insecure_options;
     let first = match exceptions.is_empty() {
         true => format!("pod {}\n", manifest.id),
-        false => format!("pod {} (insecure: {exceptions:?})\n", manifest.id),
+        false => {
+            let word = |one: &InsecureOption| json!(one).as_str().unwrap_or_default().to_owned();
+            let words: Vec<String> = exceptions.iter().map(word).collect();
+            let words = words.join(",");
+            format!("pod {} (--insecure-options={words})\n", manifest.id)
+        }
     };
     let app = |app: &App| {
         let image = &app.image;

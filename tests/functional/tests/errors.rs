@@ -291,6 +291,14 @@ fn help_names_every_flag_of_an_app_and_goes_to_standard_output() {
 }
 
 #[test]
+fn what_is_relative_in_the_path_of_plugins_is_told() {
+    let env = env();
+    let mut command = env.command(&["config"]);
+    command.env("CNI_PATH", "/opt/cni/bin:plugins");
+    Run::of(command).fails(&["$CNI_PATH", "relative"]);
+}
+
+#[test]
 fn completion_knows_commands_and_the_flags_of_pods_and_apps() {
     for shell in ["bash", "zsh", "fish"] {
         let script = env().skua(&["completion", shell]).success().stdout;

@@ -182,6 +182,9 @@ fn what_an_insecure_option_leaves_out_is_said_to_be_the_command_line_s() {
         let line = |form| [&[&insecure, "explain", form, &lab.image], flags].concat();
         let json = lab.env.skua(&line("--format=json")).success().json();
         let text = lab.env.skua(&line("--format=text")).success().stdout;
+        let first = text.lines().next().expect("a line");
+        let named = first.contains(" (--insecure-options=image") && first.contains(option);
+        assert!(named, "{option}: {first}");
         let items = json["plan"]["items"].as_array().expect("items");
         let item = items.iter().find(|item| item["op"] == op).expect(op);
         let said = item["text"].as_str().expect("text");
