@@ -101,8 +101,8 @@ pub(crate) enum Error {
     #[error("pod {0} is not running")]
     NotRunning(PodId),
     /// The pod does not wait to be run.
-    #[error("pod {0} is not prepared, or somebody is starting it")]
-    NotPrepared(PodId),
+    #[error("pod {0} is not prepared: {1}")]
+    NotPrepared(PodId, &'static str),
     /// The pod has waited for too long.
     #[error("pod {0} has expired: it was prepared and not run for longer than gc keeps it")]
     Expired(PodId),
@@ -322,7 +322,7 @@ impl Error {
             Self::NoPod(_) | Self::AmbiguousPod { .. } | Self::UuidFile(..) => "no-pod",
             Self::Running(_)
             | Self::NotRunning(_)
-            | Self::NotPrepared(_)
+            | Self::NotPrepared(..)
             | Self::Expired(_)
             | Self::Busy(_)
             | Self::RemovedMeanwhile(_)

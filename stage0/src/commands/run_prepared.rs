@@ -33,12 +33,7 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
     let pod = args.pod.find(&context.data)?;
     let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {
-        // gc may have been faster.
-        let expired = Pod::find(&context.data, &pod.id).is_some_and(|pod| age::has_expired(&pod));
-        return Err(match expired {
-            true => Error::Expired(pod.id),
-            false => Error::NotPrepared(pod.id),
-        });
+        return Err(why_not(pod, context));
     };
     let manifest = pod::load(&pod.dir().manifest())?;
     given.meet(&Claims::of_pod(&manifest))?;
@@ -48,4 +43,20 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
     let reason = stage1.run(&locked, &given);
     locked.move_to(State::Prepared)?;
     Err(reason)
+}
+
+/// Why a pod cannot be started now. gc may have been faster, or another command.
+fn why_not(pod: Pod, context: &Context) -> Error {
+    let pod = Pod::find(&context.data, &pod.id).unwrap_or(pod);
+    if age::has_expired(&pod) {
+        return Error::Expired(pod.id);
+    }
+    let why = match pod.state {
+        State::Embryo | State::Prepare => "it is being prepared",
+        State::Prepared => "somebody is starting it",
+        State::Run => "it has been started",
+        State::ExitedGarbage => "it has ended",
+        State::Garbage => "it is being removed",
+    };
+    Error::NotPrepared(pod.id, why)
 }

@@ -246,7 +246,7 @@ fn a_prepared_pod_runs_later_and_only_if_it_is_still_trusted() {
     assert_eq!(lab.status(&first)["state"], "prepared");
     lab.skua(&["run-prepared", &first]).exits(4);
     lab.skua(&["run-prepared", &first])
-        .fails(&["is not prepared"]);
+        .fails(&["is not prepared", "it has ended"]);
     lab.env
         .skua(&["run-prepared", &second])
         .fails(&["is not trusted"]);
