@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Capability, CredentialName, IdMap, ProcessAttributes, Rlimit, SecurityLabels,
-    SocketName,
+    AppName, AppNotify, Capability, CredentialName, IdMap, ProcessAttributes, Rlimit,
+    SecurityLabels, SocketName,
 };
 
 /// One app as stage2 starts it: every choice made, nothing about images, the host or other apps.
@@ -61,6 +61,9 @@ pub struct AppFile {
     /// Credentials that stage2 must find in [`crate::CREDENTIALS_PATH`], and give to the app's user alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<CredentialName>,
+    /// It tells how it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<AppNotify>,
 }
 
 /// A Landlock domain: what it denies.

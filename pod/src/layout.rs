@@ -27,7 +27,8 @@ pub const MAX_CREDENTIAL: u64 = 1 << 20;
 /// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
 pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 
-/// Where the service manager that started us listens (`sd_notify(3)`). No process gets it but skua and the keeper.
+/// Where the service manager that started us listens (`sd_notify(3)`). No process gets it but skua and the keeper; an app that
+/// tells how it goes has a socket of its own under the same name.
 pub const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The hint of an error "no such system call" (`ENOSYS`), whichever stage gets it.

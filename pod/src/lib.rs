@@ -15,6 +15,7 @@ mod limits;
 mod manifest;
 mod names;
 mod network_file;
+mod notify;
 mod origin;
 #[cfg(feature = "policy")]
 pub mod policy;
@@ -47,10 +48,11 @@ pub use names::{
     AppName, CredentialName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName,
 };
 pub use network_file::NetworkFile;
+pub use notify::{APP_NOTIFY_SOCKET, AppNotify, Word};
 pub use origin::{Origin, Origins};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
-pub use service_manager::ServiceManager;
+pub use service_manager::{ServiceManager, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE, watchdog};
 pub use status::{
     AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
 };

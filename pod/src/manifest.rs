@@ -146,6 +146,9 @@ pub struct App {
     /// Credentials of whoever runs the pod. Their contents are nowhere in its directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<Credential>,
+    /// It tells when it is ready and how it goes: the pod is not ready before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
     /// Who asked for the fields above.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]
     pub origins: Origins,

@@ -16,6 +16,9 @@ pub struct AppStatus {
     pub outcome: Outcome,
     /// When it was started: nanoseconds since 1970 UTC.
     pub started: u64,
+    /// When it said that it was ready; absent: it was not asked (`--notify`), or it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u64>,
     /// When it had ended.
     pub finished: u64,
     /// It was killed because the stop timeout had run out.

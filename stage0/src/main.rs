@@ -30,7 +30,7 @@ mod settings;
 mod size;
 mod trusted;
 mod typed;
-mod unit;
+mod watchdog;
 mod worker;
 
 use std::process::ExitCode;

@@ -78,6 +78,8 @@ pub(crate) struct AppReport {
     pub(crate) manifest: String,
     /// Why the image was trusted.
     pub(crate) trust: pod::Trust,
+    /// When it said that it was ready, if it was to (`--notify`); known when the pod has ended.
+    pub(crate) ready: Option<String>,
     /// How it ended.
     pub(crate) outcome: Option<Outcome>,
     /// 128 + signal, or its code.
@@ -172,6 +174,7 @@ impl Report {
             image: app.image.reference,
             manifest: app.image.manifest,
             trust: app.image.trust,
+            ready: None,
             outcome: None,
             exit_status: None,
             timed_out: None,
@@ -218,6 +221,7 @@ impl Report {
                 .iter_mut()
                 .find(|app| app.name == status.name.as_str())
             {
+                app.ready = status.ready.and_then(time);
                 app.exit_status = Some(status.outcome.exit_status());
                 app.outcome = Some(status.outcome);
                 app.timed_out = Some(status.timed_out);

@@ -231,6 +231,10 @@ pub(crate) struct AppFlags {
     pub(crate) selinux_label: Option<String>,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
+    /// The app says at NOTIFY_SOCKET when it is ready and how it goes (sd_notify(3)): the pod is not ready before. A unit
+    /// with WatchdogSec= needs such an app
+    #[arg(long)]
+    pub(crate) notify: bool,
     /// Whether the app and its children can never gain privileges by exec
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) no_new_privileges: bool,

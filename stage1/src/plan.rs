@@ -168,6 +168,12 @@ impl Plan {
         }
     }
 
+    /// Lets the apps that tell how they go know how often the manager wants to hear it.
+    pub(crate) fn watch(&mut self, watchdog_us: Option<u64>) {
+        let telling = self.apps.iter_mut().filter_map(|app| app.notify.as_mut());
+        telling.for_each(|notify| notify.watchdog_us = watchdog_us);
+    }
+
     fn begin(&mut self, manifest: &PodManifest) {
         self.add(Origin::BuiltIn, Op::PrivateMounts);
         if self.namespaces == Namespaces::All {

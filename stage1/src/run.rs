@@ -50,6 +50,7 @@ fn sandbox(
     let placement = cgroup::placement(&plan.limits, manifest)?;
     left.limits = placement.record();
     plan.bound_processes(placement.processes());
+    plan.watch(notify.watchdog());
     let networks = Networks::load(manifest)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;

@@ -88,9 +88,9 @@ pub(crate) fn to_end(
     loop {
         let event = notify.as_ref().and_then(|notify| notify.event());
         let ready = until_ready(child, signals, event, relay.as_ref())?;
-        let started = event.is_some_and(|event| ready.contains(&event.as_raw_fd()));
-        if let (true, Some(notify)) = (started, &mut notify) {
-            notify.started();
+        let said = event.is_some_and(|event| ready.contains(&event.as_raw_fd()));
+        if let (true, Some(notify)) = (said, &mut notify) {
+            notify.heard();
         }
         if ready.contains(&child.pidfd.as_raw_fd()) {
             if let Some(relay) = relay {

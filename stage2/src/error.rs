@@ -82,6 +82,8 @@ pub(crate) enum Error {
     Wait(Errno),
     Signal(AppName, Errno),
     Status(AppName, io::Error),
+    NotifySocket(AppName, Errno),
+    NeverReady(AppName),
 }
 
 impl fmt::Display for Error {
@@ -229,6 +231,8 @@ impl Error {
             Self::Gate(_) => f.write_str("cannot start the apps together"),
             Self::Signal(name, _) => write!(f, "cannot signal app {name}"),
             Self::Status(name, _) => write!(f, "cannot write the status of app {name}"),
+            Self::NotifySocket(name, _) => write!(f, "cannot make the notify socket of app {name}"),
+            Self::NeverReady(name) => write!(f, "app {name} ended and never said READY=1: the pod will not be ready"),
             _ => f.write_str("failed"),
         }
     }
@@ -269,6 +273,7 @@ impl Error {
             | Self::Exec(_, e)
             | Self::Wait(e)
             | Self::Gate(e)
+            | Self::NotifySocket(_, e)
             | Self::Signal(_, e) => Some(e),
             _ => None,
         }
@@ -284,6 +289,7 @@ impl Error {
             Self::Reported(..) => "start-app",
             Self::Enter(..) => "enter-app",
             Self::Status(..) => "write-status",
+            Self::NeverReady(_) => "never-ready",
             _ => "run-pod",
         }
     }

@@ -8,8 +8,8 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
-use nix::unistd::execve;
-use pod::AppFile;
+use nix::unistd::{execve, getpid};
+use pod::{AppFile, AppNotify};
 
 use crate::confine::Confined;
 use crate::error::Error;
@@ -104,7 +104,30 @@ fn environment(app: &AppFile, confined: &Confined) -> Vec<String> {
     {
         environment.push(format!("USER={name}"));
     }
+    if let Some(notify) = &app.notify {
+        tell_how(notify, &mut environment);
+    }
     environment
+}
+
+/// Where the app tells how it goes, and how often that is to be, in place of what its image says about that.
+fn tell_how(notify: &AppNotify, environment: &mut Vec<String>) {
+    let mut ours = vec![(pod::NOTIFY_VARIABLE, pod::APP_NOTIFY_SOCKET.to_owned())];
+    if let Some(pause) = notify.watchdog_us {
+        ours.push((pod::WATCHDOG_VARIABLE, pause.to_string()));
+        ours.push((pod::WATCHDOG_PID_VARIABLE, getpid().to_string()));
+    }
+    for name in [
+        pod::NOTIFY_VARIABLE,
+        pod::WATCHDOG_VARIABLE,
+        pod::WATCHDOG_PID_VARIABLE,
+    ] {
+        environment.retain(|entry| entry.split('=').next() != Some(name));
+    }
+    environment.extend(
+        ours.into_iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
 }
 
 fn strings(list: &[String], what: &'static str) -> Result<Vec<CString>, Error> {

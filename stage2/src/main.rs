@@ -11,6 +11,8 @@ mod error;
 mod exec;
 mod ids;
 mod limits;
+mod listener;
+mod message;
 mod nest;
 mod procfs;
 mod reap;
@@ -25,6 +27,7 @@ mod sys;
 mod teller;
 mod user;
 mod verify;
+mod voices;
 mod watch;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use pod::{AppFile, AppStatus, Outcome};
 
 use crate::app::{App, Started};
 use crate::error::{self, Error};
+use crate::listener::Listener;
 use crate::report::{Failure, Gate};
 use crate::status;
 use crate::stop::{Act, Stop};
@@ -29,6 +30,8 @@ pub(crate) struct Apps {
     culprit: Option<Pid>,
     /// Has to tell the keeper when they have been.
     pub(crate) teller: Option<Teller>,
+    /// Hears those that tell how they go.
+    pub(crate) listener: Option<Listener>,
 }
 
 /// One app that has not ended.
@@ -64,6 +67,7 @@ impl Apps {
             released: false,
             culprit: None,
             teller: None,
+            listener: None,
         };
         apps.culprit = apps.wait_until_ready()?;
         if apps.culprit.is_none() {
@@ -90,6 +94,7 @@ impl Apps {
     pub(crate) fn wait(&mut self, signals: &SigSet) -> Result<u8, Error> {
         while !self.running.is_empty() {
             self.tell()?;
+            self.listen()?;
             let patience = self.stop.patience(Instant::now());
             match sys::wait_for_signal(signals, patience) {
                 Ok(Some(signal)) if signal.number == libc::SIGCHLD => self.reap()?,
@@ -118,11 +123,23 @@ impl Apps {
         let patience = self.stop.patience(Instant::now());
         let heard = teller.wait(&reports.collect::<Vec<_>>(), patience);
         match heard.map_err(Error::Wait)? {
-            Heard::All => teller.tell(),
+            Heard::All => match &mut self.listener {
+                Some(listener) => listener.executed(teller.into_keeper()),
+                None => teller.tell(),
+            },
             Heard::Failure => {}
             Heard::Other => self.teller = Some(teller),
         }
         Ok(())
+    }
+
+    /// Hears what apps tell until there is something else to do. Before all have been executed, what they say waits.
+    fn listen(&mut self) -> Result<(), Error> {
+        let patience = self.stop.patience(Instant::now());
+        match &mut self.listener {
+            Some(listener) if self.teller.is_none() => listener.wait(patience).map_err(Error::Wait),
+            _ => Ok(()),
+        }
     }
 
     /// Takes every child that has ended, apps and orphans alike.
@@ -144,6 +161,10 @@ impl Apps {
         };
         let mut app = self.running.remove(at);
         let name = app.file.name;
+        let ready = self
+            .listener
+            .as_mut()
+            .and_then(|listener| listener.ended(&name));
         let failure = app.process.reports.failure();
         let outcome = match failure.or_else(|| self.ended_early(ended)) {
             Some(failure) => {
@@ -160,9 +181,10 @@ impl Apps {
         let mut exit_status = outcome.exit_status();
         let record = AppStatus {
             version: pod::CONTRACT_VERSION,
-            name,
+            name: name.clone(),
             outcome,
             started: app.started,
+            ready,
             finished: status::now(),
             timed_out: self.stop.timed_out(),
             usage: status::usage(&ended.usage),
@@ -172,11 +194,20 @@ impl Apps {
             exit_status = crate::FAILED;
         }
         if exit_status == 0 {
+            if app.file.notify.is_some() && ready.is_none() && self.is_awaited() {
+                error::print(&Error::NeverReady(name));
+            }
             return Ok(());
         }
         self.failed.get_or_insert(exit_status);
         let act = self.stop.failure(Instant::now());
         self.act(act)
+    }
+
+    /// Whether the keeper waits for the pod to be ready.
+    fn is_awaited(&self) -> bool {
+        let heard = self.listener.as_ref().is_some_and(Listener::is_heard);
+        self.stop.is_far() && (heard || self.teller.is_some())
     }
 
     /// What is to be said for an app that was ended before it could say that it is confined.

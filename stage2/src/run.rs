@@ -13,6 +13,7 @@ use pod::Capability;
 use crate::app::{self, App};
 use crate::arguments::{Enter, Run};
 use crate::error::Error;
+use crate::listener::Listener;
 use crate::reap::Apps;
 use crate::sockets::{self, Socket};
 use crate::teller::Teller;
@@ -34,7 +35,9 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     }
     share(arguments.sockets, &mut apps)?;
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
+    let listener = Listener::open(&apps, &signals)?;
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
+    apps.listener = listener;
     apps.teller = arguments
         .started
         .map(|keeper| Teller::new(keeper, &signals))
@@ -52,6 +55,7 @@ pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
     app.file.argv = arguments.argv;
     app.file.terminal = arguments.terminal;
     app.file.stdin = true;
+    app.file.notify = None;
     app.ids = arguments.ids;
     app.become_app(|_| Ok(()))
         .map_err(|e| Error::Enter(arguments.name, Box::new(e)))

@@ -92,6 +92,11 @@ impl Stop {
         }
     }
 
+    /// Nobody has asked the apps to end.
+    pub(crate) fn is_far(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
     /// Was SIGKILL sent because the time had run out?
     pub(crate) fn timed_out(&self) -> bool {
         self.phase == Phase::Killed

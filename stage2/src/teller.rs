@@ -10,12 +10,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::write;
+use pod::Word;
 
 use crate::error::Error;
 use crate::report::{Reports, Said};
-
-/// What says that every app has been executed.
-const STARTED: [u8; 1] = [1];
 
 /// Has something to tell to the keeper.
 pub(crate) struct Teller {
@@ -75,6 +73,11 @@ impl Teller {
 
     /// Tells. A keeper that is gone needs not know.
     pub(crate) fn tell(self) {
-        let _ = write(&self.keeper, &STARTED);
+        let _ = write(&self.keeper, &Word::Ready.to_bytes());
+    }
+
+    /// Leaves it to somebody who has more to tell.
+    pub(crate) fn into_keeper(self) -> OwnedFd {
+        self.keeper
     }
 }

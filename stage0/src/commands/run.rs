@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::given::{Claims, Given};
 use crate::handover::Stage1;
 use crate::run_line::{AppWords, ParentFlags, PodFlags};
-use crate::{parent, prepare, unit};
+use crate::{parent, prepare, watchdog};
 
 // What `run` takes.
 #[derive(Debug, Args)]
@@ -26,12 +26,12 @@ pub(crate) struct RunArgs {
 /// Runs the command. Only a failure comes back: the keeper has taken our place.
 pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
     let mut given = Given::take()?;
-    unit::check()?;
+    let apps = args.apps.parse()?;
+    watchdog::check(apps.iter().map(|app| app.flags.notify))?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
-    let lines = args.apps.parse()?;
-    given.meet(&Claims::of_lines(&lines))?;
-    let mut pod = prepare::pod(&args.pod, lines, context)?;
+    given.meet(&Claims::of_lines(&apps))?;
+    let mut pod = prepare::pod(&args.pod, apps, context)?;
     let reason = match pod.move_to(State::Run) {
         Ok(()) => stage1.run(&pod, &given),
         Err(error) => error.into(),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pod::{Pod, State};
+use pod::{Pod, PodManifest, State};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::find::OnePod;
 use crate::given::{Claims, Given};
 use crate::handover::Stage1;
 use crate::run_line::ParentFlags;
-use crate::{age, parent, trusted, unit};
+use crate::{age, parent, trusted, watchdog};
 
 // What `run-prepared` takes.
 #[derive(Debug, Args)]
@@ -28,15 +28,15 @@ pub(crate) struct RunPreparedArgs {
 /// Runs the command. What was trusted and allowed when the pod was made must be so now.
 pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, Error> {
     let mut given = Given::take()?;
-    unit::check()?;
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.stage1.as_deref(), context)?;
     let pod = args.pod.find(&context.data)?;
     let (State::Prepared, Some(mut locked)) = (pod.state, pod.try_lock()?) else {
         return Err(why_not(pod, context));
     };
-    let manifest = pod::load(&pod.dir().manifest())?;
+    let manifest: PodManifest = pod::load(&pod.dir().manifest())?;
     given.meet(&Claims::of_pod(&manifest))?;
+    watchdog::check(manifest.apps.iter().map(|app| app.notify))?;
     trusted::again(&manifest, context)?;
     context.policy()?.check(&manifest)?;
     locked.move_to(State::Run)?;

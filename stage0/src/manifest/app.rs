@@ -61,6 +61,7 @@ pub(super) fn new(
         limits: super::limits(&flags.limits)?,
         sockets: flags.socket.clone(),
         credentials: given::credentials(&flags)?,
+        notify: notify(&flags)?,
         name,
         image,
         layers,
@@ -193,7 +194,9 @@ fn environment(
         if value.is_none() && name == pod::NOTIFY_VARIABLE {
             return Err(Error::usage(
                 format!("--environment {name}: the service manager hears the keeper, and no app"),
-                Some("READY is told when every app of the pod has been executed"),
+                Some(
+                    "with --notify after its image, an app has a socket of its own, and the pod is ready when it is",
+                ),
             ));
         }
         let value = value.clone().or_else(|| (caller.variable)(name));
@@ -207,6 +210,21 @@ fn environment(
         set(name, value.ok_or_else(missing)?);
     }
     Ok(variables)
+}
+
+/// An app with a socket of its own cannot be given another one.
+fn notify(flags: &AppFlags) -> Result<bool, Error> {
+    let socket = |typed: &&EnvironmentArg| typed.name == pod::NOTIFY_VARIABLE;
+    match flags.environment.iter().find(socket) {
+        Some(typed) if flags.notify => Err(Error::usage(
+            format!(
+                "--environment {}: the app has the socket of --notify",
+                typed.name
+            ),
+            Some("leave one of them out"),
+        )),
+        _ => Ok(flags.notify),
+    }
 }
 
 /// User and group. A user from the command line comes without the group of the image's user.

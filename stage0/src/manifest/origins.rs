@@ -72,6 +72,7 @@ pub(super) fn of_app(
     set("oom_score_adj", flags.oom_score_adj.is_some(), false);
     set("apparmor", flags.apparmor.is_some(), false);
     set("selinux", flags.selinux_label.is_some(), false);
+    set("notify", flags.notify, false);
     elements(&mut origins, flags, said, app);
     origins
 }

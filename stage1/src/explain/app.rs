@@ -1,8 +1,8 @@
 //! What stage2 makes of an app: every field of its file, with who asked for it.
 
 use pod::{
-    App, AppFile, Capability, InsecureOption, LandlockRules, Origin, PodManifest,
-    ProcessAttributes, Rlimit, SecurityLabels,
+    APP_NOTIFY_SOCKET, App, AppFile, Capability, InsecureOption, LandlockRules, Origin,
+    PodManifest, ProcessAttributes, Rlimit, SecurityLabels,
 };
 use serde_json::{Value, json};
 
@@ -81,6 +81,7 @@ pub(super) fn items(manifest: &PodManifest, plan: &Plan, app: &App, file: &AppFi
         stop_signal: _,
         sockets: _,
         credentials: _,
+        notify: _,
     } = file;
     let mut list = List {
         name: name.as_str(),
@@ -282,6 +283,12 @@ fn program(list: &mut List<'_>, file: &AppFile) {
     if !missing.is_empty() {
         let text = format!("environment {} of its user", missing.join(" and "));
         list.add("environment-of-user", "user", json!(missing), text);
+    }
+    if let Some(notify) = &file.notify {
+        let text = format!(
+            "environment NOTIFY_SOCKET={APP_NOTIFY_SOCKET}, where only it can tell pid 1 how it goes: the pod is not ready before READY=1"
+        );
+        list.add("notify", "notify", json!(notify), text);
     }
     let text = format!("execute {}", words(&file.argv));
     list.add("execute", "argv", json!(file.argv), text);

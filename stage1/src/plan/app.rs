@@ -1,8 +1,8 @@
 //! The part of a plan that belongs to one app: its root, what is mounted in it, and its file for stage2.
 
 use pod::{
-    AppFile, CONTRACT_VERSION, Capability, CapabilitySets, DeviceKind, IdMap, InsecureOption,
-    LandlockRules, MountCheck, Network, PodManifest, SeccompChoice,
+    AppFile, AppNotify, CONTRACT_VERSION, Capability, CapabilitySets, DeviceKind, IdMap,
+    InsecureOption, LandlockRules, MountCheck, Network, PodManifest, SeccompChoice,
 };
 
 use super::{
@@ -279,6 +279,7 @@ fn app_file(plan: &Plan, manifest: &PodManifest, app: &pod::App) -> AppFile {
         volumes: Vec::new(),
         sockets: app.sockets.clone(),
         credentials: Vec::new(),
+        notify: app.notify.then_some(AppNotify { watchdog_us: None }),
     }
 }
 

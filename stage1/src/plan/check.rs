@@ -12,9 +12,22 @@ use crate::error::Error;
 const RESERVED: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// What every app has in `/dev`.
-const OWN_DEVICES: [&str; 14] = [
-    "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "ptmx",
-    "pts", "mqueue", "shm",
+const OWN_DEVICES: [&str; 15] = [
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "tty",
+    "fd",
+    "stdin",
+    "stdout",
+    "stderr",
+    "ptmx",
+    "pts",
+    "mqueue",
+    "shm",
+    "skua-notify",
 ];
 
 /// Checks everything that does not depend on the host.

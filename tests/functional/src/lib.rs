@@ -55,6 +55,7 @@ mod skip;
 mod store;
 mod stuck;
 pub mod systemd;
+pub mod telling;
 pub mod trace;
 mod user;
 

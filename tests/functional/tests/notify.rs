@@ -138,7 +138,7 @@ fn no_app_and_nothing_that_enters_knows_of_the_manager() {
     let run = start(&env, &manager, &words)
         .wait()
         .fails(&["NOTIFY_SOCKET", "no app"]);
-    run.complains("READY");
+    run.complains("hint: with --notify");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_manager_that_cannot_be_reached_is_named_once_and_the_pod_runs() {
 }
 
 #[test]
-fn a_unit_that_wants_what_is_not_done_is_refused_at_once() {
+fn a_unit_with_a_watchdog_that_no_app_feeds_is_refused_at_once() {
     let (env, name) = image(User::ordinary());
     let line = |variables: &str| {
         let words = [&RUN[..], &[&name, "--", "exit", "7"]].concat();
@@ -251,8 +251,8 @@ fn a_unit_that_wants_what_is_not_done_is_refused_at_once() {
     };
     let watched = line("WATCHDOG_PID=$$ WATCHDOG_USEC=30000000");
     watched
-        .fails(&["WatchdogSec="])
-        .complains("hint: leave WatchdogSec= out");
+        .fails(&["WatchdogSec=: no app tells how it goes"])
+        .complains("hint: give an app that sends WATCHDOG=1 the flag --notify");
     // Variables of a unit whose main process is another.
     line("WATCHDOG_PID=1 WATCHDOG_USEC=1").exits(7);
     line("WATCHDOG_PID=$$ WATCHDOG_USEC=0").exits(7);

@@ -12,6 +12,7 @@
 //! | `attack.rs` | `flip` `hunt` `overwrite` `rearrange` |
 //! | `disk.rs` | `disk` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
+//! | `notify.rs` | `notify` |
 
 mod act;
 mod activate;
@@ -20,6 +21,7 @@ mod attempt;
 mod disk;
 mod file;
 mod net;
+mod notify;
 mod state;
 mod sys;
 
@@ -63,6 +65,7 @@ fn answer(words: &[&str]) -> Answer {
         act::answer,
         net::answer,
         activate::answer,
+        notify::answer,
     ]
     .into_iter()
     .find_map(|group| group(question, rest))
