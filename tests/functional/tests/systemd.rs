@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use functional::registry::{Action, Fault};
@@ -183,6 +184,71 @@ fn privileged_a_unit_of_type_notify_fails_when_an_app_cannot_be_executed() {
     assert_eq!(property(UNIT, "Result"), "exit-code", "{}", journal(UNIT));
     assert_eq!(property(UNIT, "ExecMainStatus"), "254");
     assert_eq!(property(UNIT, "ActiveEnterTimestampMonotonic"), "0");
+    systemctl(&["reset-failed", UNIT]).success();
+}
+
+#[test]
+fn privileged_a_unit_of_type_notify_is_active_when_its_app_says_so() {
+    const UNIT: &str = "skua-test-app-ready.service";
+    if !under_systemd("privileged_a_unit_of_type_notify_is_active_when_its_app_says_so") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let steps = ["sleep=3", "send=READY=1|STATUS=warm", "until=SIGTERM"];
+    let words = lab.run_words(
+        &["--name=p"],
+        &["--name=one", "--notify"],
+        &[&["notify"], &steps[..]].concat(),
+    );
+    let start = Instant::now();
+    let unit = ["Type=notify", "NotifyAccess=main"];
+    systemd::service(UNIT, &unit, &lab.line(&words));
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(3), "active after {took:?}");
+    wait_until("the manager has the app's words", || {
+        property(UNIT, "StatusText") == "one: warm"
+    });
+    systemctl(&["stop", UNIT]).success();
+    let app = &lab.status("p")["apps"][0];
+    assert!(app["ready"].is_string(), "{app}");
+}
+
+/// A service whose app is ready at once, and then does `steps`; the manager wants a sign of life every ten seconds.
+fn watched(lab: &Lab, unit: &str, steps: &[&str]) {
+    let all = [&["notify", "send=READY=1|WATCHDOG=1"], steps].concat();
+    let words = lab.run_words(&["--name=p"], &["--notify"], &all);
+    let properties = ["Type=notify", "WatchdogSec=10"];
+    systemd::service(unit, &properties, &lab.line(&words));
+}
+
+#[test]
+fn privileged_a_pod_that_gives_signs_of_life_is_let_live() {
+    const UNIT: &str = "skua-test-alive.service";
+    if !under_systemd("privileged_a_pod_that_gives_signs_of_life_is_let_live") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    watched(&lab, UNIT, &["every=1=WATCHDOG=1"]);
+    sleep(Duration::from_secs(25));
+    assert_eq!(property(UNIT, "ActiveState"), "active", "{}", journal(UNIT));
+    systemctl(&["stop", UNIT]).success();
+}
+
+#[test]
+fn privileged_a_pod_that_gives_no_more_signs_of_life_is_killed_and_collected() {
+    const UNIT: &str = "skua-test-silent.service";
+    if !under_systemd("privileged_a_pod_that_gives_no_more_signs_of_life_is_killed_and_collected") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    watched(&lab, UNIT, &["until=SIGTERM"]);
+    let group = control_group(UNIT);
+    wait_until("the manager has killed the pod", || {
+        property(UNIT, "Result") == "watchdog" && processes(&group) == 0
+    });
+    lab.env.skua(&["gc", "--grace-period=0s"]).success();
+    let pods = lab.env.skua(&["list", "--format=json"]).success().json();
+    assert!(!pods.to_string().contains("\"running\""), "{pods}");
     systemctl(&["reset-failed", UNIT]).success();
 }
 
