@@ -219,6 +219,9 @@ pub(crate) enum Error {
     /// An image is missing and must not be fetched.
     #[error("image {0} is not in the store")]
     NotInStore(String),
+    /// An image that is to be removed is missing.
+    #[error("image {0} is not in the store")]
+    NothingToRemove(String),
     /// A file of the host that the command line names is not there.
     #[error("cannot find {}", .0.display())]
     HostPath(PathBuf, #[source] io::Error),
@@ -298,6 +301,7 @@ impl Error {
             Self::Reference(_) => "image-name",
             Self::Store(_)
             | Self::NotInStore(_)
+            | Self::NothingToRemove(_)
             | Self::Digest(_)
             | Self::CollectImages(_)
             | Self::LayerChanged { .. }
@@ -347,6 +351,7 @@ impl Error {
             Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
+            Self::NothingToRemove(_) => Some("'skua image list' lists those that are".to_owned()),
             Self::ContentChanged { image, .. } => {
                 Some(format!("skua image verify --contents --repair {image}"))
             }

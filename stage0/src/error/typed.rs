@@ -50,6 +50,32 @@ fn unknown(error: &clap::Error) -> Option<&str> {
     }
 }
 
+/// What does here what a command of other launchers does there.
+fn foreign(error: &clap::Error, usage: Option<&str>) -> Option<String> {
+    let ContextValue::String(command) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    // Not a word after `image` or `trust`.
+    usage.filter(|usage| usage.starts_with("usage: skua [OPTIONS]"))?;
+    let here = match command.as_str() {
+        "build" | "commit" | "push" => "skua makes no images; buildah, umoci and skopeo do",
+        "create" => "'skua prepare IMAGE' makes a pod, 'skua run-prepared POD' runs it",
+        "exec" | "shell" => "'skua enter POD -- PROGRAM' runs a program in a pod",
+        "images" => "'skua image list' lists images",
+        "inspect" => "'skua status POD' and 'skua cat-manifest POD' show a pod",
+        "logs" => {
+            "what apps print goes to where 'skua run' prints; of a unit, 'journalctl -u UNIT' shows it"
+        }
+        "ls" | "ps" => "'skua list' lists pods",
+        "prune" => "'skua gc' removes old pods, 'skua image gc' what no image uses",
+        "pull" => "'skua fetch IMAGE' fetches an image",
+        "rmi" => "'skua image rm IMAGE' removes an image",
+        "start" => "'skua run-prepared POD' runs a prepared pod, 'skua run IMAGE' a new one",
+        _ => return None,
+    };
+    Some(here.to_owned())
+}
+
 /// What we know better than clap does.
 fn ours(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     let takes_apps = usage.is_some_and(|usage| usage.contains(TAKES_APPS));
@@ -59,8 +85,10 @@ fn ours(error: &clap::Error, usage: Option<&str>) -> Option<String> {
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             usage.map(|usage| format!("{usage}; --help lists the commands"))
         }
-        ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
-            usage.map(|usage| format!("{usage}; --help lists the commands"))
+        ErrorKind::InvalidSubcommand => {
+            let suggested = error.get(ContextKind::SuggestedSubcommand).is_some();
+            let whole = || usage.map(|usage| format!("{usage}; --help lists the commands"));
+            foreign(error, usage).or_else(|| if suggested { None } else { whole() })
         }
         _ => None,
     }

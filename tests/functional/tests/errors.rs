@@ -44,6 +44,28 @@ fn a_wrong_command_line_is_one_line_and_254() {
 }
 
 #[test]
+fn words_of_other_launchers_are_told_what_does_it_here() {
+    let env = env();
+    for (word, here) in [
+        ("ps", "'skua list'"),
+        ("pull", "'skua fetch IMAGE'"),
+        ("exec", "'skua enter POD -- PROGRAM'"),
+        ("logs", "journalctl -u UNIT"),
+        ("rmi", "'skua image rm IMAGE'"),
+        ("push", "skopeo"),
+    ] {
+        let run = env.skua(&[word, "x"]).fails(&[word]);
+        run.complains(here);
+    }
+    // Elsewhere such a word means something else.
+    let run = env.skua(&["trust", "ps"]).fails(&["'ps'"]);
+    assert!(!run.stderr.contains("pods"), "{}", run.report());
+    env.skua(&["image", "rm", "example.org/a:1"])
+        .fails(&["not in the store"])
+        .complains("hint: 'skua image list'");
+}
+
+#[test]
 fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
     let env = env();
     let skua = "is a flag of skua itself: it stands before the command";

@@ -19,7 +19,7 @@ pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Erro
     // All or none: a name that was mistyped costs no other image.
     for name in &names {
         if store.ref_record(name).is_ok_and(|record| record.is_none()) {
-            return Err(Error::NotInStore(name.to_string()));
+            return Err(Error::NothingToRemove(name.to_string()));
         }
     }
     for name in &names {
