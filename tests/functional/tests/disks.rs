@@ -98,14 +98,16 @@ fn privileged_a_share_of_a_disk_is_enforced_by_bfq_and_refused_without_it() {
         return skip(test, "this kernel has no bfq");
     }
     let bind = format!("--volume={}:/disk", directory.display());
-    let app = |name: &str, weight: &str, file: &str| {
+    let app = |name: &str, weight: &str, file: &str, beside: &str| {
         let flags = [&format!("--name={name}"), weight, bind.as_str()];
-        lab.run_words(&["--name=p"], &flags, &["disk", "busy", file, "12"])
+        let words = ["disk", "busy", file, "12", beside];
+        lab.run_words(&["--name=p"], &flags, &words)
     };
     // A weight counts among the cgroups beside it: here those of two apps.
-    let mut words = app("light", "--io-weight=10", "/disk/light");
+    let mut words = app("light", "--io-weight=10", "/disk/light", "/disk/heavy");
+    let heavy = app("heavy", "--io-weight=1000", "/disk/heavy", "/disk/light");
     words.push("---".to_owned());
-    words.extend_from_slice(&app("heavy", "--io-weight=1000", "/disk/heavy")[4..]);
+    words.extend_from_slice(&heavy[4..]);
     let pod = lab.start_in_unit(&DELEGATED, &words);
     let weight = |app: &str| says(&lab.cgroup("p").join(app), "io.bfq.weight");
     assert_eq!(weight("app-light"), "default 10");

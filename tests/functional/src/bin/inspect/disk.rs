@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -21,8 +23,8 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
     }
 }
 
-/// `disk write PATH BYTES`, `disk read PATH BYTES`, `disk flush PATH BYTES`: `{"ms": …}`; `disk busy PATH SECONDS`, which reads a
-/// file that it has made: `{"bytes": …}`.
+/// `disk write PATH BYTES`, `disk read PATH BYTES`, `disk flush PATH BYTES`: `{"ms": …}`; `disk busy PATH SECONDS BESIDE`, which reads a
+/// file that it has made, from when another has made `BESIDE` in the same way: `{"bytes": …}`.
 fn disk(words: &[&str]) -> Answer {
     let (path, number) = (word(words, 1)?, number(words, 2)?);
     let start = Instant::now();
@@ -30,7 +32,7 @@ fn disk(words: &[&str]) -> Answer {
         "write" => write(path, number, libc::O_DIRECT),
         "flush" => write(path, number, 0),
         "read" => read(path, number),
-        "busy" => busy(path, Duration::from_secs(number)),
+        "busy" => busy(path, Duration::from_secs(number), word(words, 3)?),
         other => return Err(format!("no such way: {other}")),
     };
     let bytes = done.map_err(|e| e.to_string())?;
@@ -83,9 +85,15 @@ fn read(path: &str, bytes: u64) -> std::io::Result<u64> {
 }
 
 /// Reads again and again: without a journal, in which writers wait for each other.
-fn busy(path: &str, time: Duration) -> std::io::Result<u64> {
+fn busy(path: &str, time: Duration, beside: &str) -> std::io::Result<u64> {
     let size = 64 * BLOCK as u64;
     write(path, size, 0)?;
+    // Making it may take one of them longer than all that follows.
+    let made = |path: &str| format!("{path}.made");
+    File::create(made(path))?;
+    while !Path::new(&made(beside)).exists() {
+        sleep(Duration::from_millis(10));
+    }
     let (start, mut seen) = (Instant::now(), 0);
     while start.elapsed() < time {
         seen += read(path, size)?;
