@@ -21,6 +21,15 @@ pub const CREDENTIALS_PATH: &str = "/run/credentials";
 /// See [`CREDENTIALS_PATH`].
 pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
+/// What tells a process which sockets it got (`sd_listen_fds(3)`): of the process, of its pidfd, how many, and their names. Who
+/// sets some of them lets none of the others stand.
+pub const LISTEN_VARIABLES: [&str; 4] = [
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
 /// The most bytes of a credential; systemd's bound for all of a unit.
 pub const MAX_CREDENTIAL: u64 = 1 << 20;
 

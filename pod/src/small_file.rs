@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The number of `/dev/null`, an empty file.
@@ -22,7 +22,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
     let found = file.metadata()?;
-    if found.is_file() || found.rdev() == NULL {
+    if found.is_file() || (found.file_type().is_char_device() && found.rdev() == NULL) {
         return Ok(file);
     }
     let why = "it is not a regular file";

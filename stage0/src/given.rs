@@ -10,8 +10,8 @@ use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use pod::{
-    CREDENTIALS_VARIABLE, CredentialName, PodManifest, SOCKETS_VARIABLE, SocketName,
-    list_descriptors,
+    CREDENTIALS_VARIABLE, CredentialName, LISTEN_VARIABLES, PodManifest, SOCKETS_VARIABLE,
+    SocketName, list_descriptors,
 };
 
 use crate::error::Error;
@@ -96,7 +96,7 @@ impl Given {
                 list => command.env(variable, list),
             };
         }
-        for variable in sockets::VARIABLES {
+        for variable in LISTEN_VARIABLES {
             command.env_remove(variable);
         }
         Ok(())

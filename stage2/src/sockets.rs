@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::sys::stat::{SFlag, fstat};
-use pod::{AppFile, AppName, SocketName};
+use pod::{AppFile, AppName, LISTEN_VARIABLES, SocketName};
 
 use crate::error::Error;
 use crate::sys;
@@ -70,12 +70,16 @@ pub(crate) fn tell(sockets: &[Socket], environment: &mut Vec<String>) {
         return;
     }
     let names: Vec<_> = sockets.iter().map(|socket| socket.name.as_str()).collect();
+    // Those of the image, or of the caller, are about other sockets.
+    environment.retain(|entry| {
+        let name = entry.split('=').next().unwrap_or_default();
+        !LISTEN_VARIABLES.contains(&name)
+    });
     for (name, value) in [
         ("LISTEN_PID", std::process::id().to_string()),
         ("LISTEN_FDS", sockets.len().to_string()),
         ("LISTEN_FDNAMES", names.join(":")),
     ] {
-        environment.retain(|entry| entry.split('=').next() != Some(name));
         environment.push(format!("{name}={value}"));
     }
 }

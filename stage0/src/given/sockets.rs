@@ -18,14 +18,6 @@ use rustix::net::{
 };
 use thiserror::Error;
 
-/// What tells a process that it got sockets.
-pub(super) const VARIABLES: [&str; 4] = [
-    "LISTEN_PID",
-    "LISTEN_PIDFDID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
-
 /// The number of the first.
 const FIRST: RawFd = 3;
 

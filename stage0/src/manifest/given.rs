@@ -1,12 +1,9 @@
 //! What apps claim of what the unit gives.
 
-use pod::{App, CREDENTIALS_DIRECTORY, Credential};
+use pod::{App, CREDENTIALS_DIRECTORY, Credential, LISTEN_VARIABLES};
 
 use crate::error::Error;
 use crate::run_line::AppFlags;
-
-/// Variables that tell an app of its sockets.
-const OF_SOCKETS: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// A socket is for one app: two that accept from it would take each other's connections.
 pub(super) fn once(apps: &[App]) -> Result<(), Error> {
@@ -47,7 +44,7 @@ pub(super) fn variables(flags: &AppFlags) -> Result<(), Error> {
     for typed in &flags.environment {
         let name = typed.name.as_str();
         let by = match () {
-            () if !flags.socket.is_empty() && OF_SOCKETS.contains(&name) => "--socket",
+            () if !flags.socket.is_empty() && LISTEN_VARIABLES.contains(&name) => "--socket",
             () if !flags.credential.is_empty() && name == CREDENTIALS_DIRECTORY => "--credential",
             () => continue,
         };

@@ -25,7 +25,7 @@ impl Lab {
     fn new(user: User) -> Self {
         let env = Env::new(user);
         // What an image says of sockets does not count.
-        let variables = json!(["LISTEN_PID=1", "LISTEN_FDNAMES=x"]);
+        let variables = json!(["LISTEN_PID=1", "LISTEN_PIDFDID=1", "LISTEN_FDNAMES=x"]);
         let image = env.layout(&Image::inspect().set("Env", variables).build());
         Self { env, image }
     }
@@ -136,6 +136,7 @@ fn sockets_come_in_the_order_of_the_flags_and_the_variables_say_so_to_the_app() 
         let names = variable(&answer, "LISTEN_FDNAMES");
         assert_eq!(names.as_deref(), Some("tls:web:web"));
         assert_eq!(variable(&answer, "LISTEN_FDS").as_deref(), Some("3"));
+        assert_eq!(variable(&answer, "LISTEN_PIDFDID"), None, "{user:?}");
         assert_eq!(variable(&answer, "LISTEN_ADDRESS").as_deref(), Some("kept"));
         let paths = ["tls", "web", "second"].map(|name| lab.path(name));
         assert_eq!(answer["sockets"], json!(paths), "{user:?}");
