@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{AccessFlags, access, getuid};
 use pod::PodManifest;
 
@@ -39,8 +41,7 @@ fn hierarchy() -> io::Result<Option<Hierarchy>> {
     let Some(relative) = cgroups.lines().find_map(|line| line.strip_prefix("0::/")) else {
         return Ok(None);
     };
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let Some(mount) = mounts.lines().find_map(mount_point) else {
+    let Some(mount) = mount()? else {
         return Ok(None);
     };
     let own = if relative.is_empty() {
@@ -62,10 +63,32 @@ fn hierarchy() -> io::Result<Option<Hierarchy>> {
     }))
 }
 
+/// Where the hierarchy is mounted as a whole.
+fn mount() -> io::Result<Option<PathBuf>> {
+    let usual = Path::new("/sys/fs/cgroup");
+    if is_whole(usual) {
+        return Ok(Some(usual.to_owned()));
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(mounts.lines().find_map(mount_point))
+}
+
+/// Whether it is known without a look at all mounts of the host, which may be many, that the whole hierarchy is mounted here: by
+/// the number of its root, which paths of our own cgroup begin at only in the first cgroup namespace.
+fn is_whole(mount: &Path) -> bool {
+    let number = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
+    let kind = statfs(mount).map(|found| found.filesystem_type());
+    kind == Ok(CGROUP2_SUPER_MAGIC)
+        && number(mount) == Some(1)
+        && number(Path::new("/proc/self/ns/cgroup")) == Some(FIRST_NAMESPACE)
+}
+
+/// The number of the first cgroup namespace (`PROC_CGROUP_INIT_INO` in `linux/proc_ns.h`, since kernel 4.6).
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
+
 /// What shares out the time of the pod's disks.
 fn weighers(manifest: &PodManifest) -> io::Result<Result<Weighers, NoLimits>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    match mounts.lines().find_map(mount_point) {
+    match mount()? {
         Some(mount) => weights::of_pod(manifest, &mount),
         None => Ok(Err(NoLimits::NoHierarchy)),
     }

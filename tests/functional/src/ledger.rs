@@ -148,7 +148,7 @@ fn kind(call: &Call) -> &str {
 
 /// What only reads, or changes nothing but the process that calls it.
 const HARMLESS: &str = "\
-    read pread64 readlink statx newfstatat fstatfs getdents64 lseek access faccessat2 getcwd \
+    read pread64 readlink statx newfstatat statfs fstatfs getdents64 lseek access faccessat2 getcwd \
     mmap munmap mprotect mremap madvise brk close close_range dup dup2 dup3 pipe2 socketpair \
     poll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait sigaltstack signalfd4 futex clock_nanosleep nanosleep \
     getrandom getpid getppid gettid getuid geteuid getgid getegid sched_getaffinity arch_prctl set_tid_address \
