@@ -40,16 +40,6 @@ pub(crate) fn open(
     }
 }
 
-/// Opens the directory in which the last component of `path` is to be made, and that component.
-pub(crate) fn parent(root: BorrowedFd<'_>, path: &str) -> nix::Result<(OwnedFd, PathBuf)> {
-    let relative = relative(path);
-    let (directory, name) = split(&relative)?;
-    Ok((
-        resolve(root, directory, Find::Existing)?,
-        PathBuf::from(name),
-    ))
-}
-
 /// What a descriptor refers to.
 pub(crate) fn kind_of(stat: &FileStat) -> Option<Kind> {
     match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {

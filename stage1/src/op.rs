@@ -147,6 +147,8 @@ pub(crate) enum Find {
     Resolved,
     /// Must be there, without symbolic links.
     Existing,
+    /// Made in the app's own `/dev`, which is new: it is not there, and nothing in it leads anywhere else.
+    Own,
 }
 
 /// What is mounted.

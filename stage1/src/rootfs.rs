@@ -28,6 +28,9 @@ use crate::pty::Terminal;
 use crate::trees::{Handed, Trees};
 use crate::{device, sys, sysctl};
 
+/// Where an app has its devices.
+const DEV: &str = "/dev";
+
 /// What has been built so far.
 pub(crate) struct Builder {
     trees: Vec<Option<OwnedFd>>,
@@ -37,6 +40,8 @@ pub(crate) struct Builder {
     private_root: Option<OwnedFd>,
     credentials: Credentials,
     apps: Vec<OwnedFd>,
+    /// The `/dev` of each app.
+    devs: Vec<OwnedFd>,
     /// Device numbers of the file systems on which no volume may be mounted: the kernel's own.
     kernel: Vec<u64>,
     host_files: Vec<(HostFile, File)>,
@@ -60,6 +65,7 @@ impl Builder {
             private_root: None,
             credentials,
             apps: Vec::new(),
+            devs: Vec::new(),
             kernel: Vec::new(),
             host_files: Vec::new(),
             terminal: None,
@@ -203,13 +209,41 @@ impl Builder {
             Some(Kind::Directory) => Kind::Directory,
             Some(Kind::File) | None => Kind::File,
         };
-        let onto = inroot::open(self.app(&target.app)?, &target.path, target.find, kind)?;
+        let onto = match target.find {
+            Find::Own => self.make_own(target, kind)?,
+            find => inroot::open(self.app(&target.app)?, &target.path, find, kind)?,
+        };
         match (target.find, source) {
-            (Find::Plain, _) => self.kernel.push(inroot::look(mount.as_fd())?.st_dev),
             (_, Source::Device { .. }) => {}
+            (Find::Plain | Find::Own, _) => self.kernel.push(inroot::look(mount.as_fd())?.st_dev),
             _ => self.may_cover(onto.as_fd())?,
         }
-        sys::attach(mount.as_fd(), onto.as_fd()).map_err(|e| inroot::misfit(kind, &onto, e))
+        sys::attach(mount.as_fd(), onto.as_fd()).map_err(|e| inroot::misfit(kind, &onto, e))?;
+        if target.path == DEV {
+            self.devs.push(mount);
+        }
+        Ok(())
+    }
+
+    /// A mount point in an app's own `/dev`.
+    fn make_own(&self, target: &Target, kind: Kind) -> io::Result<OwnedFd> {
+        let (dev, name) = self.own(target)?;
+        match kind {
+            Kind::File => create(dev, name, 0o644),
+            Kind::Directory => {
+                mkdirat(dev, name, mode(0o755))?;
+                open_directory(dev, name)
+            }
+        }
+    }
+
+    /// The app's own `/dev`, and a name in it.
+    fn own<'a>(&self, target: &'a Target) -> io::Result<(BorrowedFd<'_>, &'a str)> {
+        let dev = self.devs.get(target.app.index);
+        let below = target.path.strip_prefix(DEV);
+        let name = below.and_then(|below| below.strip_prefix('/'));
+        let (dev, name) = dev.zip(name).ok_or(Errno::EBADF)?;
+        Ok((dev.as_fd(), name))
     }
 
     /// A link in the image must not lead a volume onto `/proc`, `/sys` or `/dev`.
@@ -222,8 +256,8 @@ impl Builder {
     }
 
     fn link(&self, target: &Target, to: &str) -> io::Result<()> {
-        let (directory, name) = inroot::parent(self.app(&target.app)?, &target.path)?;
-        Ok(symlinkat(to, &directory, &name)?)
+        let (dev, name) = self.own(target)?;
+        Ok(symlinkat(to, dev, name)?)
     }
 
     fn mask(&self, target: &Target) -> io::Result<()> {

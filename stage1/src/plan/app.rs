@@ -142,7 +142,11 @@ fn kernel_file_systems(plan: &mut Plan, place: &App, file: &mut AppFile) {
         ("/dev/shm", Tmpfs, shm),
     ] {
         let read_only = matches!(kind, Sysfs | Cgroup2);
-        let target = target(place, path, Find::Plain);
+        let find = match path.starts_with("/dev/") {
+            true => Find::Own,
+            false => Find::Plain,
+        };
+        let target = target(place, path, find);
         plan.add(Origin::BuiltIn, Op::Mount { source, target });
         expect(file, path, kind, read_only);
     }
@@ -163,12 +167,12 @@ fn devices(plan: &mut Plan, app: &pod::App, place: &App) {
             numbers,
         };
         let from = Node::Host(path.to_owned());
-        let target = target(place, path, Find::Resolved);
+        let target = target(place, path, Find::Own);
         let source = Source::Device { from, device };
         plan.add(Origin::BuiltIn, Op::Mount { source, target });
     }
     for (path, to) in LINKS {
-        let (target, to) = (target(place, path, Find::Plain), to.to_owned());
+        let (target, to) = (target(place, path, Find::Own), to.to_owned());
         plan.add(Origin::BuiltIn, Op::Link { target, to });
     }
     for (number, asked) in app.devices.iter().enumerate() {

@@ -73,6 +73,7 @@ impl Ledger {
             }
             // Into what was opened before; not done.
             "fill-files" | "leave-unmasked" => {}
+            "start-builder" => self.once("spawn", &[]),
             "execute-stage2" => self.once("execveat", &["[\"skua-stage2\", \"run\""]),
             _ => return self.stage(op, args) || self.mounted(op, args),
         }
@@ -220,10 +221,7 @@ impl Ledger {
             let parent = self.at(parent);
             self.maybe("mkdirat", &[&parent, &name]);
             if target.len() == at + name.len() - 1 {
-                self.maybe(
-                    "openat",
-                    &[&parent, &name, "O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW"],
-                );
+                self.maybe("openat", &[&parent, &name, "O_WRONLY|O_CREAT|O_EXCL"]);
             }
         }
     }
