@@ -38,13 +38,11 @@ impl Plan {
 
 /// Drops from the bounding set whatever is not planned, also what only the kernel knows by now.
 pub(crate) fn bound(plan: Plan) -> Result<(), Error> {
-    for number in 0..64 {
-        match sys::in_bounding(number) {
+    for number in (0..64).filter(|number| plan.bounding & (1 << number) == 0) {
+        match sys::drop_bounding(number) {
+            Ok(()) => {}
+            // Above the last one.
             Err(Errno::EINVAL) => break,
-            Ok(true) if plan.bounding & (1 << number) == 0 => {
-                sys::drop_bounding(number).map_err(|e| Error::Bounding(number, e))?;
-            }
-            Ok(_) => {}
             Err(error) => return Err(Error::Bounding(number, error)),
         }
     }

@@ -214,14 +214,6 @@ pub(crate) fn drop_bounding(number: u8) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Is the capability in the bounding set? EINVAL: the kernel does not know it.
-pub(crate) fn in_bounding(number: u8) -> Result<bool, Errno> {
-    // SAFETY: takes numbers only.
-    let result =
-        unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) };
-    Errno::result(result).map(|found| found == 1)
-}
-
 /// Clears the ambient set.
 pub(crate) fn clear_ambient() -> Result<(), Errno> {
     ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0)
