@@ -1,7 +1,7 @@
 //! What a process and its child in a pod say to each other, over a socket pair that the child's exec closes.
 //!
-//! Keeper to inside: one byte when the id maps are written; as root the mounts that the keeper has opened; then the host's
-//! files, each as length and content. Inside to keeper: one byte when it is in its own namespaces. Inside to keeper, and
+//! Keeper to inside: one byte when the id maps are written; another when the pod's files and cgroups are there, or as root the
+//! mounts that the keeper has opened; then the host's files, each as length and content. Inside to keeper: one byte when it is in its own namespaces. Inside to keeper, and
 //! usher to caller: descriptors; then the end of the stream, or before it what failed.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -39,13 +39,13 @@ pub(crate) fn pair(first: RawFd) -> Result<(Channel, Channel), Error> {
 }
 
 impl Channel {
-    /// The id maps are written.
-    pub(crate) fn send_mapped(&self) -> Result<(), Error> {
+    /// What the inside waits for is there.
+    pub(crate) fn send_go_on(&self) -> Result<(), Error> {
         (&self.0).write_all(&[0]).map_err(|e| self.unsent(e))
     }
 
-    /// Waits until the id maps are written.
-    pub(crate) fn receive_mapped(&self) -> Result<(), Error> {
+    /// Waits until it may go on.
+    pub(crate) fn receive_go_on(&self) -> Result<(), Error> {
         (&self.0).read_exact(&mut [0]).map_err(Error::Channel)
     }
 
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn what_failed_in_an_inside_that_has_ended_is_told_whatever_was_to_be_sent() {
         for told in [
-            of_ended().send_mapped(),
+            of_ended().send_go_on(),
             of_ended().send_descriptor(io::stdin().as_fd()),
         ] {
             let told = told.unwrap_err();
@@ -226,6 +226,6 @@ mod tests {
         }
         let (ours, theirs) = pair(3).unwrap();
         drop(theirs);
-        assert!(matches!(ours.send_mapped(), Err(Error::Channel(_))));
+        assert!(matches!(ours.send_go_on(), Err(Error::Channel(_))));
     }
 }

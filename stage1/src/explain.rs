@@ -147,12 +147,14 @@ fn items(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
         Opener::Keeper { .. } => items.extend(opened(plan)),
         Opener::Inside => by_inside = opened(plan),
     }
-    items.extend(keeper::beside(manifest, plan, known));
+    items.extend(keeper::files(manifest, plan, known));
+    items.extend(keeper::beside(plan));
     items.push(keeper::become_root(plan));
     for step in &plan.steps {
         // The inside opens its trees while it still sees the host's files.
         if step.op == Op::Staging {
             items.append(&mut by_inside);
+            items.extend(keeper::start_builder(plan));
         }
         items.push(Item {
             process: Process::Inside,

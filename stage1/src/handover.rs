@@ -36,6 +36,14 @@ pub(crate) struct Ends<'a> {
     pub(crate) sockets: Vec<Socket>,
 }
 
+/// The root of the pod.
+pub(crate) enum Root {
+    /// It is there, and a terminal for the standard streams if an app has one.
+    Built(Option<OwnedFd>),
+    /// A child with this pid is still at it.
+    BuiltBy(u32),
+}
+
 /// The first number above all descriptors of stage2.
 pub(crate) fn first_free(cgroup: Option<&Cgroup>, sockets: &[Socket]) -> RawFd {
     let apps = cgroup.map_or(0, |cgroup| cgroup.app_procs().len());
@@ -47,7 +55,7 @@ pub(crate) fn to_stage2(
     plan: &Plan,
     handed: &Handed,
     ends: &Ends<'_>,
-    terminal: Option<&OwnedFd>,
+    root: &Root,
 ) -> Result<Infallible, Error> {
     let mut placed = vec![
         (&handed.apps, APPS_FD),
@@ -68,6 +76,13 @@ pub(crate) fn to_stage2(
         let value = format!("{}:{number}:{}", socket.app, socket.name);
         options.extend(["--socket".to_owned(), value]);
     }
+    let terminal = match root {
+        Root::Built(terminal) => terminal.as_ref(),
+        Root::BuiltBy(pid) => {
+            options.extend(["--builder".to_owned(), pid.to_string()]);
+            None
+        }
+    };
     let arguments = arguments(plan, options)?;
     execute(&handed.stage2, &arguments, &placed, terminal)
 }

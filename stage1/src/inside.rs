@@ -1,9 +1,10 @@
 //! The inside: the keeper's child in new namespaces, which builds the pod's root and becomes stage2.
 //!
 //! **Runs as** root of the pod's user namespace, still seeing the host's files until the pivot. **Needs** from the keeper,
-//! over a socket pair: a byte when the id maps are written, as root the mounts that only the keeper may make, the host's
-//! files when the network is there. **Leaves** stage2 as pid 1; the socket closes at its exec, before that it carries the
-//! terminal, or one message that says what failed. **Undone by** its end.
+//! over a socket pair: a byte when the id maps are written, another when the pod's files and cgroups are there, or as root with
+//! the mounts that only the keeper may make, the host's files when the network is there. **Leaves** stage2 as pid 1, and a
+//! child that builds its root; the socket closes when both are done, before that it carries the terminal, or one message that
+//! says what failed. **Undone by** its end.
 //!
 //! It makes its namespaces itself, as root of the user namespace that it was cloned into: meanwhile the keeper makes the
 //! pod's files and opens its mounts.
@@ -16,7 +17,7 @@ use std::path::Path;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
 
 use pod::IdMap;
 
@@ -25,8 +26,8 @@ use crate::channel::{self, Channel};
 use crate::credentials::Credentials;
 use crate::error::{self, Error};
 use crate::given::Given;
-use crate::handover::{self, Ends};
-use crate::op::Op;
+use crate::handover::{self, Ends, Root};
+use crate::op::{Op, Step};
 use crate::plan::{Namespaces, Opener, Plan};
 use crate::rootfs::{Builder, HostFiles};
 use crate::sys::{self, Child, Cloned};
@@ -72,8 +73,7 @@ pub(crate) fn spawn(
                 sockets: given.sockets,
             };
             let Err(error) = live(plan, stage2, &theirs, &ends, credentials);
-            theirs.send_failure(&error::joined(&error));
-            sys::exit_now(254)
+            fail(&theirs, &error)
         }
     }
 }
@@ -95,13 +95,15 @@ fn separate(namespaces: Namespaces) -> Result<(), Error> {
 impl Inside {
     /// Tells the inside that its id maps are written.
     pub(crate) fn mapped(&self) -> Result<(), Error> {
-        self.channel.send_mapped()
+        self.channel.send_go_on()
     }
 
-    /// Gives the inside the mounts that it may not make itself, if the keeper has opened any.
+    /// Lets the inside go on, with the mounts that it may not make itself, if the keeper has opened any.
     pub(crate) fn give(&self, trees: Option<Trees>) -> Result<(), Error> {
-        let mounts = trees.map_or_else(Vec::new, Vec::from);
-        self.channel.send_mounts(&mounts)
+        match trees {
+            Some(trees) => self.channel.send_mounts(&Vec::from(trees)),
+            None => self.channel.send_go_on(),
+        }
     }
 
     /// Waits until the inside is in namespaces of its own: before that, a look through its pid finds the keeper's.
@@ -137,27 +139,70 @@ fn live(
 ) -> Result<Infallible, Error> {
     separate(plan.namespaces)?;
     channel.send_separate()?;
-    channel.receive_mapped()?;
+    channel.receive_go_on()?;
     become_root(&plan.id_map)?;
     let mut builder = Builder::new(credentials);
-    for step in &plan.steps {
-        // The first step that hides the host's files, and the first that could need a mount.
-        if step.op == Op::Staging {
-            builder.take(mounts(plan, stage2, channel)?);
-        }
-        builder
-            .step(&step.op)
-            .map_err(|e| Error::Step(plan.said(&step.op), e))?;
-    }
-    builder
-        .fill(&channel.receive_files()?)
-        .map_err(Error::HostFiles)?;
-    let slave = hand_over_terminal(&mut builder, channel)?;
+    let (first, mounting) = plan.steps_around(&Op::Staging);
+    carry_out(plan, first, &mut builder)?;
+    builder.take(mounts(plan, stage2, channel)?);
+    let root = match plan.has_terminal() {
+        true => Root::Built(build(plan, mounting, &mut builder, channel)?),
+        false => Root::BuiltBy(build_beside(plan, mounting, &mut builder, channel)?),
+    };
     let handed = builder.handed.as_ref().ok_or(Error::NothingHanded)?;
-    handover::to_stage2(plan, handed, ends, slave.as_ref())
+    handover::to_stage2(plan, handed, ends, &root)
 }
 
-/// What the keeper has opened, or what only the inside may open.
+fn carry_out(plan: &Plan, steps: &[Step], builder: &mut Builder) -> Result<(), Error> {
+    steps.iter().try_for_each(|Step { op, .. }| {
+        let done = builder.step(op);
+        done.map_err(|e| Error::Step(plan.said(op), e))
+    })
+}
+
+/// Builds the root of pid 1, and fills it with the host's files as soon as they are known. A terminal becomes the standard
+/// streams of stage2.
+fn build(
+    plan: &Plan,
+    steps: &[Step],
+    builder: &mut Builder,
+    channel: &Channel,
+) -> Result<Option<OwnedFd>, Error> {
+    carry_out(plan, steps, builder)?;
+    let files = channel.receive_files()?;
+    builder.fill(&files).map_err(Error::HostFiles)?;
+    hand_over_terminal(builder, channel)
+}
+
+/// The same in a child, so that stage2 can start meanwhile; it waits for the child before it starts an app. `pivot_root`
+/// changes the root of every process that has the old one, so pid 1 must hold on to nothing else (`pivot_root(2)`).
+fn build_beside(
+    plan: &Plan,
+    steps: &[Step],
+    builder: &mut Builder,
+    channel: &Channel,
+) -> Result<u32, Error> {
+    match sys::clone3(0, None).map_err(Error::Clone)? {
+        Cloned::Parent(child) => {
+            chdir("/").map_err(|e| Error::Handover(e.into()))?;
+            Ok(child.pid)
+        }
+        Cloned::Child => {
+            let Err(error) = build(plan, steps, builder, channel) else {
+                sys::exit_now(0)
+            };
+            fail(channel, &error)
+        }
+    }
+}
+
+/// Tells the keeper, and ends.
+fn fail(channel: &Channel, error: &Error) -> ! {
+    channel.send_failure(&error::joined(error));
+    sys::exit_now(254)
+}
+
+/// What the keeper has opened, or what only the inside may open, as soon as the keeper has made what it is to make.
 fn mounts(plan: &Plan, stage2: &Path, channel: &Channel) -> Result<Trees, Error> {
     match plan.opener {
         Opener::Keeper { .. } => {
@@ -165,7 +210,10 @@ fn mounts(plan: &Plan, stage2: &Path, channel: &Channel) -> Result<Trees, Error>
             let mounts = channel.receive_mounts(count)?;
             Trees::try_from(mounts).map_err(|()| Error::Channel(ErrorKind::InvalidData.into()))
         }
-        Opener::Inside => trees::open(plan, stage2),
+        Opener::Inside => {
+            channel.receive_go_on()?;
+            trees::open(plan, stage2)
+        }
     }
 }
 

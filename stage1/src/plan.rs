@@ -174,6 +174,18 @@ impl Plan {
         telling.for_each(|notify| notify.watchdog_us = watchdog_us);
     }
 
+    /// The steps before one that is there, and that one with all that follow.
+    pub(crate) fn steps_around(&self, op: &Op) -> (&[Step], &[Step]) {
+        let at = self.steps.iter().position(|step| step.op == *op);
+        self.steps.split_at(at.unwrap_or_default())
+    }
+
+    /// Whether an app has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        let is = |step: &Step| matches!(step.op, Op::Terminal(_));
+        self.steps.iter().any(is)
+    }
+
     fn begin(&mut self, manifest: &PodManifest) {
         self.add(Origin::BuiltIn, Op::PrivateMounts);
         if self.namespaces == Namespaces::All {

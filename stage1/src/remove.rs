@@ -65,7 +65,7 @@ fn as_pods_root(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
         Cloned::Child => {
             drop(ours);
             let removed = theirs
-                .receive_mapped()
+                .receive_go_on()
                 .and_then(|()| inside::become_root(&map))
                 .and_then(|()| written(path).map_err(|e| Error::Remove(path.to_owned(), e)));
             if let Err(error) = removed {
@@ -76,7 +76,7 @@ fn as_pods_root(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
     };
     drop(theirs);
     let writer = MapWriter::of(&manifest.id_map);
-    let mapped = idmap::write(&writer, &map, child.pid).and_then(|()| ours.send_mapped());
+    let mapped = idmap::write(&writer, &map, child.pid).and_then(|()| ours.send_go_on());
     let removed = mapped.and_then(|()| ours.receive_all().map(drop));
     drop(ours);
     match wait::reap(&child)? {

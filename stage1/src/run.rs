@@ -59,10 +59,11 @@ fn sandbox(
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
-    inside.give(trees::open_as_keeper(&plan, &host.stage2)?)?;
+    let trees = trees::open_as_keeper(&plan, &host.stage2)?;
+    files::write_apps(pod, manifest, &plan)?;
     inside.separate()?;
     cgroup::divide(left.cgroup.as_ref(), inside.child.pid)?;
-    files::write_apps(pod, manifest, &plan)?;
+    inside.give(trees)?;
     files::write_pid(pod, &plan, left, inside.child.pid)?;
     streams::let_apps_open_pipes_again();
     left.netns = Netns::open(manifest, inside.child.pid)?;

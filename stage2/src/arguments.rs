@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 
+use nix::unistd::Pid;
 use pod::{AppName, SocketName};
 
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) keeper: OwnedFd,
     /// Seconds from the stop signal to SIGKILL.
     pub(crate) stop_timeout: u32,
+    /// The child that builds the root of the pod; absent: it is built.
+    pub(crate) builder: Option<Pid>,
     /// Where to say that every app has been executed; absent: nobody wants to know.
     pub(crate) started: Option<OwnedFd>,
     /// Where each app joins its cgroup, in the same order; none when they have no cgroups of their own.
@@ -60,6 +63,7 @@ struct Seen {
     status: Option<OwnedFd>,
     keeper: Option<OwnedFd>,
     stop_timeout: Option<u32>,
+    builder: Option<Pid>,
     started: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
     sockets: Vec<Socket>,
@@ -98,6 +102,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--keeper-fd" => seen.keeper = Some(descriptor(&value()?)?),
             "--started-fd" => seen.started = Some(descriptor(&value()?)?),
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
+            "--builder" => seen.builder = Some(process(&value()?)?),
             "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
             "--socket" => seen.sockets.push(socket(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
@@ -128,6 +133,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
             status: Some(status),
             keeper: Some(keeper),
             stop_timeout: Some(stop_timeout),
+            builder,
             started,
             cgroups,
             sockets,
@@ -141,6 +147,7 @@ fn run(seen: Seen) -> Result<Arguments, Error> {
                 status,
                 keeper,
                 stop_timeout,
+                builder,
                 started,
                 cgroups,
                 sockets,
@@ -162,6 +169,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             status: None,
             keeper: None,
             stop_timeout: None,
+            builder: None,
             started: None,
             cgroups: _,
             sockets: _,
@@ -187,6 +195,13 @@ fn text(word: OsString) -> Result<String, Error> {
 fn number(word: &str) -> Result<u32, Error> {
     word.parse()
         .map_err(|_| Error::Arguments("a number was expected"))
+}
+
+/// One process, no group of them.
+fn process(word: &str) -> Result<Pid, Error> {
+    let number = i32::try_from(number(word)?).ok().filter(|pid| *pid > 0);
+    let pid = number.map(Pid::from_raw);
+    pid.ok_or(Error::Arguments("--builder needs a process id"))
 }
 
 /// User, group and groups, with commas.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use pod::{AppName, SocketName};
 
 use crate::report::Failure;
@@ -17,6 +18,7 @@ pub(crate) enum Error {
     Contract(pod::Error),
     Harden(&'static str, Errno),
     KeeperGone,
+    Builder(Signal),
     OpenApp(AppName, Errno),
     WrongName(AppName, AppName),
     Empty(AppName, &'static str),
@@ -94,6 +96,9 @@ impl fmt::Display for Error {
             Self::Contract(error) => write!(f, "{error}"),
             Self::Harden(what, _) => write!(f, "cannot {what}"),
             Self::KeeperGone => f.write_str("the keeper of this pod has ended"),
+            Self::Builder(signal) => {
+                write!(f, "what built the root of the pod was ended by {signal}")
+            }
             Self::OpenApp(name, _) => write!(f, "cannot open the files of app {name}"),
             Self::WrongName(wanted, found) => {
                 write!(f, "the file of app {wanted} is that of app {found}")
@@ -286,6 +291,7 @@ impl Error {
             Self::Contract(_) | Self::WrongName(..) | Self::Empty(..) => "app-file",
             Self::Filter(..) | Self::OpenApp(..) => "app-file",
             Self::KeeperGone => "keeper-gone",
+            Self::Builder(_) => "build-root",
             Self::Reported(..) => "start-app",
             Self::Enter(..) => "enter-app",
             Self::Status(..) => "write-status",

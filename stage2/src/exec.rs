@@ -15,7 +15,6 @@ use crate::confine::Confined;
 use crate::error::Error;
 use crate::root::{Root, open_in};
 use crate::sockets::{self, Socket};
-use crate::sys;
 
 /// Where programs are searched when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,7 +31,6 @@ pub(crate) fn app(
     let argv = strings(&app.argv, "an argument")?;
     let variables = strings(&environment, "the environment")?;
     let program = app.argv.first().map_or("", String::as_str);
-    sys::reset_signals();
     SigSet::empty()
         .thread_set_mask()
         .map_err(|e| Error::Harden("unblock signals", e))?;

@@ -4,10 +4,13 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use pod::Capability;
 
 use crate::app::{self, App};
@@ -29,11 +32,16 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     harden()?;
     die_with(&arguments.keeper)?;
     let signals = block_signals()?;
+    // Once, and for all apps: none of them ignores what whoever ran the pod ignores.
+    sys::reset_signals();
     let mut apps = load(&arguments)?;
     for (app, cgroup) in apps.iter_mut().zip(arguments.cgroups) {
         app.cgroup = Some(cgroup);
     }
     share(arguments.sockets, &mut apps)?;
+    if !is_built(arguments.builder)? {
+        return Ok(crate::FAILED);
+    }
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let listener = Listener::open(&apps, &signals)?;
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
@@ -57,8 +65,11 @@ pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
     app.file.stdin = true;
     app.file.notify = None;
     app.ids = arguments.ids;
-    app.become_app(|_| Ok(()))
-        .map_err(|e| Error::Enter(arguments.name, Box::new(e)))
+    let entered = app.become_app(|_| {
+        sys::reset_signals();
+        Ok(())
+    });
+    entered.map_err(|e| Error::Enter(arguments.name, Box::new(e)))
 }
 
 /// Nobody in the pod may trace us or read our memory, and nothing that we inherited reaches an app.
@@ -81,6 +92,21 @@ fn die_with(keeper: &OwnedFd) -> Result<(), Error> {
         Ok(0) => Ok(()),
         Ok(_) => Err(Error::KeeperGone),
         Err(error) => Err(Error::Harden("look for the keeper", error)),
+    }
+}
+
+/// Waits until the root of the pod is built. A builder that fails has told the keeper why, and there is nothing to add.
+fn is_built(builder: Option<Pid>) -> Result<bool, Error> {
+    let Some(builder) = builder else {
+        return Ok(true);
+    };
+    loop {
+        match waitpid(builder, None) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(status == 0),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Err(Error::Builder(signal)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::Wait(error)),
+        }
     }
 }
 

@@ -109,6 +109,13 @@ fn divided(plan: &Plan) -> Option<Item> {
     plan.limits.by_app().then_some(item)
 }
 
+/// A terminal becomes the standard streams of stage2, which then has to wait for it.
+pub(super) fn start_builder(plan: &Plan) -> Option<Item> {
+    let text = "go on in a child; meanwhile pid 1 executes stage2, which waits for it";
+    let item = Item::new(Process::Inside, "start-builder", Value::Null, text);
+    (!plan.has_terminal()).then_some(item)
+}
+
 /// What the inside becomes when its ids are mapped.
 pub(super) fn become_root(plan: &Plan) -> Item {
     let ids: u64 = plan.id_map.gids.iter().map(|e| u64::from(e.count)).sum();
@@ -184,13 +191,31 @@ fn directory(directory: &Directory) -> Item {
     Item::new(Process::Keeper, "make-directory", args, text).by(*origin)
 }
 
-/// While the inside builds the root: the files for stage2 and for others.
-pub(super) fn beside(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
+/// When the inside has its namespaces: its cgroups, and what others find it by.
+pub(super) fn beside(plan: &Plan) -> Vec<Item> {
     let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
     let mut items: Vec<Item> = divided(plan).into_iter().collect();
     for (app, _) in &plan.limits.apps {
         items.extend(limits(plan, Some(app)));
     }
+    items.push(keeper(
+        "write-file",
+        json!({"path": "pid"}),
+        "write pid, by which others find the pod".to_owned(),
+    ));
+    items.push(keeper(
+        "reopen-pipes",
+        Value::Null,
+        "let apps open the caller's standard streams again, where they are pipes: mode 0666"
+            .to_owned(),
+    ));
+    items
+}
+
+/// What stage2 reads.
+pub(super) fn files(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<Item> {
+    let keeper = |op, args, text: String| Item::new(Process::Keeper, op, args, text);
+    let mut items = Vec::new();
     for (app, file) in manifest.apps.iter().zip(&plan.apps) {
         let mut files = vec![format!("apps/{}/app.json", app.name)];
         let beside = file.seccomp.as_ref();
@@ -207,17 +232,6 @@ pub(super) fn beside(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
         let item = keeper("write-file", json!({"path": path}), text);
         items.push(item.by(Origin::CommandLine));
     }
-    items.push(keeper(
-        "write-file",
-        json!({"path": "pid"}),
-        "write pid, by which others find the pod".to_owned(),
-    ));
-    items.push(keeper(
-        "reopen-pipes",
-        Value::Null,
-        "let apps open the caller's standard streams again, where they are pipes: mode 0666"
-            .to_owned(),
-    ));
     items
 }
 

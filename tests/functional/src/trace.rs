@@ -36,6 +36,8 @@ impl Call {
     fn child(&self) -> Option<&str> {
         let forks = matches!(self.name.as_str(), "clone3" | "clone" | "fork" | "vfork");
         let (_, result) = self.text.rsplit_once(" = ").filter(|_| forks)?;
+        // A pid of another namespace is followed by what it is in the tracer's.
+        let result = result.split_once("/* ").map_or(result, |(_, ours)| ours);
         result.split_whitespace().next()
     }
 }
@@ -47,7 +49,8 @@ pub fn traced(env: &Env, words: &[&str], log: &Path) -> Command {
     let traced = env.command(words);
     let mut strace = Command::new("strace");
     // Descriptors with what they are, and whole strings: the options of an overlay fill a page.
-    strace.args(["-f", "-qq", "-yy", "-s", "4096", "-e", "signal=none", "-o"]);
+    strace.args(["-f", "-qq", "-yy", "-s", "4096", "-e", "signal=none"]);
+    strace.args(["--decode-pids=pidns", "-o"]);
     strace.arg(log);
     if env.user() != User::Caller {
         strace.args(["-u", env.user().login()]);

@@ -60,8 +60,8 @@ fn what_enters_is_confined_like_the_app_for_every_caller() {
         for flags in [&[][..], &["--user=app"], &["--cap-retain=none"]] {
             let lab = Lab::new(user, flags);
             let own = lab.ask("status");
-            // Pids 1 and 2 are stage2 and the app.
-            let app = lab.enter(&["read", "/proc/2/status"]).success().json();
+            // Pid 1 is stage2, pid 2 was the builder of the root, pid 3 is the app.
+            let app = lab.enter(&["read", "/proc/3/status"]).success().json();
             let app = app["text"].as_str().expect("the app's status");
             for field in [
                 "CapInh",
@@ -103,7 +103,7 @@ fn what_enters_shares_the_namespaces_that_apps_share() {
         }
         let processes = lab.ask("processes");
         assert_eq!(processes["1"], "skua-stage2", "{user:?}: {processes}");
-        assert_eq!(processes["2"], "inspect", "{user:?}: {processes}");
+        assert_eq!(processes["3"], "inspect", "{user:?}: {processes}");
     }
 }
 

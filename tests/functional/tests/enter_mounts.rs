@@ -80,7 +80,7 @@ fn a_proc_that_the_app_has_replaced_is_not_believed() {
             (&["tmpfs /proc"][..], "is not a proc file system"),
             (&decoy, "is not a proc file system"),
             // Of the right file system, but not its root.
-            (&["bind /proc/2 /proc"], "self/uid_map"),
+            (&["bind /proc/3 /proc"], "self/uid_map"),
             (&["bind /proc/sys /proc"], "self/uid_map"),
             // What is read-only or hidden there is so by mounts.
             (&["unmount /proc/sys"], "the mount on /proc/sys"),

@@ -201,7 +201,8 @@ fn an_app_that_tells_knows_where_and_how_often_and_what_enters_it_does_not() {
         let found = run(7_000_000);
         assert_eq!(found["NOTIFY_SOCKET"], "/dev/skua-notify", "{found:?}");
         assert_eq!(found["WATCHDOG_USEC"], "7000000", "{found:?}");
-        assert_eq!(found["WATCHDOG_PID"], "2", "the only process beside pid 1");
+        // Pid 2 was the builder of the root.
+        assert_eq!(found["WATCHDOG_PID"], "3", "the only process beside pid 1");
         let found = run(0);
         assert_eq!(found["NOTIFY_SOCKET"], "/dev/skua-notify", "{found:?}");
         assert!(

@@ -116,8 +116,8 @@ fn no_app_speaks_for_another() {
         let notify = ["--notify"];
         for place in [
             "/proc/1/root",
-            "/proc/2/root",
-            "/proc/3/root/proc/2/root",
+            "/proc/3/root",
+            "/proc/4/root/proc/3/root",
             "",
         ] {
             let to = format!("at={place}/dev/skua-notify");
