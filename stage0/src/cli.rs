@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::commands;
 use crate::context::Context;
 use crate::error::{Error, ErrorFormat};
-use crate::{run_line, worker};
+use crate::run_line;
 
 /// What `--help` and the manual page say at their end.
 const EXIT_STATUS: &str = "\
@@ -153,9 +153,6 @@ pub(crate) enum Command {
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Man(commands::man::ManArgs),
-    /// One confined step of a fetch, started by skua itself
-    #[command(hide = true)]
-    Worker(worker::WorkerArgs),
 }
 
 impl Command {
@@ -183,7 +180,6 @@ impl Command {
             Self::Version(args) => commands::version::run(args),
             Self::Completion(args) => commands::completion::run(args),
             Self::Man(args) => commands::man::run(args),
-            Self::Worker(args) => worker::run(args),
         }
     }
 }

@@ -10,6 +10,8 @@ use pod::{DataDir, InsecureOption};
 
 use crate::cli::Global;
 use crate::error::{Error, ErrorFormat};
+use crate::libexec::Libexec;
+use crate::worker::{self, Starter};
 
 /// The vendor's configuration.
 const VENDOR: &str = "/usr/lib/skua";
@@ -35,8 +37,8 @@ pub(crate) struct Context {
     config_typed: bool,
     /// Directories of configuration that is shared with other tools, lowest precedence first; each may be missing.
     containers: Vec<PathBuf>,
-    /// `--libexec-dir`, absolute.
-    libexec: Option<PathBuf>,
+    /// Where the stages are.
+    pub(crate) libexec: Libexec,
     /// `--insecure-options`, sorted, without repetition.
     pub(crate) insecure: Vec<InsecureOption>,
     /// Log what is done.
@@ -93,7 +95,7 @@ impl Context {
             config_directories,
             config_typed: global.config_dir.is_some(),
             containers,
-            libexec: global.libexec_dir.as_deref().map(absolute).transpose()?,
+            libexec: Libexec::new(global.libexec_dir.as_deref().map(absolute).transpose()?),
             insecure,
             debug: global.debug,
             quiet: global.quiet,
@@ -132,15 +134,15 @@ impl Context {
         }
     }
 
-    /// Whether the stages are in a directory that the command line names.
-    pub(crate) fn libexec_typed(&self) -> bool {
-        self.libexec.is_some()
+    /// How workers are started.
+    pub(crate) fn workers(&self) -> Starter {
+        Starter::new(self.debug)
     }
 
     /// The image store. Trees of subordinate ids are removed from within the user namespace that has them.
     pub(crate) fn store(&self) -> Result<Store, Error> {
-        let debug = self.debug;
-        let remove = move |path: &Path| crate::worker::remove(path, debug);
+        let workers = self.workers();
+        let remove = move |path: &Path| worker::remove(path, workers);
         Ok(Store::with_remover(&self.data.store(), Box::new(remove))?)
     }
 
@@ -184,30 +186,6 @@ impl Context {
             }
             _ if self.config_typed => "command line",
             _ => "environment",
-        })
-    }
-
-    /// Who named the directory of the stages.
-    pub(crate) fn libexec_origin(&self) -> &'static Path {
-        Path::new(if self.libexec.is_some() {
-            "command line"
-        } else {
-            "beside skua"
-        })
-    }
-
-    /// The program `name` of skua's libexec directory.
-    pub(crate) fn libexec(&self, name: &str) -> Result<PathBuf, Error> {
-        if let Some(directory) = &self.libexec {
-            return Ok(directory.join(name));
-        }
-        let own = env::current_exe().map_err(Error::OwnProgram)?;
-        let beside = own.parent().unwrap_or(Path::new("/"));
-        let installed = beside.join("../libexec/skua").join(name);
-        Ok(if installed.exists() {
-            installed
-        } else {
-            beside.join(name)
         })
     }
 }

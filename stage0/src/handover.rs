@@ -32,9 +32,9 @@ impl<'a> Stage1<'a> {
     pub(crate) fn new(typed: Option<&Path>, context: &'a Context) -> Result<Self, Error> {
         let program = match typed {
             Some(path) => absolute(path)?,
-            None => context.libexec(STAGE1)?,
+            None => context.libexec.program(STAGE1)?,
         };
-        if typed.is_some() || context.libexec_typed() {
+        if typed.is_some() || context.libexec.is_typed() {
             context.policy()?.check_stage1(&program)?;
         }
         Ok(Self { program, context })

@@ -14,6 +14,7 @@ mod handover;
 mod heal;
 mod id_map;
 mod in_use;
+mod libexec;
 mod lock;
 mod logger;
 mod manifest;
@@ -47,14 +48,10 @@ fn main() -> ExitCode {
         Err(error) => return error.report(ErrorFormat::of_arguments()),
     };
     let format = global.error_format;
-    let done = match command {
-        // It has neither a home nor a word to say about directories.
-        cli::Command::Worker(args) => worker::run(args),
-        command => context::Context::new(global).and_then(|context| {
-            logger::start(&context);
-            context.check_exceptions()?;
-            command.run(&context)
-        }),
-    };
+    let done = context::Context::new(global).and_then(|context| {
+        logger::start(&context);
+        context.check_exceptions()?;
+        command.run(&context)
+    });
     done.unwrap_or_else(|error| error.report(format))
 }

@@ -54,7 +54,7 @@ pub(crate) fn resolve(
             arguments: arguments.clone(),
         })
     };
-    let own = context.libexec("skua-cni-pasta")?;
+    let own = context.libexec.program("skua-cni-pasta")?;
     let own = own.parent().map(Path::to_owned);
     let own = own.filter(|_| requests.iter().any(|(name, _)| name.as_str() == PASTA));
     let path = own.iter().chain(&settings.cni_path.value);

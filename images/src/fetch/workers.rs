@@ -1,7 +1,11 @@
 //! What the coordinator needs from whoever can start confined processes.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::process::Child;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::wire::Channel;
 
@@ -71,4 +75,72 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Talks to a registry.
+    Net,
+    /// Reads an image layout or its archive.
+    Layout,
+    /// Unpacks one layer.
+    Unpack,
+    /// Reads layers and makes an archive of them.
+    Pack,
+    /// Makes the files of such an archive.
+    Extract,
+    /// Removes everything in one directory.
+    Empty,
+}
+
+/// All of them, by the names with which workers are started.
+const STEPS: [(&str, Step); 6] = [
+    ("net", Step::Net),
+    ("layout", Step::Layout),
+    ("unpack", Step::Unpack),
+    ("pack", Step::Pack),
+    ("extract", Step::Extract),
+    ("empty", Step::Empty),
+];
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = STEPS.iter().find(|(_, step)| step == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
+impl FromStr for Step {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let step = STEPS.iter().find(|(known, _)| *known == name);
+        step.map(|(_, step)| *step).ok_or(())
+    }
+}
+
+/// To a worker that is to see one directory only, in this order.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Order {
+    /// Enter the directory that comes with it.
+    Enter,
+    /// The id map is written.
+    Go {
+        /// Supplementary groups can be dropped: not with a single id, where the kernel forbids it.
+        drop_groups: bool,
+    },
+}
+
+/// From that worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum State {
+    /// It has its namespaces and waits for its id map.
+    Isolated,
+    /// It sees nothing but the directory.
+    Ready,
+    /// It could not.
+    Failed(String),
 }

@@ -132,8 +132,8 @@ fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
         ));
     }
     for stage in ["skua-stage1", "skua-stage2"] {
-        let path = context.libexec(stage)?;
-        entries.push(entry(stage, path.display(), context.libexec_origin()));
+        let path = context.libexec.program(stage)?;
+        entries.push(entry(stage, path.display(), context.libexec.origin()));
     }
     Ok(entries)
 }

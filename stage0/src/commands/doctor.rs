@@ -29,6 +29,7 @@ pub(crate) struct DoctorArgs {
 pub(crate) fn run(args: DoctorArgs, context: &Context) -> Result<ExitCode, Error> {
     let settings = Settings::load(&context.config_directories)?;
     let mut checks = vec![
+        host::worker(),
         host::stage(context, "skua-stage1"),
         host::stage(context, "skua-stage2"),
         host::ids(),

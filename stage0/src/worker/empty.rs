@@ -7,18 +7,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use images::store::remove_tree;
-use images::wire::{Channel, error_line};
 use nix::fcntl::OFlag;
 use pod::IdMapChoice;
 
-use super::{Spawner, WorkerError};
+use super::{Spawner, Starter, WorkerError};
 use crate::id_map;
 
 /// Removes `path` with everything in it, through a worker when the files may be of other ids than the caller's.
-pub(crate) fn remove(path: &Path, debug: bool) -> io::Result<()> {
+pub(crate) fn remove(path: &Path, workers: Starter) -> io::Result<()> {
     let map = id_map::choose();
     if matches!(map, IdMapChoice::Subordinate { .. }) && needs_worker(path)? {
-        match empty(path, map, debug) {
+        match empty(path, &workers.with(map)) {
             // Somebody else has removed it meanwhile, at whatever step of the worker.
             Err(_) if is_gone(path) => {}
             emptied => emptied.map_err(io::Error::other)?,
@@ -46,27 +45,13 @@ fn is_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// The caller's side.
-fn empty(path: &Path, map: IdMapChoice, debug: bool) -> Result<(), WorkerError> {
+fn empty(path: &Path, workers: &Spawner) -> Result<(), WorkerError> {
     let directory = File::options()
         .read(true)
         .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits())
         .open(path)
         .map_err(WorkerError::Directory)?;
-    let worker = Spawner::new(map, debug).empty(directory.as_fd())?;
+    let worker = workers.empty(directory.as_fd())?;
     let (outcome, _): (Result<(), String>, _) = worker.channel.receive()?;
     outcome.map_err(WorkerError::Empty)
-}
-
-/// The worker's side: everything below its root.
-pub(super) fn serve(channel: &Channel) -> Result<(), WorkerError> {
-    let outcome = clear().map_err(|error| error_line(&error));
-    Ok(channel.send(&outcome, &[])?)
-}
-
-fn clear() -> io::Result<()> {
-    for entry in fs::read_dir("/")? {
-        remove_tree(&entry?.path())?;
-    }
-    Ok(())
 }

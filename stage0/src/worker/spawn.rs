@@ -1,17 +1,22 @@
-//! The coordinator's side of its workers: this same program, executed again with fewer rights.
+//! Starts workers.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use clap::ValueEnum;
-use images::fetch::workers::{SpawnError, Worker, Workers};
+use images::fetch::workers::{SpawnError, Step, Worker, Workers};
 use images::wire::Channel;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 use pod::IdMapChoice;
 
-use super::{Step, WorkerError, isolate};
-use crate::id_map;
+use super::{WorkerError, conduct};
+use crate::error::joined;
+use crate::{id_map, libexec};
+
+/// The program.
+pub(crate) const WORKER: &str = "skua-worker";
 
 /// The account that talks to registries for root, and the one when it is not installed.
 const ACCOUNTS: &[&str] = &["skua", "nobody"];
@@ -32,39 +37,59 @@ const KEPT: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
-/// Starts workers for this caller.
-#[derive(Debug)]
-pub(crate) struct Spawner {
-    map: IdMapChoice,
+/// Starts workers for whatever there is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starter {
     debug: bool,
 }
 
-impl Spawner {
-    /// Workers whose layers have the owners of `map`. With `debug` they share our standard error.
-    pub(crate) fn new(map: IdMapChoice, debug: bool) -> Self {
-        Self { map, debug }
+/// Starts workers for the files of one id map.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    starter: Starter,
+    map: IdMapChoice,
+}
+
+impl Starter {
+    /// With `debug` workers share our standard error.
+    pub(crate) fn new(debug: bool) -> Self {
+        Self { debug }
     }
 
-    /// A process that may remove what is in `directory` and nothing else; it runs [`super::empty::serve`].
+    /// Workers whose layers have the owners of `map`.
+    pub(crate) fn with(self, map: IdMapChoice) -> Spawner {
+        Spawner { starter: self, map }
+    }
+}
+
+/// The program, open: the user that a worker is started as need not reach it by its path. It is part of this program, so no flag
+/// names another one.
+fn program() -> Result<OwnedFd, WorkerError> {
+    let path = libexec::own(WORKER).map_err(|error| WorkerError::Program(joined(&error)))?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    open(&path, flags, Mode::empty()).map_err(|error| WorkerError::Open(path, error.into()))
+}
+
+impl Spawner {
+    /// A process that removes what is in `directory`, and may do nothing else.
     pub(super) fn empty(&self, directory: BorrowedFd<'_>) -> Result<Worker, WorkerError> {
         let worker = self.start(Step::Empty, None)?;
-        isolate::conduct(&worker, directory, &self.map)?;
+        conduct::conduct(&worker, directory, &self.map)?;
         Ok(worker)
     }
 
     fn start(&self, step: Step, account: Option<(u32, u32)>) -> Result<Worker, WorkerError> {
         let (ours, theirs) = Channel::pair().map_err(WorkerError::Socket)?;
-        let name = step.to_possible_value();
-        let mut command = Command::new("/proc/self/exe");
+        let program = program()?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command
-            .arg0("skua")
-            .arg("worker")
-            .args(name.iter().map(|value| value.get_name()))
+            .arg0(WORKER)
+            .arg(step.to_string())
             .env_clear()
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
-            .stderr(if self.debug {
+            .stderr(if self.starter.debug {
                 Stdio::inherit()
             } else {
                 Stdio::null()
@@ -95,13 +120,13 @@ impl Workers for Spawner {
 
     fn pack(&self, tree: BorrowedFd<'_>) -> Result<Worker, SpawnError> {
         let worker = self.start(Step::Pack, None)?;
-        isolate::conduct(&worker, tree, &self.map)?;
+        conduct::conduct(&worker, tree, &self.map)?;
         Ok(worker)
     }
 
     fn extract(&self, directory: BorrowedFd<'_>) -> Result<Worker, SpawnError> {
         let worker = self.start(Step::Extract, None)?;
-        isolate::conduct(&worker, directory, &id_map::of_user_files())?;
+        conduct::conduct(&worker, directory, &id_map::of_user_files())?;
         Ok(worker)
     }
 
@@ -111,7 +136,7 @@ impl Workers for Spawner {
 
     fn unpack(&self, tree: BorrowedFd<'_>) -> Result<Worker, SpawnError> {
         let worker = self.start(Step::Unpack, None)?;
-        isolate::conduct(&worker, tree, &self.map)?;
+        conduct::conduct(&worker, tree, &self.map)?;
         Ok(worker)
     }
 }

@@ -6,7 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-const PROGRAMS: [&str; 4] = ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"];
+/// All programs of skua.
+pub const PROGRAMS: [&str; 5] = [
+    "skua",
+    "skua-worker",
+    "skua-stage1",
+    "skua-stage2",
+    "skua-cni-pasta",
+];
 
 /// The directory with skua and its other programs, reachable for every user. `SKUA_TEST_BINARIES` names
 /// another one, such as the `bin` directory of an installation.

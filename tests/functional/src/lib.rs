@@ -59,7 +59,7 @@ pub mod telling;
 pub mod trace;
 mod user;
 
-pub use binaries::{binaries, inspect_bytes};
+pub use binaries::{PROGRAMS, binaries, inspect_bytes};
 pub use debian::{debian_layout, nginx_layout, read_layout, signing_tools};
 pub use docker_registry::DockerRegistry;
 pub use env::Env;

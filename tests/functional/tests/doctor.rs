@@ -47,6 +47,7 @@ fn doctor_looks_at_everything_and_leaves_nothing() {
             .filter_map(|check| check["name"].as_str())
             .collect();
         for name in [
+            "skua-worker",
             "skua-stage1",
             "skua-stage2",
             "ids",

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use functional::{Run, binaries};
+use functional::{PROGRAMS, Run, binaries, skip};
 
 /// Program header types that a static program does not have, or must have.
 const PT_INTERP: u32 = 3;
@@ -13,7 +13,7 @@ const PT_GNU_STACK: u32 = 0x6474_e551;
 
 #[test]
 fn no_program_has_an_interpreter_or_an_executable_stack() {
-    for program in ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"] {
+    for program in PROGRAMS {
         let headers = program_headers(&binaries().join(program));
         assert!(
             headers.iter().all(|(kind, _)| *kind != PT_INTERP),
@@ -30,10 +30,28 @@ fn no_program_has_an_interpreter_or_an_executable_stack() {
 #[test]
 fn no_program_is_setuid_or_has_file_capabilities() {
     use std::os::unix::fs::PermissionsExt;
-    for program in ["skua", "skua-stage1", "skua-stage2", "skua-cni-pasta"] {
+    for program in PROGRAMS {
         let path = binaries().join(program);
         let mode = fs::metadata(&path).expect("a binary").permissions().mode();
         assert_eq!(mode & 0o6000, 0, "{program} has mode {mode:o}");
+    }
+}
+
+/// What parses HTTP, TLS and compressed bytes is in the worker only. A development build has whole crates in it.
+#[test]
+fn the_command_line_has_no_code_for_foreign_bytes() {
+    let has = |program: &str, what: &str| {
+        let bytes = fs::read(binaries().join(program)).expect("a binary");
+        bytes.windows(what.len()).any(|w| w == what.as_bytes())
+    };
+    if std::env::var_os("SKUA_TEST_BINARIES").is_none() {
+        let test = "the_command_line_has_no_code_for_foreign_bytes";
+        skip(test, "only a release build is linked function by function");
+        return;
+    }
+    for library in ["reqwest", "hyper", "rustls", "flate2"] {
+        assert!(has("skua-worker", library), "{library} is in skua-worker");
+        assert!(!has("skua", library), "{library} is in skua");
     }
 }
 

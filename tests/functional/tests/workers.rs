@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use functional::registry::{Action, Fault};
-use functional::{Background, Env, Image, Layer, Registry, User, eventually};
+use functional::{Background, Env, Image, Layer, Registry, Run, User, binaries, eventually};
 use nix::sys::signal::Signal;
 
 const INSECURE: &str = "--insecure-options=image";
@@ -64,7 +64,7 @@ struct Process(PathBuf);
 
 impl Process {
     fn child_of(parent: i32, step: &str) -> Option<Self> {
-        let wanted = format!("skua\0worker\0{step}\0");
+        let wanted = format!("skua-worker\0{step}\0");
         fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
             let process = Self(entry.path());
             let is_child = process.status("PPid") == parent.to_string();
@@ -286,5 +286,28 @@ fn a_fetch_killed_at_any_moment_is_healed_by_the_next_one() {
         let inbox = env.data().join("store/inbox");
         assert_eq!(fs::read_dir(inbox).unwrap().count(), 0, "{user:?}");
         env.skua(&[INSECURE, "fetch", &name]).success();
+    }
+}
+
+#[test]
+fn without_the_program_of_workers_a_fetch_says_what_is_missing_and_a_pod_still_runs() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let alone = env.scratch("alone");
+        fs::create_dir(&alone).unwrap();
+        for program in ["skua", "skua-stage1", "skua-stage2"] {
+            fs::copy(binaries().join(program), alone.join(program)).unwrap();
+        }
+        env.give(&alone);
+        let skua = |words: &[&str]| {
+            let mut command = env.program(alone.join("skua"));
+            command.args(env.command(words).get_args());
+            Run::of(command)
+        };
+        skua(&[INSECURE, "fetch", &image]).fails(&["alone/skua-worker, which belongs beside skua"]);
+        env.skua(&[INSECURE, "fetch", &image]).success();
+        let words = ["run", "--net=none", "--pull=never", &image];
+        skua(&[&[INSECURE][..], &words, &["--", "exit", "3"]].concat()).exits(3);
     }
 }

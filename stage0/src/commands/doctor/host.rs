@@ -9,7 +9,9 @@ use pod::IdMapChoice;
 
 use super::Check;
 use crate::context::Context;
-use crate::id_map;
+use crate::error::Error;
+use crate::worker::WORKER;
+use crate::{id_map, libexec};
 
 /// The controllers of the limits that most pods have.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
@@ -17,11 +19,21 @@ const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// The plugins of the built-in network.
 const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "portmap", "firewall"];
 
-/// A program of libexec.
+/// A stage.
 pub(super) fn stage(context: &Context, name: &'static str) -> Check {
     let remedy =
         "install it beside skua or in ../libexec/skua, or name its directory with --libexec-dir";
-    match context.libexec(name) {
+    program(name, context.libexec.program(name), remedy)
+}
+
+/// The program of workers.
+pub(super) fn worker() -> Check {
+    let remedy = "install it beside skua or in ../libexec/skua";
+    program(WORKER, libexec::own(WORKER), remedy)
+}
+
+fn program(name: &'static str, path: Result<PathBuf, Error>, remedy: &'static str) -> Check {
+    match path {
         Ok(path) if is_program(&path) => Check::ok(name, path.display().to_string()),
         Ok(path) => Check::missing(name, format!("{} is not there", path.display()), remedy),
         Err(error) => Check::missing(name, crate::error::joined(&error), remedy),
@@ -173,7 +185,8 @@ pub(super) fn pasta(context: &Context) -> Check {
     let installed =
         std::env::split_paths(&path).any(|directory| is_program(&directory.join("pasta")));
     let ours = context
-        .libexec("skua-cni-pasta")
+        .libexec
+        .program("skua-cni-pasta")
         .is_ok_and(|path| is_program(&path));
     let tun = Path::new("/dev/net/tun");
     let both = AccessFlags::R_OK | AccessFlags::W_OK;

@@ -17,7 +17,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::id_map;
 use crate::output;
-use crate::worker::Spawner;
 
 /// What stands for standard output.
 pub(super) const STDOUT: &str = "-";
@@ -34,7 +33,7 @@ pub(super) fn run(
     let Some(image) = store.image(&name)? else {
         return Err(Error::NotInStore(name.to_string()));
     };
-    let workers = Spawner::new(id_map::choose(), context.debug);
+    let workers = context.workers().with(id_map::choose());
     let failed = |e| Error::Export(name.to_string(), Box::new(e));
     let export = |out: &mut dyn Write| {
         images::export::export(&image, with, &store, &workers, out).map_err(failed)

@@ -23,7 +23,7 @@ pub(crate) struct Skua {
 /// its end are mapped with less work than those of a file that a linker has just made, and nobody runs the latter.
 pub(crate) fn install(lab: &Lab) -> Result<PathBuf, Failure> {
     let directory = lab.make("programs")?;
-    for program in ["skua", "skua-stage1", "skua-stage2"] {
+    for program in ["skua", "skua-worker", "skua-stage1", "skua-stage2"] {
         std::fs::copy(binaries().join(program), directory.join(program))?;
     }
     Ok(directory)

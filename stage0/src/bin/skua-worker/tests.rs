@@ -72,12 +72,7 @@ fn outcomes(step: &str) -> Vec<(String, String)> {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("file"), "x").unwrap();
     let output = Command::new(env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "worker::tests::probe",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "tests::probe", "--nocapture", "--test-threads=1"])
         .env(STEP, step)
         .env(DIRECTORY, &directory)
         .output()

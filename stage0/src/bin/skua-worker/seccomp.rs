@@ -8,7 +8,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use super::WorkerError;
+use crate::error::Error;
 
 /// Memory, threads, time, signals to itself, input and output on what is open: what any Rust program does.
 const BASE: &[c_long] = &[
@@ -151,7 +151,7 @@ const FCHMODAT2: c_long = 452;
 const FAMILIES: &[i32] = &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Installs the filter of the network worker.
-pub(super) fn network() -> Result<(), WorkerError> {
+pub(crate) fn network() -> Result<(), Error> {
     let mut rules = allowed(&[BASE, LEGACY, OPEN, CONNECT])?;
     let families = FAMILIES.iter().map(|family| equal(0, *family as u64));
     rules.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
@@ -159,25 +159,25 @@ pub(super) fn network() -> Result<(), WorkerError> {
 }
 
 /// Installs the filter of the layout worker: it has its descriptors, and opens files below them.
-pub(super) fn layout() -> Result<(), WorkerError> {
+pub(crate) fn layout() -> Result<(), Error> {
     install(allowed(&[BASE, LEGACY, OPEN])?)
 }
 
 /// Installs the filter of the pack worker: it reads files and their attributes.
-pub(super) fn pack() -> Result<(), WorkerError> {
+pub(crate) fn pack() -> Result<(), Error> {
     let attributes = [libc::SYS_fgetxattr, libc::SYS_flistxattr];
     install(allowed(&[BASE, LEGACY, OPEN, &attributes])?)
 }
 
 /// Installs the filter of the unpack worker.
-pub(super) fn unpack() -> Result<(), WorkerError> {
+pub(crate) fn unpack() -> Result<(), Error> {
     install(allowed(&[BASE, LEGACY, OPEN, MAKE])?)
 }
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 /// The lists, and what every worker may do under conditions: threads but no processes, memory but no new code.
-fn allowed(lists: &[&[c_long]]) -> Result<Rules, WorkerError> {
+fn allowed(lists: &[&[c_long]]) -> Result<Rules, Error> {
     let mut rules: Rules = lists
         .iter()
         .copied()
@@ -202,13 +202,13 @@ fn allowed(lists: &[&[c_long]]) -> Result<Rules, WorkerError> {
 
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
-fn install(rules: Rules) -> Result<(), WorkerError> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(WorkerError::Filter)?;
+fn install(rules: Rules) -> Result<(), Error> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(Error::Filter)?;
     let denied = SeccompAction::Errno(libc::EPERM as u32);
     let compile = |rules, mismatch, matched| {
         SeccompFilter::new(rules, mismatch, matched, arch)
             .and_then(BpfProgram::try_from)
-            .map_err(WorkerError::Filter)
+            .map_err(Error::Filter)
     };
     // clone3 keeps its flags in memory where no filter sees them; told that there is none, glibc uses clone.
     let no_clone3 = compile(
@@ -217,19 +217,19 @@ fn install(rules: Rules) -> Result<(), WorkerError> {
         SeccompAction::Errno(libc::ENOSYS as u32),
     )?;
     let filter = compile(rules, denied, SeccompAction::Allow)?;
-    seccompiler::apply_filter(&no_clone3).map_err(WorkerError::Seccomp)?;
-    seccompiler::apply_filter(&filter).map_err(WorkerError::Seccomp)
+    seccompiler::apply_filter(&no_clone3).map_err(Error::Seccomp)?;
+    seccompiler::apply_filter(&filter).map_err(Error::Seccomp)
 }
 
-fn equal(argument: u8, value: u64) -> Result<SeccompRule, WorkerError> {
+fn equal(argument: u8, value: u64) -> Result<SeccompRule, Error> {
     rule(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
-fn null(argument: u8) -> Result<SeccompRule, WorkerError> {
+fn null(argument: u8) -> Result<SeccompRule, Error> {
     rule(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
 }
 
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, WorkerError> {
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, Error> {
     rule(
         argument,
         SeccompCmpArgLen::Dword,
@@ -243,8 +243,8 @@ fn rule(
     length: SeccompCmpArgLen,
     operator: SeccompCmpOp,
     value: u64,
-) -> Result<SeccompRule, WorkerError> {
+) -> Result<SeccompRule, Error> {
     SeccompCondition::new(argument, length, operator, value)
         .and_then(|condition| SeccompRule::new(vec![condition]))
-        .map_err(WorkerError::Filter)
+        .map_err(Error::Filter)
 }

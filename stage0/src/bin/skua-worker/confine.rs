@@ -18,7 +18,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::close;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::{WorkerError, seccomp};
+use crate::error::Error;
+use crate::seccomp;
 
 /// The newest rules that this program knows; an older kernel enforces those that it knows.
 const LANDLOCK: ABI = ABI::V6;
@@ -39,46 +40,46 @@ const READABLE: &[&str] = &[
 ];
 
 /// Closes what came along from the coordinator's caller, who need not have marked it: all but the standard streams.
-pub(super) fn close_inherited() -> Result<(), WorkerError> {
+pub(crate) fn close_inherited() -> Result<(), Error> {
     let inherited = || -> io::Result<Vec<RawFd>> {
         let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
         let names = names.collect::<io::Result<Vec<_>>>()?;
         let numbers = names.iter().filter_map(|name| name.to_str()?.parse().ok());
         Ok(numbers.filter(|number| *number > 2).collect())
     };
-    for number in inherited().map_err(WorkerError::Descriptors)? {
+    for number in inherited().map_err(Error::Descriptors)? {
         match close(number) {
             // It was that of the directory.
             Ok(()) | Err(Errno::EBADF) => {}
-            Err(error) => return Err(WorkerError::Descriptors(error.into())),
+            Err(error) => return Err(Error::Descriptors(error.into())),
         }
     }
     Ok(())
 }
 
 /// The process that talks to a registry.
-pub(super) fn network() -> Result<(), WorkerError> {
+pub(crate) fn network() -> Result<(), Error> {
     process()?;
     limits(1024, 4 << 30, 1 << 40)?;
     capabilities(CapabilitySet::empty())?;
     let directory = std::env::var_os("SSL_CERT_DIR").map(PathBuf::from);
     let readable = READABLE.iter().map(PathBuf::from).chain(directory);
-    landlock_readable(readable).map_err(WorkerError::Landlock)?;
+    landlock_readable(readable).map_err(Error::Landlock)?;
     seccomp::network()
 }
 
 /// The process that reads a local image: a directory, or a file that is open already. It may write to a file that it was
 /// given for that, if it was.
-pub(super) fn layout(directory: Option<BorrowedFd<'_>>, writes: bool) -> Result<(), WorkerError> {
+pub(crate) fn layout(directory: Option<BorrowedFd<'_>>, writes: bool) -> Result<(), Error> {
     process()?;
     limits(256, 1 << 30, if writes { 1 << 40 } else { 0 })?;
     capabilities(CapabilitySet::empty())?;
-    landlock_layout(directory).map_err(WorkerError::Landlock)?;
+    landlock_layout(directory).map_err(Error::Landlock)?;
     seccomp::layout()
 }
 
 /// The process that unpacks a layer into `root`, its root directory.
-pub(super) fn unpack(root: BorrowedFd<'_>) -> Result<(), WorkerError> {
+pub(crate) fn unpack(root: BorrowedFd<'_>) -> Result<(), Error> {
     process()?;
     limits(128, 1 << 30, 1 << 40)?;
     capabilities(
@@ -89,29 +90,29 @@ pub(super) fn unpack(root: BorrowedFd<'_>) -> Result<(), WorkerError> {
             | CapabilitySet::MKNOD
             | CapabilitySet::SETFCAP,
     )?;
-    landlock_tree(root).map_err(WorkerError::Landlock)?;
+    landlock_tree(root).map_err(Error::Landlock)?;
     seccomp::unpack()
 }
 
 /// The process that reads trees of the store, whose ids its user namespace has.
-pub(super) fn pack<'a>(trees: impl Iterator<Item = BorrowedFd<'a>>) -> Result<(), WorkerError> {
+pub(crate) fn pack<'a>(trees: impl Iterator<Item = BorrowedFd<'a>>) -> Result<(), Error> {
     process()?;
     limits(1024, 1 << 30, 0)?;
     capabilities(CapabilitySet::DAC_READ_SEARCH)?;
-    landlock_layout(trees).map_err(WorkerError::Landlock)?;
+    landlock_layout(trees).map_err(Error::Landlock)?;
     seccomp::pack()
 }
 
 /// No new privileges, not traceable by others of the same user, killed when the coordinator dies.
-fn process() -> Result<(), WorkerError> {
-    let failed = |what| move |error: Errno| WorkerError::Process(what, error.into());
+fn process() -> Result<(), Error> {
+    let failed = |what| move |error: Errno| Error::Process(what, error.into());
     prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
     prctl::set_dumpable(false).map_err(failed("non-dumpable"))?;
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("the parent death signal"))
 }
 
 /// Lowers limits; one that is lower already stays.
-fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), WorkerError> {
+fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), Error> {
     for (resource, name, value) in [
         (Resource::RLIMIT_CORE, "RLIMIT_CORE", 0),
         (Resource::RLIMIT_NOFILE, "RLIMIT_NOFILE", files),
@@ -120,14 +121,14 @@ fn limits(files: u64, memory: u64, file_size: u64) -> Result<(), WorkerError> {
     ] {
         getrlimit(resource)
             .and_then(|(_, hard)| setrlimit(resource, value.min(hard), value.min(hard)))
-            .map_err(|error| WorkerError::Limit(name, error))?;
+            .map_err(|error| Error::Limit(name, error))?;
     }
     Ok(())
 }
 
 /// Keeps `kept` permitted and effective, and nothing in any other set.
-fn capabilities(kept: CapabilitySet) -> Result<(), WorkerError> {
-    let failed = |error: rustix::io::Errno| WorkerError::Capabilities(io::Error::from(error));
+fn capabilities(kept: CapabilitySet) -> Result<(), Error> {
+    let failed = |error: rustix::io::Errno| Error::Capabilities(io::Error::from(error));
     rustix::thread::clear_ambient_capability_set().map_err(failed)?;
     let now = rustix::thread::capabilities(None).map_err(failed)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {

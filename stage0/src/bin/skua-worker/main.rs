@@ -1,0 +1,102 @@
+//! skua-worker: one confined step of a fetch, or of what else handles foreign bytes. Its standard input is a socket to the
+//! coordinator, which is `skua`.
+//!
+//! | step | runs as | sees | may |
+//! |---|---|---|---|
+//! | `net` | root's: user `skua` or `nobody`; else the caller | certificates, resolver files | connect |
+//! | `layout` | the caller, without capabilities | the directory or file it is given | read it |
+//! | `unpack` | root of its own user namespace | one layer's directory, as `/` | make files there |
+//! | `pack` | the same | trees of the store; the topmost is `/` | read them |
+//! | `extract` | root, or the caller, in a user namespace of its own | one directory of the user's, as `/` | make files there |
+//! | `empty` | the same as `unpack` | the directory to empty, as `/` | remove files there |
+//!
+//! All of them: no new privileges, Landlock, a seccomp allow-list, resource limits, no environment but proxies and
+//! certificates, no descriptors but the socket, and they die with the coordinator.
+
+#![forbid(unsafe_code)]
+
+mod confine;
+mod empty;
+mod error;
+mod isolate;
+mod seccomp;
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use images::fetch::layout_worker::{self, Input};
+use images::fetch::unpack_worker;
+use images::fetch::workers::Step;
+use images::pack;
+use images::wire::{Channel, error_line};
+use nix::sys::stat::{Mode, umask};
+
+use error::Error;
+
+/// The exit status when the step failed.
+const FAILED: u8 = 254;
+
+fn main() -> ExitCode {
+    umask(Mode::from_bits_truncate(0o022));
+    match step().and_then(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With `--debug` the coordinator lets it through.
+            let _ = writeln!(io::stderr(), "skua-worker: {}", error_line(&error));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The only argument.
+fn step() -> Result<Step, Error> {
+    let mut arguments = std::env::args().skip(1);
+    match (arguments.next(), arguments.next()) {
+        (Some(name), None) => name.parse().map_err(|()| Error::Usage),
+        _ => Err(Error::Usage),
+    }
+}
+
+/// It neither reads a file nor a variable of the user.
+fn work(step: Step) -> Result<(), Error> {
+    confine::close_inherited()?;
+    let socket = io::stdin().as_fd().try_clone_to_owned();
+    let channel = Channel::from(socket.map_err(Error::Socket)?);
+    match step {
+        Step::Net => {
+            confine::network()?;
+            images::registry::serve(&channel)?;
+        }
+        Step::Layout => {
+            let input = Input::receive(&channel)?;
+            confine::layout(input.directory(), input.has_scratch())?;
+            layout_worker::serve(&channel, input)?;
+        }
+        Step::Unpack => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            unpack_worker::serve(&channel, root.as_fd())?;
+        }
+        Step::Pack => {
+            isolate::enter(&channel)?;
+            let input = pack::Input::receive(&channel)?;
+            confine::pack(input.directories())?;
+            pack::serve(&channel, input)?;
+        }
+        Step::Extract => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            pack::serve_extract(&channel, root.as_fd())?;
+        }
+        Step::Empty => {
+            let root = isolate::enter(&channel)?;
+            confine::unpack(root.as_fd())?;
+            empty::serve(&channel)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
