@@ -1,8 +1,9 @@
 //! What a process and its child in a pod say to each other, over a socket pair that the child's exec closes.
 //!
 //! Keeper to inside: one byte when the id maps are written; another when the pod's files and cgroups are there, or as root the
-//! mounts that the keeper has opened; then the host's files, each as length and content. Inside to keeper: one byte when it is in its own namespaces. Inside to keeper, and
-//! usher to caller: descriptors; then the end of the stream, or before it what failed.
+//! mounts that the keeper has opened; then the host's files, each as length and content. Inside to keeper: one byte when it
+//! is in its own namespaces. Inside or its builder to keeper, and usher to caller: descriptors; then the end of the stream, or
+//! before it what failed.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -25,7 +25,7 @@ use rustix::mount::{
 
 use crate::error::Error;
 
-/// The worker's side. Returns the tree, now the root directory.
+/// Enters it. Returns the tree, now the root directory.
 pub(crate) fn enter(channel: &Channel) -> Result<OwnedFd, Error> {
     let done = follow(channel);
     let state = match &done {
