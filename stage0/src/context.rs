@@ -11,7 +11,6 @@ use pod::{DataDir, InsecureOption};
 use crate::cli::Global;
 use crate::error::{Error, ErrorFormat};
 use crate::libexec::Libexec;
-use crate::worker::{self, Starter};
 
 /// The vendor's configuration.
 const VENDOR: &str = "/usr/lib/skua";
@@ -134,15 +133,10 @@ impl Context {
         }
     }
 
-    /// How workers are started.
-    pub(crate) fn workers(&self) -> Starter {
-        Starter::new(self.debug)
-    }
-
     /// The image store. Trees of subordinate ids are removed from within the user namespace that has them.
     pub(crate) fn store(&self) -> Result<Store, Error> {
-        let workers = self.workers();
-        let remove = move |path: &Path| worker::remove(path, workers);
+        let debug = self.debug;
+        let remove = move |path: &Path| crate::worker::remove(path, debug);
         Ok(Store::with_remover(&self.data.store(), Box::new(remove))?)
     }
 

@@ -13,7 +13,7 @@ pub(crate) fn pod(mut locked: Locked, context: &Context) -> Result<(), Error> {
         locked.move_to(State::Garbage)?;
     }
     let path = locked.pod.path();
-    worker::remove(&path, context.workers()).map_err(|e| Error::Remove(path, e))
+    worker::remove(&path, context.debug).map_err(|e| Error::Remove(path, e))
 }
 
 /// Takes the lock of a pod for its removal. A running pod is an error.

@@ -7,4 +7,4 @@ mod spawn;
 
 pub(crate) use empty::remove;
 pub(crate) use error::WorkerError;
-pub(crate) use spawn::{Spawner, Starter, WORKER};
+pub(crate) use spawn::{Spawner, WORKER};

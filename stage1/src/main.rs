@@ -8,6 +8,7 @@ mod device;
 mod enter;
 mod error;
 mod explain;
+mod file_system;
 mod files;
 mod finish;
 mod gc;

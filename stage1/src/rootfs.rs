@@ -4,7 +4,6 @@
 //! **Leaves** the root of the only app as the root, or that of each app below `apps/` of the private root. **Undone by** the
 //! end of the mount namespace.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,12 +20,10 @@ use pod::AppFile;
 
 use crate::credentials::Credentials;
 use crate::inroot::{self, Kind};
-use crate::op::{
-    App, Device, FileSystem, Find, HostFile, NewMount, Node, Op, ROOT, Root, Source, Target,
-};
+use crate::op::{App, Device, Find, HostFile, Node, Op, ROOT, Root, Source, Target};
 use crate::pty::Terminal;
 use crate::trees::{Handed, Trees};
-use crate::{device, sys, sysctl};
+use crate::{device, file_system, sys, sysctl};
 
 /// Where an app has its devices.
 const DEV: &str = "/dev";
@@ -93,7 +90,7 @@ impl Builder {
                 sys::attach(self.tree(*tree)?.as_fd(), self.staged(at)?.as_fd())
             }
             Op::StageMount { mount, at } => {
-                sys::attach(new_mount(mount)?.as_fd(), self.staged(at)?.as_fd())
+                sys::attach(file_system::new(mount)?.as_fd(), self.staged(at)?.as_fd())
             }
             Op::Overlay {
                 app: _,
@@ -129,7 +126,7 @@ impl Builder {
     /// The staging directory takes the place of the working directory, which nothing in this namespace needs by name. The
     /// root is mounted in it, so that one detaching at the end takes everything but the root away.
     fn staging_directory(&mut self) -> io::Result<()> {
-        let staging = tmpfs(c"0700")?;
+        let staging = file_system::tmpfs(c"0700")?;
         sys::attach(staging.as_fd(), sys::here())?;
         fchdir(&staging)?;
         mkdirat(&staging, ROOT, mode(0o755))?;
@@ -195,7 +192,7 @@ impl Builder {
 
     fn mount(&mut self, source: &Source, target: &Target) -> io::Result<()> {
         let mount = match source {
-            Source::New(mount) => new_mount(mount)?,
+            Source::New(mount) => file_system::new(mount)?,
             Source::Credentials(claimed) => self.credentials.mount(claimed)?,
             Source::Tree(tree) => self.tree(*tree)?,
             Source::Staged {
@@ -395,33 +392,4 @@ fn open_directory(from: BorrowedFd<'_>, path: impl AsRef<Path>) -> io::Result<Ow
 fn create(directory: BorrowedFd<'_>, name: &str, bits: u32) -> io::Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     Ok(openat(directory, name, flags, mode(bits))?)
-}
-
-fn tmpfs(bits: &std::ffi::CStr) -> io::Result<OwnedFd> {
-    let options = [(c"mode", bits.to_owned())];
-    sys::new_mount(c"tmpfs", &options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-}
-
-fn new_mount(mount: &NewMount) -> io::Result<OwnedFd> {
-    let mut attributes = MOUNT_ATTR_NOSUID;
-    // Terminals are devices.
-    if mount.kind != FileSystem::Devpts {
-        attributes |= MOUNT_ATTR_NODEV;
-    }
-    if mount.read_only {
-        attributes |= MOUNT_ATTR_RDONLY;
-    }
-    if mount.kind != FileSystem::Tmpfs {
-        attributes |= MOUNT_ATTR_NOEXEC;
-    }
-    let kind = CString::new(mount.kind.name())?;
-    let mut options = Vec::with_capacity(mount.options.len());
-    for (key, value) in &mount.options {
-        options.push((CString::new(*key)?, CString::new(value.as_str())?));
-    }
-    let options: Vec<_> = options
-        .iter()
-        .map(|(key, value)| (key.as_c_str(), value.clone()))
-        .collect();
-    sys::new_mount(&kind, &options, attributes)
 }

@@ -25,8 +25,8 @@ use crate::{capability, sys};
 /// Pid 1 of a pod.
 ///
 /// **Runs as** the pod's user 0 with all capabilities, in the root of the only app, or in one that holds the
-/// apps' roots and nothing else.
-/// **Needs** every namespace and mount of the pod. **Leaves** one status per app. **Undone by** the kernel: with pid 1
+/// apps' roots and nothing else; until that is built in the host's, of which it opens nothing.
+/// **Needs** every namespace of the pod, and the builder of its root. **Leaves** one status per app. **Undone by** the kernel: with pid 1
 /// goes everything in its pid namespace.
 pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     harden()?;

@@ -21,6 +21,7 @@ use crate::output;
 use crate::progress;
 use crate::settings::Settings;
 use crate::trusted;
+use crate::worker::Spawner;
 
 /// What `fetch --help` says at its end.
 const FILES: &str = "\
@@ -150,7 +151,7 @@ pub(crate) fn with_fetcher<T>(
     let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
     let policy = policy.transpose()?;
     let limits = Settings::load(&context.config_directories)?.image_limits;
-    let workers = context.workers().with(map);
+    let workers = Spawner::new(map, context.debug);
     let (shown, manager) = (progress::choose(context.quiet), Manager::of_environment());
     let told = manager
         .as_ref()

@@ -10,14 +10,14 @@ use images::store::remove_tree;
 use nix::fcntl::OFlag;
 use pod::IdMapChoice;
 
-use super::{Spawner, Starter, WorkerError};
+use super::{Spawner, WorkerError};
 use crate::id_map;
 
 /// Removes `path` with everything in it, through a worker when the files may be of other ids than the caller's.
-pub(crate) fn remove(path: &Path, workers: Starter) -> io::Result<()> {
+pub(crate) fn remove(path: &Path, debug: bool) -> io::Result<()> {
     let map = id_map::choose();
     if matches!(map, IdMapChoice::Subordinate { .. }) && needs_worker(path)? {
-        match empty(path, &workers.with(map)) {
+        match empty(path, &Spawner::new(map, debug)) {
             // Somebody else has removed it meanwhile, at whatever step of the worker.
             Err(_) if is_gone(path) => {}
             emptied => emptied.map_err(io::Error::other)?,

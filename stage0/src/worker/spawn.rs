@@ -37,29 +37,11 @@ const KEPT: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
-/// Starts workers for whatever there is to do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Starter {
-    debug: bool,
-}
-
-/// Starts workers for the files of one id map.
+/// Starts workers for this caller.
 #[derive(Debug)]
 pub(crate) struct Spawner {
-    starter: Starter,
     map: IdMapChoice,
-}
-
-impl Starter {
-    /// With `debug` workers share our standard error.
-    pub(crate) fn new(debug: bool) -> Self {
-        Self { debug }
-    }
-
-    /// Workers whose layers have the owners of `map`.
-    pub(crate) fn with(self, map: IdMapChoice) -> Spawner {
-        Spawner { starter: self, map }
-    }
+    debug: bool,
 }
 
 /// The program, open: the user that a worker is started as need not reach it by its path. It is part of this program, so no flag
@@ -71,6 +53,11 @@ fn program() -> Result<OwnedFd, WorkerError> {
 }
 
 impl Spawner {
+    /// Workers whose layers have the owners of `map`. With `debug` they share our standard error.
+    pub(crate) fn new(map: IdMapChoice, debug: bool) -> Self {
+        Self { map, debug }
+    }
+
     /// A process that removes what is in `directory`, and may do nothing else.
     pub(super) fn empty(&self, directory: BorrowedFd<'_>) -> Result<Worker, WorkerError> {
         let worker = self.start(Step::Empty, None)?;
@@ -89,7 +76,7 @@ impl Spawner {
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
-            .stderr(if self.starter.debug {
+            .stderr(if self.debug {
                 Stdio::inherit()
             } else {
                 Stdio::null()

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::id_map;
 use crate::output;
+use crate::worker::Spawner;
 
 /// What stands for standard output.
 pub(super) const STDOUT: &str = "-";
@@ -33,7 +34,7 @@ pub(super) fn run(
     let Some(image) = store.image(&name)? else {
         return Err(Error::NotInStore(name.to_string()));
     };
-    let workers = context.workers().with(id_map::choose());
+    let workers = Spawner::new(id_map::choose(), context.debug);
     let failed = |e| Error::Export(name.to_string(), Box::new(e));
     let export = |out: &mut dyn Write| {
         images::export::export(&image, with, &store, &workers, out).map_err(failed)

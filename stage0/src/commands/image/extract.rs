@@ -17,7 +17,7 @@ use super::export::{STDOUT, refuse_terminal};
 use crate::context::Context;
 use crate::error::Error;
 use crate::id_map;
-use crate::worker;
+use crate::worker::{self, Spawner};
 
 /// Extracts all of an image, or what is at `path` in it.
 pub(super) fn run(
@@ -39,7 +39,7 @@ pub(super) fn run(
         without_setuid: squash && !to_stdout,
     };
     let failed = |e| Error::Extract(name.to_string(), Box::new(e));
-    let workers = context.workers().with(id_map::choose());
+    let workers = Spawner::new(id_map::choose(), context.debug);
     let layers: Vec<_> = image.layers.iter().map(|layer| layer.diff_id).collect();
     let start = || Packing::start(&workers, &store, &layers, what).map_err(failed);
     if to_stdout {
@@ -122,11 +122,11 @@ impl<'a> Directory<'a> {
     /// Removes what was extracted. The first error counts, so that of this is only noted.
     fn clear(&self, context: &Context) {
         let cleared = match self.made {
-            true => worker::remove(self.path, context.workers()),
+            true => worker::remove(self.path, context.debug),
             false => fs::read_dir(self.path).and_then(|entries| {
                 entries
                     .into_iter()
-                    .try_for_each(|entry| worker::remove(&entry?.path(), context.workers()))
+                    .try_for_each(|entry| worker::remove(&entry?.path(), context.debug))
             }),
         };
         if let Err(error) = cleared {

@@ -60,7 +60,7 @@ pub(super) fn run(format: Format, context: &Context) -> Result<ExitCode, Error> 
     let records = store.ref_records()?;
     let disk = Disk {
         store: &store,
-        workers: context.workers().with(id_map::choose()),
+        workers: Spawner::new(id_map::choose(), context.debug),
     };
     let mut images: Vec<Row> = records.iter().map(|record| row(&disk, record)).collect();
     let total = share(&mut images);

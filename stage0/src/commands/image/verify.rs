@@ -11,6 +11,7 @@ use images::store::{Image, Store};
 use crate::commands::fetch::{self, Wanted};
 use crate::context::Context;
 use crate::error::Error;
+use crate::worker::Spawner;
 use crate::{heal, id_map, in_use, output};
 
 /// How thoroughly, and what then.
@@ -82,7 +83,7 @@ fn by_time(
     how: How,
     context: &Context,
 ) -> Result<Vec<Digest>, Error> {
-    let workers = context.workers().with(id_map::choose());
+    let workers = Spawner::new(id_map::choose(), context.debug);
     let failed = |e| Error::Verify(image.name.to_string(), Box::new(e));
     let mut changed = Vec::new();
     for layer in image.diff_ids()? {
