@@ -13,7 +13,7 @@ use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
 use crate::plan::MapWriter;
-use crate::sys::idle::Idle;
+use crate::sys::brief::Brief;
 
 /// The id map of a pod, and the lock that keeps others from its range.
 #[derive(Debug)]
@@ -192,13 +192,13 @@ impl Mapper {
 pub(crate) struct MountUsers {
     /// The namespace.
     pub(crate) namespace: OwnedFd,
-    /// The process that it was made with, which nobody needs any more. Its end is waited for as late as possible.
-    _made_with: Idle,
+    /// The process that it was made with. It ended at once, and is reaped as late as possible: no need to wait for that.
+    _made_with: Brief,
 }
 
 /// Makes the namespace: ids from `on_disk` on are seen as ids from `host` on.
 pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUsers, Error> {
-    let mut made_with = Idle::new(libc::CLONE_NEWUSER).map_err(Error::MountUsers)?;
+    let made_with = Brief::with_user_namespace().map_err(Error::MountUsers)?;
     let extent = vec![Extent {
         inside: on_disk,
         host,
@@ -211,7 +211,6 @@ pub(crate) fn mount_users(on_disk: u32, host: u32, count: u32) -> Result<MountUs
     write_files(&map, made_with.pid())?;
     let path = format!("/proc/{}/ns/user", made_with.pid());
     let namespace = File::open(path).map_err(Error::MountUsers)?;
-    made_with.kill();
     Ok(MountUsers {
         namespace: namespace.into(),
         _made_with: made_with,

@@ -1,5 +1,7 @@
 //! skua-stage1: builds the sandbox of a pod, waits for its end, undoes. Called by stage0 with the pod's directory as cwd.
 
+#![cfg_attr(not(test), no_main)]
+
 mod alive;
 mod cgroup;
 mod channel;
@@ -40,18 +42,14 @@ mod terminal;
 mod trees;
 mod wait;
 
-use std::process::ExitCode;
-
 use error::Error;
 
-fn main() -> ExitCode {
-    match dispatch() {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            report::print(&error);
-            ExitCode::from(finish::FAILED)
-        }
-    }
+/// The whole program; called by [`sys::entry`]. Returns its exit status.
+fn stage1() -> u8 {
+    dispatch().unwrap_or_else(|error| {
+        report::print(&error);
+        finish::FAILED
+    })
 }
 
 fn dispatch() -> Result<u8, Error> {

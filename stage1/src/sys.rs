@@ -14,9 +14,10 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
+pub(crate) mod brief;
+mod entry;
 mod mount_attributes;
 
-pub(crate) mod idle;
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
 pub(crate) mod xattr;
 

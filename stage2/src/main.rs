@@ -1,5 +1,7 @@
 //! skua-stage2: pid 1 of a pod; starts, confines, reaps and records the apps.
 
+#![cfg_attr(not(test), no_main)]
+
 mod app;
 mod arguments;
 mod capability;
@@ -30,22 +32,18 @@ mod verify;
 mod voices;
 mod watch;
 
-use std::process::ExitCode;
-
 use arguments::Arguments;
 use error::Error;
 
 /// The exit status when skua itself failed.
 const FAILED: u8 = 254;
 
-fn main() -> ExitCode {
-    match life() {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            error::print(&error);
-            ExitCode::from(FAILED)
-        }
-    }
+/// The whole program; called by [`sys::entry`]. Returns its exit status.
+fn stage2() -> u8 {
+    life().unwrap_or_else(|error| {
+        error::print(&error);
+        FAILED
+    })
 }
 
 fn life() -> Result<u8, Error> {

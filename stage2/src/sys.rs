@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::{ForkResult, Pid};
 
+mod entry;
 pub(crate) mod notify;
 
 /// A descriptor of the caller, duplicated: so it is owned once, whatever was inherited twice.

@@ -97,7 +97,7 @@ impl Ledger {
         self.maybe("openat", &["/proc/", "/setgroups\""]);
     }
 
-    /// A process for each kind of tree, which is there only for its namespace.
+    /// A process for each kind of tree, which ends at once: it is there only for its namespace.
     fn map_mounts(&mut self, plan: &Value) {
         let trees = plan["trees"].as_array().into_iter().flatten();
         let roles: Vec<_> = trees.map(|tree| text(tree, "role")).collect();
@@ -106,9 +106,6 @@ impl Ledger {
                 self.once("clone", &["flags=CLONE_VM|CLONE_PIDFD|CLONE_NEWUSER|"]);
                 self.once("openat", &["/proc/", "/uid_map\""]);
                 self.once("openat", &["/proc/", "/gid_map\""]);
-                self.once("pidfd_send_signal", &["SIGKILL"]);
-                // It may be killed before.
-                self.maybe("prctl", &["PR_SET_PDEATHSIG, SIGKILL"]);
             }
         }
     }
