@@ -1,5 +1,6 @@
 //! What the global flags and the environment resolve to: directories, libexec, exceptions.
 
+use std::cell::OnceCell;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) quiet: bool,
     /// How errors are printed, here and by the stages that follow.
     pub(crate) error_format: ErrorFormat,
+    /// Read once, when first asked for.
+    policy: OnceCell<Policy>,
 }
 
 impl Context {
@@ -99,6 +102,7 @@ impl Context {
             debug: global.debug,
             quiet: global.quiet,
             error_format: global.error_format,
+            policy: OnceCell::new(),
         })
     }
 
@@ -108,7 +112,17 @@ impl Context {
     }
 
     /// The host's bounds, and the further ones of a user or of `--config-dir`.
-    pub(crate) fn policy(&self) -> Result<Policy, Error> {
+    pub(crate) fn policy(&self) -> Result<&Policy, Error> {
+        match self.policy.get() {
+            Some(policy) => Ok(policy),
+            None => {
+                let policy = self.load_policy()?;
+                Ok(self.policy.get_or_init(|| policy))
+            }
+        }
+    }
+
+    fn load_policy(&self) -> Result<Policy, Error> {
         // With a slip of the pen the bounds in it would be none.
         let typed = self.config_directories.last().filter(|_| self.config_typed);
         if let Some(directory) = typed {
