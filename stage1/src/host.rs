@@ -36,9 +36,20 @@ impl Host {
     }
 }
 
+/// Reads a file of `/proc` or of a cgroup, which says of itself that it is empty. It is not asked, and is not read in pieces
+/// that begin with 32 bytes.
+pub(crate) fn read_virtual(path: impl AsRef<Path>) -> std::io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    // Unlike that of a file, the reader of a part of it knows no size to ask for.
+    fs::File::open(path)?
+        .take(u64::MAX)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// This boot of the host.
 pub(crate) fn boot_id() -> Result<String, Error> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(Error::BootId)?;
+    let text = read_virtual("/proc/sys/kernel/random/boot_id").map_err(Error::BootId)?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -53,7 +64,7 @@ pub(crate) fn etc(name: &str) -> Vec<u8> {
 /// Field 22 of `/proc/<pid>/stat`: when a process was started, in ticks since boot.
 pub(crate) fn start_time(pid: u32) -> Result<u64, Error> {
     let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).map_err(|e| Error::Process(pid, e))?;
+    let stat = read_virtual(&path).map_err(|e| Error::Process(pid, e))?;
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let field = after_name.split_ascii_whitespace().nth(22 - 3);
     field

@@ -165,7 +165,7 @@ fn filter(apps: &OwnedFd, name: &AppName, file: &str) -> Result<Vec<libc::sock_f
     if file.contains('/') {
         return Err(invalid("is not beside its file"));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
     let limit = u64::from(libc::BPF_MAXINSNS as u32) * 8;
     open(apps, name, &Path::new(name.as_str()).join(file))?
         .take(limit + 1)

@@ -2,12 +2,12 @@
 //!
 //! Nothing here is an error: a count that is not there, for want of a controller or because the kernel is older, is absent.
 
-use std::fs;
 use std::path::Path;
 
 use pod::{AppName, AppStatus, Outcome, PodUsage};
 
 use super::of_app;
+use crate::host;
 
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,24 +21,28 @@ pub(crate) struct Account {
 impl Account {
     /// Reads the counts of the pod's cgroup `path`.
     pub(crate) fn read(path: &Path, apps: &[pod::App]) -> Self {
-        let Ok(cpu) = fs::read_to_string(path.join("cpu.stat")) else {
+        let Ok(cpu) = host::read_virtual(path.join("cpu.stat")) else {
             return Self::default();
         };
         let count = |file: &str| {
-            fs::read_to_string(path.join(file))
+            host::read_virtual(path.join(file))
                 .ok()?
                 .trim()
                 .parse()
                 .ok()
         };
-        let killed = |app: &&AppName| oom_kills(&of_app(path, app)).is_some_and(|count| count > 0);
+        let of_pod = oom_kills(path);
+        // Without that controller there is none of its files anywhere.
+        let memory = of_pod.is_some();
+        let killed =
+            |app: &&AppName| memory && oom_kills(&of_app(path, app)).is_some_and(|count| count > 0);
         Self {
             usage: Some(PodUsage {
                 user_us: field(&cpu, "user_usec").unwrap_or(0),
                 system_us: field(&cpu, "system_usec").unwrap_or(0),
-                memory_peak: count("memory.peak"),
+                memory_peak: memory.then(|| count("memory.peak")).flatten(),
                 pids_peak: count("pids.peak"),
-                oom_kills: oom_kills(path),
+                oom_kills: of_pod,
             }),
             out_of_memory: apps
                 .iter()
@@ -70,7 +74,7 @@ impl Account {
 }
 
 fn oom_kills(cgroup: &Path) -> Option<u64> {
-    let events = fs::read_to_string(cgroup.join("memory.events")).ok()?;
+    let events = host::read_virtual(cgroup.join("memory.events")).ok()?;
     field(&events, "oom_kill")
 }
 

@@ -16,6 +16,7 @@ use super::place::{Domain, Facts, Hierarchy, NoLimits};
 use super::settings::{Controller, Setting, Settings};
 use super::weights::{self, Weighers};
 use crate::error::Error;
+use crate::host;
 use crate::sys::{self, xattr};
 
 impl Facts {
@@ -37,7 +38,7 @@ impl Facts {
 }
 
 fn hierarchy() -> io::Result<Option<Hierarchy>> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup")?;
+    let cgroups = host::read_virtual("/proc/self/cgroup")?;
     let Some(relative) = cgroups.lines().find_map(|line| line.strip_prefix("0::/")) else {
         return Ok(None);
     };
@@ -69,7 +70,7 @@ fn mount() -> io::Result<Option<PathBuf>> {
     if is_whole(usual) {
         return Ok(Some(usual.to_owned()));
     }
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = host::read_virtual("/proc/self/mountinfo")?;
     Ok(mounts.lines().find_map(mount_point))
 }
 
@@ -99,7 +100,7 @@ fn may_write(path: &Path) -> bool {
 }
 
 fn controllers(cgroup: &Path) -> io::Result<BTreeSet<Controller>> {
-    let list = fs::read_to_string(cgroup.join("cgroup.controllers"))?;
+    let list = host::read_virtual(cgroup.join("cgroup.controllers"))?;
     Ok(Controller::parse(&list))
 }
 
@@ -121,7 +122,7 @@ fn domain(mount: &Path, own: &Path) -> io::Result<Result<Domain, NoLimits>> {
         return Ok(Err(NoLimits::Forbidden(top.to_owned())));
     }
     let us = std::process::id();
-    let inside = fs::read_to_string(top.join("cgroup.procs"))?;
+    let inside = host::read_virtual(top.join("cgroup.procs"))?;
     let mut inside = inside.lines().filter_map(|pid| pid.parse().ok());
     Ok(Ok(Domain {
         controllers: controllers(top)?,
