@@ -35,13 +35,12 @@ pub enum RegistryError {
     )]
     UnknownAuthority(String),
     /// No answer came.
-    #[error("cannot reach {host}")]
+    #[error("cannot reach {host}: {}", innermost(.error))]
     Send {
         /// Whom we asked.
         host: String,
         /// Why not.
-        #[source]
-        source: reqwest::Error,
+        error: reqwest::Error,
     },
     /// The answer is a refusal.
     #[error("{host} answered {status}{message}")]
@@ -132,20 +131,20 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// A request that got no answer.
-    pub(super) fn send(host: String, source: reqwest::Error) -> Self {
-        if is_unknown_authority(&source) {
+    pub(super) fn send(host: String, error: reqwest::Error) -> Self {
+        if is_unknown_authority(&error) {
             return Self::UnknownAuthority(host);
         }
         Self::Send {
             host,
-            source: source.without_url(),
+            error: error.without_url(),
         }
     }
 
     /// Whether a request that failed in this way for the given time is worth another try. Silence is long in itself.
     pub(super) fn is_worth_another(&self, tries: u32) -> bool {
         match self {
-            Self::Send { source, .. } if source.is_timeout() => tries < MAX_SILENCES,
+            Self::Send { error, .. } if error.is_timeout() => tries < MAX_SILENCES,
             _ => self.is_transient(),
         }
     }
@@ -153,7 +152,7 @@ impl RegistryError {
     /// The same request may succeed a moment later.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Send { source, .. } => !source.is_connect() && !source.is_builder(),
+            Self::Send { error, .. } => !error.is_connect() && !error.is_builder(),
             _ => false,
         }
     }
@@ -177,13 +176,22 @@ impl RegistryError {
 
     /// It refused the connection, as a registry does that is being started again.
     pub(super) fn is_refused_connection(&self) -> bool {
-        matches!(self, Self::Send { source, .. } if source.is_connect())
+        matches!(self, Self::Send { error, .. } if error.is_connect())
     }
 }
 
 /// The registry is busy or ill: worth another try.
 pub(super) fn is_transient(status: reqwest::StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+/// Why there was no answer: what is on the way there are the layers of the HTTP library, which say nothing to its users' users.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// Whether TLS failed since nobody vouches for the certificate.

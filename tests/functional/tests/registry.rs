@@ -181,7 +181,7 @@ fn what_is_not_there_is_said() {
     env.skua(&[INSECURE, "fetch", &registry.name("no/such:1")])
         .fails(&["no/such:1", "no such image"]);
     env.skua(&[INSECURE, "fetch", "127.0.0.1:1/x:1"])
-        .fails(&["127.0.0.1:1"]);
+        .fails(&["127.0.0.1:1/x:1: cannot reach 127.0.0.1:1: Connection refused"]);
 }
 
 #[test]
