@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::lab::Failure;
+use crate::lab::{Failure, succeed};
 use crate::skua::Skua;
 
 /// Starts one pod and then `many`, and prints KiB of proportional set size for each pod.
@@ -31,6 +31,8 @@ pub(crate) fn measure(skua: &Skua, many: usize) -> Result<(), Failure> {
             pod.kill()?;
             pod.wait()?;
         }
+        // What keepers leave that are killed: cgroups, which would outlive the lab.
+        succeed(skua.command().args(["gc", "--grace-period=0s"]))?;
         writeln!(
             out,
             "  {count:>3} pods: {:>7.0}",

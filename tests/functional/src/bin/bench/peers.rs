@@ -75,6 +75,8 @@ fn copy_root(root: &Path, caller: &Caller, to: &str) -> Result<PathBuf, Failure>
 pub(crate) enum Sandbox {
     /// That of crun's default specification: no filter of system calls; root has no user namespace.
     AsSpecified,
+    /// That, in a cgroup of its own, as every pod has: what `crun run` does when it is not told otherwise.
+    WithCgroup,
     /// As root: a range of ids of its own, as every pod of root has.
     OwnRange,
     /// That, and skua's filter of system calls, as far as it does not depend on capabilities.
@@ -87,7 +89,7 @@ const FILTER: &str = include_str!("../../../../../dist/seccomp.json");
 /// The first host id of the range, and how many there are.
 const RANGE: (u32, u32) = (1_000_000_000, 65536);
 
-/// crun without a cgroup manager.
+/// crun, without a cgroup manager unless the sandbox is to have one.
 pub(crate) fn crun(
     root: &Path,
     caller: &Caller,
@@ -112,7 +114,7 @@ pub(crate) fn crun(
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
     config["process"]["args"] = json!(argv);
     config["process"]["terminal"] = json!(false);
-    if sandbox != Sandbox::AsSpecified {
+    if matches!(sandbox, Sandbox::OwnRange | Sandbox::OwnRangeAndFilter) {
         own_range(&mut config, &bundle)?;
     }
     if sandbox == Sandbox::OwnRangeAndFilter {
@@ -122,16 +124,18 @@ pub(crate) fn crun(
     let (caller, state) = (caller.clone(), caller.home.join("crun-state"));
     let what = match sandbox {
         Sandbox::AsSpecified => "crun --cgroup-manager=disabled run",
+        Sandbox::WithCgroup => "crun run",
         Sandbox::OwnRange => "crun with a user namespace",
         Sandbox::OwnRangeAndFilter => "crun with that and a filter",
     };
     Ok(Contender::new(&caller.label(what), move |n| {
         let mut command = caller.command("crun");
-        command
-            .arg("--root")
-            .arg(&state)
-            .args(["--cgroup-manager=disabled", "run", "--bundle"]);
-        command.arg(&bundle).arg(format!("bench-{n}"));
+        command.arg("--root").arg(&state);
+        if sandbox != Sandbox::WithCgroup {
+            command.arg("--cgroup-manager=disabled");
+        }
+        command.args(["run", "--bundle"]).arg(&bundle);
+        command.arg(format!("bench-{n}"));
         command
     }))
 }
