@@ -310,3 +310,19 @@ fn without_a_keeper_there_is_no_pod() {
         "{end:?}"
     );
 }
+
+#[test]
+fn without_a_standard_stream_there_is_no_pod() {
+    if skip_reason("without_a_standard_stream_there_is_no_pod") {
+        return;
+    }
+    let mut pod = Pod::new(&[app("a", &["echo", "executed"])]);
+    "exec <&-".clone_into(&mut pod.before);
+    let end = pod.run();
+    assert_eq!(end.code, 254, "{end:?}");
+    assert!(
+        end.stderr.contains("cannot use the standard streams"),
+        "{end:?}"
+    );
+    assert_eq!(end.stdout, "", "{end:?}");
+}

@@ -1,4 +1,4 @@
-//! stage1 and stage2 are entered by the C library directly: what Rust's own entry does for every program, they do.
+//! stage1 is entered by the C library directly: what Rust's own entry does for every program, it does. Of stage2, see `stage2/tests/pod`.
 
 use std::process::Command;
 
