@@ -1,3 +1,5 @@
+//! Which password goes to which registry, by the files of other tools.
+
 use std::path::Path;
 
 use base64::Engine;

@@ -1,3 +1,5 @@
+//! Where registries really are, by `registries.conf` and its drop-ins.
+
 use std::path::{Path, PathBuf};
 
 use super::*;

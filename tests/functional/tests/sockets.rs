@@ -1,5 +1,4 @@
-//! Sockets that a unit gives to the apps of a pod (`sd_listen_fds(3)`). What starts skua here is `inspect activate`; a real systemd does
-//! it in `systemd.rs`.
+//! Sockets that a unit gives to the apps of a pod (`sd_listen_fds(3)`), here by `inspect activate`, in `systemd.rs` by a real systemd.
 
 use std::fs;
 use std::io::Read;

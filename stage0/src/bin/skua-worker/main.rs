@@ -20,16 +20,13 @@ mod empty;
 mod error;
 mod isolate;
 mod seccomp;
+mod steps;
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use images::fetch::layout_worker::{self, Input};
-use images::fetch::unpack_worker;
 use images::fetch::workers::Step;
-use images::pack;
-use images::wire::{Channel, error_line};
+use images::wire::error_line;
 use nix::sys::stat::{Mode, umask};
 
 use error::Error;
@@ -39,7 +36,7 @@ const FAILED: u8 = 254;
 
 fn main() -> ExitCode {
     umask(Mode::from_bits_truncate(0o022));
-    match step().and_then(work) {
+    match step().and_then(steps::take) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With `--debug` the coordinator lets it through.
@@ -56,46 +53,6 @@ fn step() -> Result<Step, Error> {
         (Some(name), None) => name.parse().map_err(|()| Error::Usage),
         _ => Err(Error::Usage),
     }
-}
-
-/// It neither reads a file nor a variable of the user.
-fn work(step: Step) -> Result<(), Error> {
-    confine::close_inherited()?;
-    let socket = io::stdin().as_fd().try_clone_to_owned();
-    let channel = Channel::from(socket.map_err(Error::Socket)?);
-    match step {
-        Step::Net => {
-            confine::network()?;
-            images::registry::serve(&channel)?;
-        }
-        Step::Layout => {
-            let input = Input::receive(&channel)?;
-            confine::layout(input.directory(), input.has_scratch())?;
-            layout_worker::serve(&channel, input)?;
-        }
-        Step::Unpack => {
-            let root = isolate::enter(&channel)?;
-            confine::unpack(root.as_fd())?;
-            unpack_worker::serve(&channel, root.as_fd())?;
-        }
-        Step::Pack => {
-            isolate::enter(&channel)?;
-            let input = pack::Input::receive(&channel)?;
-            confine::pack(input.directories())?;
-            pack::serve(&channel, input)?;
-        }
-        Step::Extract => {
-            let root = isolate::enter(&channel)?;
-            confine::unpack(root.as_fd())?;
-            pack::serve_extract(&channel, root.as_fd())?;
-        }
-        Step::Empty => {
-            let root = isolate::enter(&channel)?;
-            confine::unpack(root.as_fd())?;
-            empty::serve(&channel)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
