@@ -62,6 +62,9 @@ pub enum EvidenceError {
     /// An item is longer than its kind may be.
     #[error("a signature of {0} bytes, more than the {1} allowed")]
     TooLarge(usize, usize),
+    /// A kept item is not what its name says, or only half of it is there.
+    #[error("evidence {} is damaged", .0.display())]
+    Damaged(PathBuf),
     /// A file given as a signature is none.
     #[error("{} is not a signature in a known form (minisign, OpenSSH, a Sigstore bundle, or bare ed25519 or ECDSA)", .0.display())]
     UnknownForm(PathBuf),
@@ -125,6 +128,10 @@ impl Item {
         }
     }
 
+    fn is_named(&self, name: &str) -> bool {
+        self.files().pop().is_some_and(|(whole, _)| whole == name)
+    }
+
     /// What identifies the item in messages: its kind and the beginning of its digest.
     pub(crate) fn label(&self) -> String {
         let kind = match self {
@@ -173,36 +180,31 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError`] when it cannot be read or is more than [`Evidence::add`] would have taken.
     pub fn load(directory: &Path) -> Result<Self, EvidenceError> {
-        Self::load_some(directory, |_, _| true)
-    }
-
-    /// As [`Evidence::load`], without items that are damaged: names are made of contents, so it shows. What replaces one
-    /// has its name.
-    pub(crate) fn load_whole(directory: &Path) -> Result<Self, EvidenceError> {
-        Self::load_some(directory, |item, name| {
-            item.files().pop().is_some_and(|(whole, _)| whole == name)
-        })
-    }
-
-    fn load_some(
-        directory: &Path,
-        wanted: impl Fn(&Item, &str) -> bool,
-    ) -> Result<Self, EvidenceError> {
-        let read = |e| EvidenceError::Read(directory.to_owned(), e);
         let mut evidence = Self::default();
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(evidence),
-            Err(e) => return Err(read(e)),
-        };
-        for entry in entries {
-            let name = entry.map_err(read)?.file_name();
-            let name = name.to_string_lossy();
-            if let Some(item) = load_item(directory, &name)?.filter(|item| wanted(item, &name)) {
+        for name in names(directory)? {
+            if let Some(item) = load_item(directory, &name)? {
                 evidence.add(item)?;
             }
         }
         Ok(evidence)
+    }
+
+    /// As [`Evidence::load`], without items that are damaged or cannot be read, of which one is told: names are made of
+    /// contents, so it shows. What replaces one has its name.
+    ///
+    /// # Errors
+    /// As [`Evidence::load`], of the directory as a whole.
+    pub fn load_whole(directory: &Path) -> Result<(Self, Option<EvidenceError>), EvidenceError> {
+        let (mut evidence, mut damage) = (Self::default(), None);
+        for name in names(directory)? {
+            match load_item(directory, &name) {
+                Ok(Some(item)) if item.is_named(&name) => evidence.add(item)?,
+                Ok(None) if !is_half(directory, &name) => {}
+                Ok(_) => damage = Some(EvidenceError::Damaged(directory.join(&name))),
+                Err(error) => damage = Some(error),
+            }
+        }
+        Ok((evidence, damage))
     }
 
     /// Adds an item, unless it is there.
@@ -249,6 +251,33 @@ impl Evidence {
     /// The items.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
+    }
+}
+
+/// The names in an evidence directory; none when it is not there.
+fn names(directory: &Path) -> Result<Vec<String>, EvidenceError> {
+    let read = |e| EvidenceError::Read(directory.to_owned(), e);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(read(e)),
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.map_err(read)?.file_name();
+        Ok(name.to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+/// Whether it is half of an item of two files whose other half is gone.
+fn is_half(directory: &Path, name: &str) -> bool {
+    match name.split_once('.') {
+        Some((_, "cosign")) => true,
+        Some((id, "payload")) => {
+            let other = directory.join(format!("{id}.cosign"));
+            fs::symlink_metadata(other).is_err()
+        }
+        _ => false,
     }
 }
 

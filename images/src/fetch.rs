@@ -175,10 +175,10 @@ impl Fetcher<'_> {
         resolved: &Resolved,
         evidence: &Evidence,
     ) -> Result<History, FetchError> {
-        match rollback::moved_back(self, name, resolved, evidence)? {
-            None => Ok(History::Continued),
-            Some(_) if self.allow_downgrade => Ok(History::Forgotten),
-            Some(back) => Err(FetchError::MovedBack(Box::new(back))),
+        match rollback::check(self, name, resolved, evidence) {
+            Ok(()) => Ok(History::Continued),
+            Err(error) if error.is_downgrade() && self.allow_downgrade => Ok(History::Forgotten),
+            Err(error) => Err(error),
         }
     }
 
@@ -193,7 +193,10 @@ impl Fetcher<'_> {
         {
             return Ok(None);
         }
-        let mut evidence = Evidence::load(&self.store.evidence_dir(&image.manifest_digest))?;
+        let directory = self.store.evidence_dir(&image.manifest_digest);
+        let Ok(mut evidence) = Evidence::load(&directory) else {
+            return Ok(None);
+        };
         if let Some(index) = image.index_digest {
             evidence.add_index(index);
         }
@@ -213,7 +216,7 @@ impl Fetcher<'_> {
         resolved: &Resolved,
     ) -> Result<Evidence, FetchError> {
         let directory = self.store.evidence_dir(&resolved.manifest.digest);
-        let mut evidence = Evidence::load_whole(&directory)?;
+        let (mut evidence, _replaced) = Evidence::load_whole(&directory)?;
         for item in &self.signatures {
             evidence.add(item.clone())?;
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::budget::TooMuch;
-use super::rollback::MovedBack;
+use super::rollback::{MovedBack, PastUnknown};
 use super::workers::SpawnError;
 use crate::certificates::CertificatesError;
 use crate::credentials::CredentialsError;
@@ -173,6 +173,9 @@ pub enum FetchError {
     /// A tag was moved to an older image.
     #[error(transparent)]
     MovedBack(Box<MovedBack>),
+    /// Whether a tag was moved to an older image cannot be told.
+    #[error(transparent)]
+    PastUnknown(Box<PastUnknown>),
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -241,10 +244,10 @@ impl FetchError {
         matches!(self, Self::Refused(_))
     }
 
-    /// A tag was moved to an older image.
+    /// A tag was moved to an older image, or may have been.
     #[must_use]
     pub fn is_downgrade(&self) -> bool {
-        matches!(self, Self::MovedBack(_))
+        matches!(self, Self::MovedBack(_) | Self::PastUnknown(_))
     }
 
     /// In which way bytes are wrong.
@@ -266,6 +269,7 @@ impl FetchError {
             Self::Certificates(error) => error.hint(),
             Self::Registries { source, .. } => source.hint(),
             Self::MovedBack(back) => Some(back.hint()),
+            Self::PastUnknown(unknown) => Some(unknown.hint()),
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"
             )),

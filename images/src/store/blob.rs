@@ -102,6 +102,10 @@ impl Store {
         let mut file = match open(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                fs::remove_file(path)?;
+                return Ok(false);
+            }
             Err(e) => return Err(e),
         };
         if read_at_most(&mut file, bytes.len() as u64)?.as_deref() != Some(bytes) {

@@ -1,5 +1,9 @@
 //! A tag that is moved back to an older, validly signed image is not followed.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
 use functional::{Built, Cosign, Env, Image, Key, Registry, User};
 use serde_json::json;
 
@@ -44,6 +48,22 @@ impl Lab {
 
     fn allow(&self) -> functional::Run {
         self.env.skua(&["fetch", "--allow-downgrade", &self.name])
+    }
+
+    fn store(&self, below: &str, digest: &str) -> PathBuf {
+        let hex = &digest["sha256:".len()..];
+        self.env.data().join("store").join(below).join(hex)
+    }
+
+    /// All files without which nothing can be told of `image`: signatures, manifest and config.
+    fn kept(&self, image: &Built) -> Vec<PathBuf> {
+        let evidence = fs::read_dir(self.store("evidence/sha256", image.digest())).unwrap();
+        let mut files: Vec<PathBuf> = evidence.map(|entry| entry.unwrap().path()).collect();
+        assert!(!files.is_empty());
+        for digest in [image.digest(), &image.config.digest] {
+            files.push(self.store("oci/blobs/sha256", digest));
+        }
+        files
     }
 
     fn has(&self, status: i32) {
@@ -212,4 +232,148 @@ fn an_archive_cannot_move_a_name_back_either() {
         .skua(&["fetch", "--as", &lab.name, &source])
         .fails(&["moved back"]);
     lab.has(5);
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(9).unwrap();
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+fn close(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+}
+
+type Damage = (&'static str, fn(&Path));
+
+/// What happens to files; nothing is closed to root.
+fn damages(user: User) -> Vec<Damage> {
+    let mut all: Vec<Damage> = vec![("flipped", flip), ("cut", cut), ("gone", remove)];
+    if user != User::Caller || !nix::unistd::geteuid().is_root() {
+        all.push(("closed", close));
+    }
+    all
+}
+
+#[test]
+fn what_is_damaged_in_the_store_is_repaired_before_a_tag_moves() {
+    let users = User::all().into_iter().filter(|user| *user != User::Single);
+    for user in users {
+        let lab = Lab::new(user);
+        let (old, new) = (image("4", Some(OLD)), image("5", Some(NEW)));
+        lab.serve(&new);
+        lab.fetch().success();
+        lab.serve(&old);
+        for path in lab.kept(&new) {
+            for (kind, damage) in damages(user) {
+                eprintln!("{} is {kind}", path.display());
+                damage(&path);
+                let repair = format!("image verify --repair {}", lab.name);
+                lab.fetch()
+                    .fails(&["cannot tell whether", &lab.name, "moved back"])
+                    .complains(&repair)
+                    .complains("--allow-downgrade");
+                lab.env
+                    .skua(&["image", "verify", "--repair", &lab.name])
+                    .success();
+                lab.has(5);
+                lab.fetch().fails(&["was moved back", new.digest()]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_image_repairs_what_is_damaged_and_an_older_one_is_taken_where_that_is_allowed() {
+    let lab = Lab::new(User::ordinary());
+    let (old, new) = (image("4", Some(OLD)), image("5", Some(NEW)));
+    lab.serve(&new);
+    lab.fetch().success();
+    for path in lab.kept(&new) {
+        for (kind, damage) in damages(User::ordinary()) {
+            eprintln!("{} is {kind}", path.display());
+            damage(&path);
+            lab.fetch().success();
+            lab.has(5);
+        }
+    }
+    for path in lab.kept(&new) {
+        lab.serve(&old);
+        flip(&path);
+        lab.fetch().fails(&["cannot tell whether"]);
+        lab.allow().success();
+        lab.has(4);
+        lab.serve(&new);
+        lab.fetch().success();
+        lab.has(5);
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_tag_is_replaced_where_that_is_allowed() {
+    let lab = Lab::new(User::ordinary());
+    let (old, new) = (image("4", Some(OLD)), image("5", Some(NEW)));
+    let record = lab.env.data().join("store/refs");
+    let record = record.join(lab.registry.host()).join("team/app/:1");
+    let forget = format!("image rm {}", lab.name);
+    for words in [&["fetch", "--allow-downgrade"][..], &["image", "rm"]] {
+        lab.serve(&new);
+        lab.allow().success();
+        lab.serve(&old);
+        flip(&record);
+        lab.fetch()
+            .fails(&["cannot tell whether", &lab.name])
+            .complains(&forget);
+        lab.env.skua(&[words, &[&lab.name]].concat()).success();
+        lab.fetch().success();
+        lab.has(4);
+    }
+}
+
+#[test]
+fn a_detached_signature_that_is_damaged_lets_nothing_older_in() {
+    let user = User::ordinary();
+    let (env, key) = (Env::new(user), Key::new(1));
+    let (old, new) = (image("4", Some(OLD)), image("5", Some(NEW)));
+    let name = "registry.example/t/a:1";
+    let public = env.write("key.pub", key.minisign_public());
+    let trust = ["trust", "add", "--prefix", "registry.example/t"];
+    env.skua(&[&trust[..], &[public.to_str().unwrap()]].concat())
+        .success();
+    let fetch = |file: &str, image: &Built| {
+        let layout = env.scratch(file);
+        image.write_layout(&layout, "1");
+        env.give(&layout);
+        let signature = env.write(
+            &format!("{file}.minisig"),
+            key.minisign(&image.manifest.bytes, "by hand"),
+        );
+        let source = format!("oci:{}:1", layout.display());
+        let signature = format!("--signature={}", signature.display());
+        env.skua(&["fetch", "--as", name, &signature, &source])
+    };
+    fetch("new", &new).success();
+    fetch("old", &old).fails(&["was moved back"]);
+    let evidence = env.data().join("store/evidence/sha256");
+    let evidence = evidence.join(&new.digest()["sha256:".len()..]);
+    for (kind, damage) in damages(user)
+        .into_iter()
+        .filter(|(kind, _)| *kind != "gone")
+    {
+        eprintln!("{kind}");
+        let mut files = fs::read_dir(&evidence).unwrap();
+        damage(&files.next().unwrap().unwrap().path());
+        fetch("old", &old).fails(&["cannot tell whether", name]);
+        fetch("new", &new).success();
+        fetch("old", &old).fails(&["was moved back"]);
+    }
 }

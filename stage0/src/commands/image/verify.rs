@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use images::digest::Digest;
+use images::evidence::Evidence;
 use images::gc::discard_tree;
 use images::pack;
 use images::reference::{ImageName, Reference};
@@ -58,22 +59,30 @@ pub(super) fn run(images: &[String], how: How, context: &Context) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image, completed when it is to be repaired: a repair that was killed has taken layers away.
+/// The image, completed when it is to be repaired: a repair that was killed has taken layers away, documents and signatures
+/// may be damaged.
 fn find(
     name: &ImageName,
     store: &Store,
     how: How,
     context: &Context,
 ) -> Result<Option<Image>, Error> {
-    let found = store.image(name)?;
-    if found.is_some() || !how.repair {
-        return Ok(found);
+    let found = store.image(name);
+    let whole = matches!(&found, Ok(Some(image)) if is_proven(image, store));
+    if whole || !how.repair {
+        return Ok(found?);
     }
     let Some(record) = store.ref_record(name)? else {
-        return Ok(None);
+        return Ok(found?);
     };
     let from = pinned(name, record.index.unwrap_or(record.manifest));
     fetch_from(name, &from, store, context).map(Some)
+}
+
+/// Whether what was kept to prove where it comes from is whole.
+fn is_proven(image: &Image, store: &Store) -> bool {
+    let kept = Evidence::load_whole(&store.evidence_dir(&image.manifest_digest));
+    matches!(kept, Ok((_, None)))
 }
 
 /// Layers in which something was changed, as the kernel's times say. Unless they will be repaired, the first is an error.
