@@ -6,6 +6,7 @@ mod mounts;
 mod origins;
 mod sandbox;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
@@ -29,7 +30,7 @@ pub(crate) struct Caller<'a> {
     /// The working directory: relative paths of the command line begin here.
     pub(crate) directory: PathBuf,
     /// Looks a variable of the environment up.
-    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Looks a device of the host up: what it is, and its numbers.
     pub(crate) device: &'a dyn Fn(&str) -> Result<Node, Error>,
     /// Standard input is a terminal.

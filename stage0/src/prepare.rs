@@ -252,7 +252,7 @@ fn caller() -> Result<Caller<'static>, Error> {
     Ok(Caller {
         // One that was deleted is missed only by who types a relative path.
         directory: env::current_dir().unwrap_or_default(),
-        variable: &|name| env::var(name).ok(),
+        variable: &|name| env::var_os(name),
         device: &device,
         terminal: io::stdin().is_terminal(),
     })

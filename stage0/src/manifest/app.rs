@@ -1,5 +1,7 @@
 //! One app of the manifest: the image's configuration, and what the command line says instead.
 
+use std::ffi::OsString;
+
 use pod::{
     App, AppName, Capability, EnvironmentVariable, InsecureOption, Mount, Origin, Origins,
     SeccompChoice,
@@ -61,7 +63,7 @@ pub(super) fn new(
         limits: super::limits(&flags.limits)?,
         sockets: flags.socket.clone(),
         credentials: given::credentials(&flags)?,
-        notify: notify(&flags)?,
+        notify: flags.notify,
         name,
         image,
         layers,
@@ -182,10 +184,8 @@ fn environment(
     };
     set("PATH", DEFAULT_PATH.to_owned());
     if terminal {
-        set(
-            "TERM",
-            (caller.variable)("TERM").unwrap_or_else(|| "linux".to_owned()),
-        );
+        let ours = (caller.variable)("TERM").and_then(|term| term.into_string().ok());
+        set("TERM", ours.unwrap_or_else(|| "linux".to_owned()));
     }
     for (name, value) in &said.environment {
         set(name, value.clone());
@@ -199,31 +199,24 @@ fn environment(
                 ),
             ));
         }
-        let value = value.clone().or_else(|| (caller.variable)(name));
-        let missing = || {
-            let hint = "give it a value with NAME=VALUE";
-            Error::usage(
-                format!("--environment {name}: the variable is not in our environment"),
-                Some(hint),
-            )
-        };
-        set(name, value.ok_or_else(missing)?);
+        match value {
+            Some(value) => set(name, value.clone()),
+            None => set(name, inherited(name, caller)?),
+        }
     }
     Ok(variables)
 }
 
-/// An app with a socket of its own cannot be given another one.
-fn notify(flags: &AppFlags) -> Result<bool, Error> {
-    let socket = |typed: &&EnvironmentArg| typed.name == pod::NOTIFY_VARIABLE;
-    match flags.environment.iter().find(socket) {
-        Some(typed) if flags.notify => Err(Error::usage(
-            format!(
-                "--environment {}: the app has the socket of --notify",
-                typed.name
-            ),
-            Some("leave one of them out"),
-        )),
-        _ => Ok(flags.notify),
+/// The value of `--environment NAME`: ours.
+fn inherited(name: &str, caller: &Caller<'_>) -> Result<String, Error> {
+    let refused = |why| {
+        let hint = "give it a value with NAME=VALUE";
+        Error::usage(format!("--environment {name}: {why}"), Some(hint))
+    };
+    match (caller.variable)(name).map(OsString::into_string) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) => Err(refused("its value in our environment is not UTF-8")),
+        None => Err(refused("the variable is not in our environment")),
     }
 }
 

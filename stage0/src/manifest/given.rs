@@ -1,6 +1,9 @@
 //! What apps claim of what the unit gives.
 
-use pod::{App, CREDENTIALS_DIRECTORY, Credential, LISTEN_VARIABLES};
+use pod::{
+    App, CREDENTIALS_DIRECTORY, Credential, LISTEN_VARIABLES, NOTIFY_VARIABLE,
+    WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE,
+};
 
 use crate::error::Error;
 use crate::run_line::AppFlags;
@@ -39,13 +42,17 @@ pub(super) fn credentials(flags: &AppFlags) -> Result<Vec<Credential>, Error> {
     Ok(all)
 }
 
-/// What is said about sockets and credentials is said once, by us.
+/// What an app with `--notify` finds where to tell how it goes, and how often.
+const NOTIFY_VARIABLES: [&str; 3] = [NOTIFY_VARIABLE, WATCHDOG_VARIABLE, WATCHDOG_PID_VARIABLE];
+
+/// What is said about sockets, credentials and the service manager is said once, by us.
 pub(super) fn variables(flags: &AppFlags) -> Result<(), Error> {
     for typed in &flags.environment {
         let name = typed.name.as_str();
         let by = match () {
             () if !flags.socket.is_empty() && LISTEN_VARIABLES.contains(&name) => "--socket",
             () if !flags.credential.is_empty() && name == CREDENTIALS_DIRECTORY => "--credential",
+            () if flags.notify && NOTIFY_VARIABLES.contains(&name) => "--notify",
             () => continue,
         };
         return Err(Error::usage(

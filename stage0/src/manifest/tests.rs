@@ -61,7 +61,7 @@ fn manifest(
         apps: apps.collect(),
         flags: &line.pod,
     };
-    let variable = |name: &str| (name == "GIVEN").then(|| "by caller".to_owned());
+    let variable = |name: &str| (name == "GIVEN").then(|| "by caller".into());
     let caller = Caller {
         directory: PathBuf::from("/home/me"),
         variable: &variable,

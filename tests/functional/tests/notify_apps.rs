@@ -269,13 +269,18 @@ fn a_watchdog_needs_an_app_that_tells() {
 }
 
 #[test]
-fn an_app_that_tells_is_given_no_other_socket() {
+fn what_an_app_that_tells_is_given_cannot_be_given_twice() {
     let lab = Telling::new(User::ordinary());
-    let flags = ["--notify", "--environment=NOTIFY_SOCKET=/x"];
-    let words = lab.words(&[], &[(&flags, &["say=x"])]);
-    lab.start_words(&words)
-        .wait()
-        .fails(&["--environment NOTIFY_SOCKET", "--notify"]);
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        for variable in [format!("{name}=1"), name.to_owned()] {
+            let flag = format!("--environment={variable}");
+            let words = lab.words(&[], &[(&["--notify", &flag], &["say=x"])]);
+            lab.start_words(&words)
+                .wait()
+                .fails(&[&format!("--environment {name}: --notify sets it")])
+                .complains("leave one of the two out");
+        }
+    }
 }
 
 #[test]
