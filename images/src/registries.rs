@@ -40,7 +40,8 @@ pub struct Layers {
 pub struct Registries {
     files: Vec<PathBuf>,
     rules: Vec<Rule>,
-    helpers: Option<Vec<String>>,
+    /// With the file that names them.
+    helpers: Option<(Vec<String>, PathBuf)>,
 }
 
 /// One place where an image may be.
@@ -96,8 +97,8 @@ impl Registries {
             self.rules.retain(|known| known.prefix != rule.prefix);
             self.rules.push(rule);
         }
-        if written.helpers.is_some() {
-            self.helpers = written.helpers;
+        if let Some(helpers) = written.helpers {
+            self.helpers = Some((helpers, path.to_owned()));
         }
         self.files.push(path.to_owned());
         Ok(true)
@@ -119,8 +120,16 @@ impl Registries {
     /// Who knows credentials, in order.
     #[must_use]
     pub fn helpers(&self) -> Vec<String> {
-        let default = || vec![AUTH_FILES.to_owned()];
-        self.helpers.clone().unwrap_or_else(default)
+        match &self.helpers {
+            Some((helpers, _)) => helpers.clone(),
+            None => vec![AUTH_FILES.to_owned()],
+        }
+    }
+
+    /// The file that says who knows credentials, if one does.
+    #[must_use]
+    pub fn helpers_file(&self) -> Option<&Path> {
+        self.helpers.as_ref().map(|(_, file)| file.as_path())
     }
 
     /// The places to ask for an image, in order.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use pod::{NetworkName, PodId, PodName};
 
+use crate::libexec::Named;
 use crate::output;
 
 pub(crate) use print::{ErrorFormat, joined};
@@ -123,7 +124,7 @@ pub(crate) enum Error {
     Clock(#[source] io::Error),
     /// A stage cannot be executed.
     #[error("cannot execute {}", .0.display())]
-    Exec(PathBuf, #[source] io::Error),
+    Exec(PathBuf, Named, #[source] io::Error),
     /// The descriptor of the lock cannot be handed on.
     #[error("cannot hand the lock of the pod on")]
     InheritLock(#[source] io::Error),
@@ -370,9 +371,7 @@ impl Error {
                 "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
                     .to_owned(),
             ),
-            Self::Exec(..) => {
-                Some("name the directory of the stages with --libexec-dir".to_owned())
-            }
+            Self::Exec(_, named, _) => Some(named.hint().to_owned()),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Calling stage1: for a pod's life by exec, so that the keeper has our pid; for single errands as a child.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
@@ -14,6 +14,7 @@ use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir, PodManifest};
 use crate::context::{Context, absolute};
 use crate::error::{Error, ErrorFormat};
 use crate::given::Given;
+use crate::libexec::Named;
 
 /// The program of stage1's entrypoints.
 const STAGE1: &str = "skua-stage1";
@@ -24,20 +25,29 @@ const ERROR_FORMAT: &str = "SKUA_ERROR_FORMAT";
 /// One stage1.
 pub(crate) struct Stage1<'a> {
     program: PathBuf,
+    named: Named,
     context: &'a Context,
 }
 
 impl<'a> Stage1<'a> {
     /// The one typed with `--stage1`, else skua's own.
     pub(crate) fn new(typed: Option<&Path>, context: &'a Context) -> Result<Self, Error> {
-        let program = match typed {
-            Some(path) => absolute(path)?,
-            None => context.libexec.program(STAGE1)?,
+        let (program, named) = match typed {
+            Some(path) => (absolute(path)?, Named::Stage1),
+            None => (context.libexec.program(STAGE1)?, context.libexec.named()),
         };
-        if typed.is_some() || context.libexec.is_typed() {
+        if !matches!(named, Named::Installation) {
             context.policy()?.check_stage1(&program)?;
         }
-        Ok(Self { program, context })
+        Ok(Self {
+            program,
+            named,
+            context,
+        })
+    }
+
+    fn not_executed(&self, error: io::Error) -> Error {
+        Error::Exec(self.program.clone(), self.named, error)
     }
 
     /// Becomes the keeper of a pod in state `run`. Only a failure comes back.
@@ -53,13 +63,13 @@ impl<'a> Stage1<'a> {
             pod.pod.id,
             self.program.display()
         );
-        Error::Exec(self.program.clone(), command.exec())
+        self.not_executed(command.exec())
     }
 
     /// Becomes a program in a running pod. Only a failure comes back.
     pub(crate) fn enter<S: AsRef<OsStr>>(&self, dir: &PodDir, arguments: &[S]) -> Error {
         let mut command = self.command("enter", dir);
-        Error::Exec(self.program.clone(), command.args(arguments).exec())
+        self.not_executed(command.args(arguments).exec())
     }
 
     /// Asks the keeper of a running pod to end it, or kills the pod.
@@ -94,7 +104,7 @@ impl<'a> Stage1<'a> {
         let mut command = self.command("explain", &PodDir::new("/".into()));
         command.args(form.option()).arg("--stdin");
         self.debug(&mut command);
-        let failed = |e| Error::Exec(self.program.clone(), e);
+        let failed = |e| self.not_executed(e);
         let input = pod::to_bytes(manifest).map_err(failed)?;
         self.answer("explain", command, &input)
     }
@@ -135,7 +145,7 @@ impl<'a> Stage1<'a> {
         mut command: Command,
         input: &[u8],
     ) -> Result<String, Error> {
-        let failed = |e| Error::Exec(self.program.clone(), e);
+        let failed = |e| self.not_executed(e);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

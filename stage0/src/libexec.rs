@@ -5,6 +5,33 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+/// Where the programs of an installation or build are.
+pub(crate) const BESIDE: &str = "beside skua";
+
+/// Who says where a program is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Named {
+    /// `--stage1`.
+    Stage1,
+    /// `--libexec-dir`.
+    Libexec,
+    /// Nobody: it is where this installation or build has it.
+    Installation,
+}
+
+impl Named {
+    /// What to do about a program that cannot be executed.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::Stage1 => "--stage1 names it: without that flag, skua's own is executed",
+            Self::Libexec => {
+                "--libexec-dir names the directory: without that flag, the stages of this installation are executed"
+            }
+            Self::Installation => "name the directory of the stages with --libexec-dir",
+        }
+    }
+}
+
 /// The directory of the stages.
 #[derive(Clone, Debug)]
 pub(crate) struct Libexec {
@@ -18,16 +45,19 @@ impl Libexec {
         Self { typed }
     }
 
-    /// Whether the command line names it.
-    pub(crate) fn is_typed(&self) -> bool {
-        self.typed.is_some()
+    /// Who says where it is.
+    pub(crate) fn named(&self) -> Named {
+        match self.typed {
+            Some(_) => Named::Libexec,
+            None => Named::Installation,
+        }
     }
 
     /// Who named it.
     pub(crate) fn origin(&self) -> &'static Path {
         Path::new(match self.typed {
             Some(_) => "command line",
-            None => "beside skua",
+            None => BESIDE,
         })
     }
 

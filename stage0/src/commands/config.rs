@@ -11,10 +11,12 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::libexec::BESIDE;
 use crate::output::Format;
 use crate::settings::{ImageLimits, Origin, Settings};
 use crate::typed::Seconds;
-use crate::{network, output};
+use crate::worker::WORKER;
+use crate::{libexec, network, output};
 
 /// Version of the JSON form.
 const VERSION: u32 = 1;
@@ -92,13 +94,9 @@ fn registries(context: &Context) -> Result<Vec<Entry>, Error> {
         .collect();
     for helper in registries.helpers() {
         if helper != AUTH_FILES {
-            let origin = registries.files().last().map(PathBuf::as_path);
+            let origin = registries.helpers_file().unwrap_or(Path::new("built in"));
             let program = format!("docker-credential-{helper}");
-            entries.push(entry(
-                "credentials",
-                program,
-                origin.unwrap_or(Path::new("")),
-            ));
+            entries.push(entry("credentials", program, origin));
         }
     }
     let environment = Path::new("environment");
@@ -131,6 +129,8 @@ fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
             context.config_origin(directory),
         ));
     }
+    let worker = libexec::own(WORKER)?;
+    entries.push(entry(WORKER, worker.display(), Path::new(BESIDE)));
     for stage in ["skua-stage1", "skua-stage2"] {
         let path = context.libexec.program(stage)?;
         entries.push(entry(stage, path.display(), context.libexec.origin()));

@@ -1,6 +1,9 @@
 //! The path through everything with a small image, as every kind of user: fetch, verify, unpack, run, tell.
 
-use functional::{Compression, Cosign, Env, Image, Key, Layer, Registry, User};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use functional::{Compression, Cosign, Env, Image, Key, Layer, Registry, Run, User};
 use serde_json::json;
 
 /// A registry with a signed image `demo/image:1`, and an environment that trusts `demo`.
@@ -226,4 +229,30 @@ fn environment_user_and_directory_are_the_image_s_unless_the_command_line_says_o
     assert_eq!(answers["id"]["uid"], json!([0, 0, 0]));
     let variables = answers["env"].as_array().expect("variables");
     assert!(variables.contains(&json!(["A", "1"])) && variables.contains(&json!(["B", "3"])));
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_utf8_is_told_apart_from_one_that_is_not_there() {
+    let (_registry, name, env) = signed(User::ordinary());
+    let words = ["run", &name, "--environment=LATIN", "--", "env"];
+    env.skua(&words)
+        .fails(&["--environment LATIN: the variable is not in our environment"]);
+    let mut command = env.command(&words);
+    command.env("LATIN", OsStr::from_bytes(b"caf\xe9"));
+    Run::of(command)
+        .fails(&["--environment LATIN: its value in our environment is not UTF-8"])
+        .complains("NAME=VALUE");
+}
+
+#[test]
+fn who_named_a_stage_that_is_not_there_is_not_told_to_name_it() {
+    let (_registry, name, env) = signed(User::ordinary());
+    let libexec = ["--libexec-dir=/nonexistent", "run", &name];
+    let stage1 = ["run", "--stage1=/nonexistent/skua-stage1", &name];
+    for (words, flag) in [(&libexec, "--libexec-dir"), (&stage1, "--stage1")] {
+        env.skua(words)
+            .fails(&["cannot execute /nonexistent/skua-stage1", "No such file"])
+            .complains(&format!("hint: {flag} names"))
+            .complains("without that flag");
+    }
 }

@@ -46,11 +46,14 @@ fn doctor_looks_at_everything_and_leaves_nothing() {
             .iter()
             .filter_map(|check| check["name"].as_str())
             .collect();
+        let network = if user.is_root() { "cni" } else { "pasta" };
         for name in [
             "skua-worker",
             "skua-stage1",
             "skua-stage2",
+            "data",
             "ids",
+            network,
             "seccomp",
             "cgroup",
             "namespaces",
@@ -75,5 +78,27 @@ fn doctor_looks_at_everything_and_leaves_nothing() {
         );
         let left: Vec<_> = fs::read_dir(env.data()).into_iter().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn config_says_where_each_program_is_that_doctor_looks_at() {
+    let env = Env::new(User::ordinary());
+    let entries = |words: &[&str], list: &str| {
+        let run = env.skua(words).json();
+        run[list].as_array().expect("a list").clone()
+    };
+    let config = entries(&["config", "--format=json"], "entries");
+    for check in entries(&["doctor", "--format=json"], "checks") {
+        let name = check["name"].as_str().expect("a name");
+        if !name.starts_with("skua-") {
+            continue;
+        }
+        let known = config.iter().find(|entry| entry["key"] == name);
+        let path = known.and_then(|entry| entry["value"].as_str());
+        assert!(
+            path.is_some_and(|path| fs::metadata(path).is_ok()),
+            "{name}: {known:?}"
+        );
     }
 }

@@ -167,9 +167,13 @@ fn registries_conf_may_name_helpers_that_are_asked_first() {
         "credential-helpers = ['test', 'containers-auth.json']\n",
     );
     fetch(&env, &name, &file, &[("test", &helper)]).success();
-    env.skua(&["config"])
-        .success()
-        .says("docker-credential-test");
+    // One more file, which says nothing about them.
+    env.containers("registries.conf.d/99.conf", "");
+    let config = env.skua(&["config", "--format=json"]).success().json();
+    let entries = config["entries"].as_array().unwrap();
+    let helper = |entry: &&serde_json::Value| entry["value"] == "docker-credential-test";
+    let origin = entries.iter().find(helper).unwrap()["origin"].as_str();
+    assert!(origin.unwrap().ends_with("/registries.conf"), "{config}");
 }
 
 #[test]
