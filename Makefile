@@ -1,7 +1,9 @@
 # Everything a developer types. CARGO_FLAGS is given to every cargo (--offline, --locked).
 CARGO  ?= cargo
 PREFIX ?= /usr/local
-BUILD   = target/$(shell rustc --print host-tuple)
+# Root, who installs, need not have the compiler: then it is what was built.
+TUPLE   = $(or $(shell rustc --print host-tuple 2>/dev/null),$(patsubst target/%/release/skua,%,$(wildcard target/*/release/skua)))
+BUILD   = target/$(TUPLE)
 
 .PHONY: all demo test test-vm fuzz-smoke mutants bench bench-launch bench-fetch lint deny install
 all:    ; $(CARGO) build $(CARGO_FLAGS) --release -p stage0 -p stage1 -p stage2
@@ -17,4 +19,4 @@ bench:  ; $(CARGO) build $(CARGO_FLAGS) --release --workspace --bins && $(BUILD)
 bench-launch bench-fetch: ; $(CARGO) build $(CARGO_FLAGS) --release --workspace --bins && $(BUILD)/release/bench $(@:bench-%=%)
 lint:   ; $(CARGO) fmt --check && $(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 deny:   ; $(CARGO) deny --log-level error check bans licenses sources
-install: all ; dist/install "$(BUILD)/release" "$(DESTDIR)$(PREFIX)"
+install: ; dist/install "$(BUILD)/release" "$(PREFIX)" "$(DESTDIR)"
