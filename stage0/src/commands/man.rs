@@ -41,7 +41,7 @@ fn page(man: &Man, command: &Command) -> io::Result<String> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    page.extend_from_slice(synopsis(command).as_bytes());
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if cli::TAKES_APPS.contains(&command.get_name()) {
@@ -57,16 +57,26 @@ fn page(man: &Man, command: &Command) -> io::Result<String> {
     Ok(page.chars().map(ascii).collect())
 }
 
+/// The usage that `--help` prints, as it is.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.strip_prefix("Usage:").unwrap_or(&usage).lines();
+    let usage: String = usage.map(|line| literal(line.trim())).collect();
+    format!(".SH SYNOPSIS\n.nf\n{usage}.fi\n")
+}
+
+/// A line that a formatter prints as it is.
+fn literal(line: &str) -> String {
+    let escaped = line.replace('\\', "\\e").replace('-', "\\-");
+    format!("\\&{}\n", escaped.replace('\'', "\\(aq"))
+}
+
 /// What `--help` says at its end, a heading and lines in columns, as a section of its own.
 fn section(help: &str) -> String {
     let (heading, lines) = help.split_once(":\n").unwrap_or(("Notes", help));
     let lines: String = lines
         .lines()
-        .map(|line| {
-            let line = line.strip_prefix("  ").unwrap_or(line);
-            let escaped = line.replace('\\', "\\e").replace('-', "\\-");
-            format!("\\&{}\n", escaped.replace('\'', "\\(aq"))
-        })
+        .map(|line| literal(line.strip_prefix("  ").unwrap_or(line)))
         .collect();
     let heading = heading.to_uppercase();
     format!(".SH \"{heading}\"\n.nf\n{lines}.fi\n")

@@ -46,6 +46,37 @@ fn every_command_has_a_page_with_sections_of_usual_names() {
     assert!(run.contains("cap\\-retain"), "flags of an app");
 }
 
+/// The lines between two sections of a page, as they are printed.
+fn synopsis(page: &str) -> Vec<String> {
+    let (_, rest) = page.split_once(".SH SYNOPSIS\n").expect("a synopsis");
+    let (section, _) = rest.split_once("\n.SH ").expect("a section after it");
+    let lines = section.lines().filter(|line| !line.starts_with('.'));
+    let text = |line: &str| line.replace("\\&", "").replace("\\-", "-");
+    let text = |line: &str| text(line).replace("\\[u2026]", "…").replace("\\(aq", "'");
+    lines.map(text).collect()
+}
+
+#[test]
+fn every_page_has_the_usage_that_help_prints() {
+    let env = Env::new(User::ordinary());
+    for path in pages(&env) {
+        let page = fs::read_to_string(&path).unwrap();
+        // skua-image-verify: skua image verify, but run-prepared and cat-manifest are one word.
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let words = name.trim_start_matches("skua").trim_start_matches('-');
+        let words = words
+            .replace("image-", "image ")
+            .replace("trust-", "trust ");
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        words.push("--help");
+        let help = env.skua(&words).success().stdout;
+        let (_, rest) = help.split_once("Usage: ").expect("a usage");
+        let (usage, _) = rest.split_once("\n\n").expect("its end");
+        let usage: Vec<&str> = usage.lines().map(str::trim).collect();
+        assert_eq!(synopsis(&page), usage, "{name}");
+    }
+}
+
 #[test]
 fn every_page_is_formatted_without_a_warning() {
     if let Some(program) = missing_program(&["groff"]) {
