@@ -1,6 +1,7 @@
 //! The reference plugins, as root, in a network and mount namespace that plays the host: nothing of the machine changes.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -51,8 +52,15 @@ impl Drop for Pod {
     }
 }
 
+/// Says so past the capture of test output.
+fn skip(test: &str, reason: &str) -> Option<()> {
+    let line = format!("skipped: {test}: {reason}\n");
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    None
+}
+
 /// Makes this thread's namespaces a host without any network but loopback. `None`, with the reason printed: not here.
-fn host() -> Option<()> {
+fn host(test: &str) -> Option<()> {
     let needed = [
         "/usr/lib/cni/bridge",
         "/usr/lib/cni/portmap",
@@ -60,12 +68,10 @@ fn host() -> Option<()> {
         "/usr/sbin/ip",
     ];
     if let Some(missing) = needed.into_iter().find(|path| !Path::new(path).exists()) {
-        println!("skipped: {missing} is missing");
-        return None;
+        return skip(test, &format!("{missing} is missing"));
     }
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: needs root");
-        return None;
+        return skip(test, "needs root");
     }
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
@@ -131,7 +137,9 @@ fn joined(scratch: &Scratch, pod: &Pod) {
 
 #[test]
 fn privileged_the_default_network_joins_a_pod_and_leaves_nothing() {
-    let Some(()) = host() else { return };
+    let Some(()) = host("privileged_the_default_network_joins_a_pod_and_leaves_nothing") else {
+        return;
+    };
     let scratch = Scratch::new("real");
     let pod = Pod::start();
     joined(&scratch, &pod);
@@ -142,7 +150,9 @@ fn privileged_the_default_network_joins_a_pod_and_leaves_nothing() {
 
 #[test]
 fn privileged_nothing_is_left_of_a_pod_whose_namespaces_are_gone() {
-    let Some(()) = host() else { return };
+    let Some(()) = host("privileged_nothing_is_left_of_a_pod_whose_namespaces_are_gone") else {
+        return;
+    };
     let scratch = Scratch::new("gone");
     let pod = Pod::start();
     joined(&scratch, &pod);
@@ -155,7 +165,9 @@ fn privileged_nothing_is_left_of_a_pod_whose_namespaces_are_gone() {
 
 #[test]
 fn privileged_a_del_that_was_killed_half_way_is_finished() {
-    let Some(()) = host() else { return };
+    let Some(()) = host("privileged_a_del_that_was_killed_half_way_is_finished") else {
+        return;
+    };
     let scratch = Scratch::new("half");
     let pod = Pod::start();
     joined(&scratch, &pod);
@@ -172,7 +184,9 @@ fn privileged_a_del_that_was_killed_half_way_is_finished() {
 
 #[test]
 fn privileged_a_refusal_of_a_real_plugin_is_undone_and_explained() {
-    let Some(()) = host() else { return };
+    let Some(()) = host("privileged_a_refusal_of_a_real_plugin_is_undone_and_explained") else {
+        return;
+    };
     let scratch = Scratch::new("taken");
     let pod = Pod::start();
     assert!(

@@ -62,7 +62,7 @@ fn the_session_of_the_readme_does_what_it_shows() {
     for (at, (command, _)) in steps.iter().enumerate() {
         let command = command.replace(HOST, &registry.host());
         script.push_str(&format!(
-            "{command}\nstatus=$?\necho \"@{at}\"\n(exit $status)\n"
+            "{command}\nstatus=$?\necho \"@{at} $status\"\n(exit $status)\n"
         ));
     }
     let mut shell = env.program("/bin/sh");
@@ -76,9 +76,16 @@ fn the_session_of_the_readme_does_what_it_shows() {
     let mut rest = run.stdout.as_str();
     for (at, (command, shown)) in steps.iter().enumerate() {
         let (output, after) = rest
-            .split_once(&format!("@{at}\n"))
+            .split_once(&format!("@{at} "))
             .unwrap_or_else(|| panic!("no end of {command:?}\n{}", run.report()));
+        let (status, after) = after.split_once('\n').expect("a line");
         rest = after;
+        // A failure is shown by the question that follows it.
+        let wanted = match steps.get(at + 1) {
+            Some((next, answer)) if next == "echo $?" => answer[0].as_str(),
+            _ => "0",
+        };
+        assert_eq!(status, wanted, "$ {command}\n{}", run.report());
         let output: Vec<&str> = output.lines().collect();
         // A command whose output differs from run to run is shown without any.
         if !shown.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -111,10 +112,20 @@ fn the_layout_worker_can_read_its_directory_and_nothing_else() {
     only("layout", &["thread", "read inside"]);
 }
 
+/// Capabilities of a worker exist only in a user namespace, which a test with threads cannot make; the functional tests look at
+/// the real one.
+fn is_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        let line = format!("skipped: {test}: its capabilities are root's\n");
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+    root
+}
+
 #[test]
 fn the_pack_worker_can_read_its_trees_and_nothing_else() {
-    if !nix::unistd::geteuid().is_root() {
-        // As for the unpack worker.
+    if !is_root("the_pack_worker_can_read_its_trees_and_nothing_else") {
         return;
     }
     only("pack", &["thread", "read inside"]);
@@ -122,9 +133,7 @@ fn the_pack_worker_can_read_its_trees_and_nothing_else() {
 
 #[test]
 fn the_unpack_worker_can_write_its_directory_and_nothing_else() {
-    if !nix::unistd::geteuid().is_root() {
-        // Its capabilities exist only in a user namespace, which a test with threads cannot make;
-        // the functional tests look at the real one.
+    if !is_root("the_unpack_worker_can_write_its_directory_and_nothing_else") {
         return;
     }
     only("unpack", &["thread", "read inside", "write inside"]);
