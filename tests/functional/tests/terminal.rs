@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use functional::{Background, Env, Image, Run, User, missing_program, skip};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `skua run --interactive` on a terminal that `script` makes; what is written to its standard input is typed.
 fn on_a_terminal(env: &Env, question: &[&str]) -> Background {
@@ -24,6 +24,7 @@ fn on_a_terminal(env: &Env, question: &[&str]) -> Background {
         .collect();
     let mut script = env.program("script");
     script.args(["-qec", &words.join(" "), "/dev/null"]);
+    script.env("TERM", "skua-test").env("OURS", "1");
     script.stdin(Stdio::piped());
     Background::start(script)
 }
@@ -58,6 +59,23 @@ fn an_interactive_app_controls_a_terminal_of_its_pod() {
             "{user:?}: {streams}"
         );
     }
+}
+
+#[test]
+fn of_our_variables_an_app_with_a_terminal_gets_its_kind_alone() {
+    let test = "of_our_variables_an_app_with_a_terminal_gets_its_kind_alone";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(test, program);
+    }
+    let env = Env::new(User::ordinary());
+    let run = on_a_terminal(&env, &["all", "env"]).wait().success();
+    let variables = answer(&run)["env"].clone();
+    let variables = variables.as_array().expect("variables");
+    assert!(
+        variables.contains(&json!(["TERM", "skua-test"])),
+        "{variables:?}"
+    );
+    assert!(!variables.iter().any(|v| v[0] == "OURS"), "{variables:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use functional::{Built, Cosign, Env, Image, Key, Registry, User};
+use functional::{Built, Cosign, Env, Image, Key, Registry, Run, User};
 
 fn image() -> Built {
     Image::inspect().build()
@@ -50,6 +50,33 @@ fn privileged_a_policy_of_another_user_is_refused() {
     std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).unwrap();
     env.skua(&["run", &name, "--", "exit", "7"])
         .fails(&["belongs to user", "trust.d"]);
+}
+
+#[test]
+fn privileged_a_key_of_another_user_is_taken_from_who_became_root_with_sudo_alone() {
+    let test = "privileged_a_key_of_another_user_is_taken_from_who_became_root_with_sudo_alone";
+    let Some(root) = User::root(test) else {
+        return;
+    };
+    let env = Env::new(root);
+    let key = env.write("key.pem", Key::new(1).public_pem());
+    let (uid, gid) = User::Subordinate.ids();
+    std::os::unix::fs::chown(&key, Some(uid), Some(gid)).unwrap();
+    let add = |invoker: Option<u32>| {
+        let key = key.to_str().unwrap();
+        let mut command = env.command(&["trust", "add", "--prefix=a.example/team", key]);
+        command.env_remove("SUDO_UID");
+        if let Some(invoker) = invoker {
+            command.env("SUDO_UID", invoker.to_string());
+        }
+        Run::of(command)
+    };
+    for other in [None, Some(uid + 1)] {
+        add(other).fails(&["key.pem", "belongs to user"]);
+    }
+    add(Some(uid)).success();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o666)).unwrap();
+    add(Some(uid)).fails(&["lets others write it"]);
 }
 
 #[test]
