@@ -29,6 +29,8 @@ pub(crate) struct Leftovers {
     pub(crate) limits: LimitsRecord,
     /// Its network namespace, if it is in CNI networks: held open so that they can be left after its end.
     pub(crate) netns: Option<Netns>,
+    /// Its published ports.
+    pub(crate) ports: network::Held,
 }
 
 impl Leftovers {
@@ -39,6 +41,7 @@ impl Leftovers {
             cgroup: None,
             limits: not_started(),
             netns: None,
+            ports: network::Held::default(),
         }
     }
 

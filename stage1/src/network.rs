@@ -12,6 +12,7 @@ mod conflist;
 mod error;
 mod json;
 mod masquerade;
+mod ports;
 mod reply;
 mod resolver;
 mod stand_in;
@@ -30,12 +31,20 @@ use capability::asked;
 use chain::Chain;
 use conflist::Conflist;
 pub(crate) use error::NetworkError;
+pub(crate) use ports::Held;
 pub(crate) use reply::Joined;
 pub(crate) use resolver::{Loopback, hosts, resolv_conf};
 use stand_in::StandIn;
 
+/// The capability of plugins that publish ports.
+const PORT_MAPPINGS: &str = "portMappings";
+
 /// The CNI networks that a pod is to join, checked as far as that can be done without doing anything.
-pub(crate) struct Networks(Vec<Network>);
+pub(crate) struct Networks {
+    networks: Vec<Network>,
+    /// What the first that can publish publishes.
+    ports: Vec<PortMapping>,
+}
 
 struct Network {
     list: Conflist,
@@ -61,7 +70,10 @@ impl Networks {
         } = &manifest.network
         else {
             return match manifest.ports.is_empty() {
-                true => Ok(Self(Vec::new())),
+                true => Ok(Self {
+                    networks: Vec::new(),
+                    ports: Vec::new(),
+                }),
                 false => Err(NetworkError::NoPorts),
             };
         };
@@ -76,7 +88,19 @@ impl Networks {
         }
         publish(&mut loaded, &manifest.ports)?;
         loaded.iter_mut().try_for_each(Network::probe)?;
-        Ok(Self(loaded))
+        Ok(Self {
+            networks: loaded,
+            ports: manifest.ports.clone(),
+        })
+    }
+
+    /// Takes the published ports from the host, if their plugin does not.
+    pub(crate) fn hold_ports(&self) -> Result<Held, NetworkError> {
+        let mut networks = self.networks.iter();
+        match networks.find(|network| network.list.has_capability(PORT_MAPPINGS)) {
+            Some(network) => ports::hold(&network.list, &self.ports),
+            None => Ok(Held::default()),
+        }
     }
 
     /// Joins every network in order. When one fails, those before it and it itself are left again.
@@ -87,7 +111,7 @@ impl Networks {
         interrupt: Option<BorrowedFd<'_>>,
     ) -> Result<Vec<Joined>, NetworkError> {
         let mut joined = Vec::new();
-        for network in &self.0 {
+        for network in &self.networks {
             match network.add(dir, netns, interrupt) {
                 Ok(one) => joined.push(one),
                 Err(cause) => {
@@ -279,16 +303,15 @@ fn publish(networks: &mut [Network], ports: &[PortMapping]) -> Result<(), Networ
     if ports.is_empty() {
         return Ok(());
     }
-    let capability = "portMappings";
     let mut able = networks
         .iter_mut()
-        .filter(|network| network.list.has_capability(capability));
+        .filter(|network| network.list.has_capability(PORT_MAPPINGS));
     let first = able.next().ok_or(NetworkError::NoPorts)?;
     let mappings = capability::port_mappings(ports);
     first
         .record
         .capabilities
-        .insert(capability.to_owned(), mappings);
+        .insert(PORT_MAPPINGS.to_owned(), mappings);
     Ok(())
 }
 

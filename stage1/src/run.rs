@@ -67,6 +67,7 @@ fn sandbox(
     files::write_pid(pod, &plan, left, inside.child.pid)?;
     streams::let_apps_open_pipes_again();
     left.netns = Netns::open(manifest, inside.child.pid)?;
+    left.ports = networks.hold_ports()?;
     let to_end = Signals::asking_to_end()?;
     let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;
     let terminal = inside.release(&netns::host_files(manifest, &joined))?;

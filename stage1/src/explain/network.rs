@@ -104,7 +104,7 @@ fn published(port: &PortMapping) -> Item {
         None => format!("port {host_port} of every address"),
     };
     let text = format!(
-        "publish port {pod_port}/{protocol} of the pod as {host}, by the first network that can"
+        "publish port {pod_port}/{protocol} of the pod as {host}, by the first network that can; bind that on the host, if its plugin does not"
     );
     keeper("publish-port", json!(port), text).by(Origin::CommandLine)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong between a pod and its networks. Text of plugins is escaped and cut before it gets here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A step that failed; the cause is in `source()`.
@@ -26,6 +27,8 @@ pub(crate) enum NetworkError {
         "cannot publish a port: no network of the pod has a plugin with the capability 'portMappings'"
     )]
     NoPorts,
+    #[error("cannot publish {0}/{1} of the host")]
+    Port(SocketAddr, &'static str, #[source] io::Error),
     #[error("plugin directory '{0}' is not an absolute path without ':'")]
     PluginPath(String),
     #[error("cannot find plugin '{plugin}' of network '{network}' in {path}")]
@@ -91,6 +94,15 @@ impl NetworkError {
             Self::NoPorts => Some(
                 "use --net=default, or add a plugin like portmap, with that capability, to the conflist",
             ),
+            Self::Port(.., cause) => match cause.kind() {
+                io::ErrorKind::AddrInUse => Some(
+                    "a server of the host has it ('ss --listening'), or another pod ('skua list')",
+                ),
+                io::ErrorKind::AddrNotAvailable => {
+                    Some("no interface of the host has that address")
+                }
+                _ => None,
+            },
             Self::Add { cause, .. } | Self::Del(_, cause) => cause.hint(),
             _ => None,
         }

@@ -158,7 +158,7 @@ fn a_network_that_was_being_joined_when_the_keeper_died_is_left() {
     scratch.plugin("good", &gives("10.1.0.2/24"));
     let networks = load(&scratch.manifest(vec![scratch.conflist("a", &one("a", "good"))])).unwrap();
     make_directory(&scratch.dir).unwrap();
-    save(&scratch.dir, &networks.0[0].record).unwrap();
+    save(&scratch.dir, &networks.networks[0].record).unwrap();
     fs::remove_file(scratch.root.join("a.conflist")).unwrap();
     assert!(del(&scratch.dir, Netns::Gone).is_empty());
     // As root there is a namespace in place of the one that is gone.
@@ -259,7 +259,10 @@ fn the_newest_version_that_all_plugins_know_is_spoken() {
     let manifest = scratch.manifest(vec![scratch.conflist("a", list)]);
     scratch.plugin("p", &knows(r#""0.4.0","1.0.0","1.1.0""#));
     scratch.plugin("q", &knows(r#""0.3.1","0.4.0","1.0.0""#));
-    assert_eq!(load(&manifest).unwrap().0[0].record.cni_version, "1.0.0");
+    assert_eq!(
+        load(&manifest).unwrap().networks[0].record.cni_version,
+        "1.0.0"
+    );
     scratch.plugin("q", &knows(r#""0.2.0""#));
     assert!(
         load(&manifest)
@@ -269,7 +272,10 @@ fn the_newest_version_that_all_plugins_know_is_spoken() {
     );
     scratch.plugin("q", &knows(r#""1.1.0""#));
     scratch.log();
-    assert_eq!(load(&manifest).unwrap().0[0].record.cni_version, "1.1.0");
+    assert_eq!(
+        load(&manifest).unwrap().networks[0].record.cni_version,
+        "1.1.0"
+    );
     assert_eq!(
         scratch.log(),
         ["p VERSION", "q VERSION", "p STATUS", "q STATUS"]

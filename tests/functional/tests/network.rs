@@ -174,6 +174,42 @@ fn privileged_a_pod_on_the_default_bridge_is_reached_by_its_published_port() {
 }
 
 #[test]
+fn privileged_a_port_that_somebody_has_is_not_taken_away() {
+    let Some(root) = private_host("a_port_that_somebody_has") else {
+        return;
+    };
+    let local = Local::new(root);
+    let publish = |port: &str| {
+        let publish = format!("--publish={port}");
+        local.run(&["--net=default", &publish], &["exit", "0"])
+    };
+    let server = std::net::TcpListener::bind("0.0.0.0:18086").unwrap();
+    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp of the host: Address"]);
+    publish("127.0.0.1:18086:80").fails(&["cannot publish 127.0.0.1:18086/tcp"]);
+    publish("18086:80/udp").success();
+    drop(server);
+    let server = std::net::UdpSocket::bind("0.0.0.0:18086").unwrap();
+    publish("18086:80/udp").fails(&["cannot publish 0.0.0.0:18086/udp"]);
+    drop(server);
+    publish("203.0.113.9:18086:80").fails(&["203.0.113.9:18086", "Cannot assign"]);
+    assert_eq!(left_of_networks(), BTreeSet::new());
+
+    let flags = ["--net=default", "--publish=18086:80"];
+    let pod = local
+        .env
+        .spawn(&local.words(&flags, &["listen", "0.0.0.0:80", "the first"]));
+    eventually("the first pod publishes", || {
+        publish("18086:80")
+            .stderr
+            .contains("cannot publish 0.0.0.0:18086/tcp")
+    });
+    assert_eq!(hear("192.0.2.1:18086"), "the first");
+    pod.wait().success();
+    publish("18086:80").success();
+    assert_eq!(left_of_networks(), BTreeSet::new());
+}
+
+#[test]
 fn privileged_a_pod_knows_its_name_and_addresses() {
     let Some(root) = private_host("a_pod_knows_its_name") else {
         return;

@@ -44,7 +44,8 @@ impl Ledger {
             }
             "write-file" => self.write_file(text(args, "path")),
             "reopen-pipes" => self.often("fchmod", &["<pipe:", ", 0666)"]),
-            "hold-network" | "publish-port" | "wait" => {}
+            "hold-network" | "wait" => {}
+            "publish-port" => self.publish(args),
             "relay-terminal" => {
                 // Into raw mode, and back.
                 self.once("ioctl", &["ioctl(0</dev/pts/", "TCSETS"]);
@@ -108,6 +109,16 @@ impl Ledger {
                 self.once("openat", &["/proc/", "/gid_map\""]);
             }
         }
+    }
+
+    /// Some plugins bind the port themselves.
+    fn publish(&mut self, port: &Value) {
+        let number = format!("htons({})", port["host_port"]);
+        for family in ["AF_INET,", "AF_INET6,"] {
+            self.maybe("socket", &[&format!("({family} SOCK_")]);
+            self.maybe("bind", &[&format!("sa_family={family}"), &number]);
+        }
+        self.maybe("setsockopt", &["IPV6_V6ONLY, [1]"]);
     }
 
     fn write_file(&mut self, path: &str) {
