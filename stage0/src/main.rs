@@ -31,6 +31,7 @@ mod settings;
 mod size;
 mod trusted;
 mod typed;
+mod uuid_file;
 mod watchdog;
 mod worker;
 

@@ -28,7 +28,7 @@ use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
 use crate::trusted::{self, Judge, Subject};
 use crate::typed::VolumeKind;
-use crate::{commands, find, heal, id_map, network, remove};
+use crate::{commands, find, heal, id_map, network, remove, uuid_file};
 
 /// How often a new pod is begun when `gc` takes it for one that a crash left.
 const ATTEMPTS: usize = 200;
@@ -324,7 +324,7 @@ fn fill(
     locked.move_to(State::Prepare)?;
     pod::save(&locked.pod.dir().manifest(), manifest)?;
     if let Some(file) = uuid_file {
-        save_uuid(file, &manifest.id).map_err(|e| Error::UuidFileSave(file.to_owned(), e))?;
+        uuid_file::save(file, &manifest.id).map_err(|e| Error::UuidFileSave(file.to_owned(), e))?;
     }
     Ok(())
 }
@@ -358,16 +358,4 @@ pub(crate) fn abandon(locked: Locked, context: &Context, reason: Error) -> Error
         log::warn!("{}", joined(&error));
     }
     reason
-}
-
-/// The file appears with its whole content or not at all.
-fn save_uuid(file: &Path, id: &PodId) -> io::Result<()> {
-    let mut temporary = file.as_os_str().to_owned();
-    temporary.push(format!(".{id}"));
-    let written = fs::write(&temporary, format!("{id}\n"));
-    written
-        .and_then(|()| fs::rename(&temporary, file))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
 }

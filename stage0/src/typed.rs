@@ -13,7 +13,7 @@ use pod::amount::{Refused, bytes, number};
 
 pub(crate) use limits::LimitFlags;
 pub(crate) use network::{NetworkArg, PublishArg};
-pub(crate) use process::{CredentialArg, LimitArg, StopSignal};
+pub(crate) use process::{CredentialArg, LimitArg, StopSignal, directory, group, user};
 pub(crate) use sandbox::{DeviceArg, SizeArg, SysctlArg, UmaskArg};
 pub(crate) use volume::{BindArg, MountArg, VolumeArg, VolumeKind};
 

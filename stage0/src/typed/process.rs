@@ -1,4 +1,4 @@
-//! `--stop-signal`, `--rlimit` and `--credential`.
+//! Who an app is and where it begins; `--stop-signal`, `--rlimit` and `--credential`.
 
 use std::str::FromStr;
 
@@ -6,6 +6,34 @@ use nix::sys::signal::Signal;
 use pod::{Credential, CredentialName, Rlimit};
 
 use super::{Refused, number};
+
+/// A user as typed. A variable of a shell that is not set must not make the app root.
+pub(crate) fn user(text: &str) -> Result<String, Refused> {
+    match text.split(':').next() {
+        None | Some("") => Err("no user is named; without the flag it is the image's".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+    }
+}
+
+/// A group as typed.
+pub(crate) fn group(text: &str) -> Result<String, Refused> {
+    named(text, "no group is named")
+}
+
+/// A working directory as typed.
+pub(crate) fn directory(text: &str) -> Result<String, Refused> {
+    named(
+        text,
+        "no directory is named; without the flag it is the image's",
+    )
+}
+
+fn named(text: &str, refused: &str) -> Result<String, Refused> {
+    match text {
+        "" => Err(refused.to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
 
 /// `--credential`.
 #[derive(Clone, Debug, PartialEq, Eq)]
