@@ -46,7 +46,7 @@ pub(crate) struct PodFlags {
     /// Kernel parameter of the pod's namespaces: NAME=VALUE; net.*, kernel.sem, kernel.shm*, kernel.msg*, fs.mqueue.*
     #[arg(long, value_name = "PARAMETER")]
     pub(crate) sysctl: Vec<SysctlArg>,
-    /// Write the pod's UUID to FILE before it starts
+    /// Write the pod's UUID to FILE, a pipe or a device too, before it starts
     #[arg(long, value_name = "FILE")]
     pub(crate) uuid_file_save: Option<PathBuf>,
     /// Remove the pod when it has ended
@@ -153,21 +153,22 @@ pub(crate) struct AppFlags {
     #[arg(long, short, value_name = "VARIABLE")]
     pub(crate) environment: Vec<EnvironmentArg>,
     /// User, a name or a number of the image
-    #[arg(long, short, value_name = "USER")]
+    #[arg(long, short, value_name = "USER", value_parser = crate::typed::user)]
     pub(crate) user: Option<String>,
     /// Group, a name or a number of the image
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = crate::typed::group)]
     pub(crate) group: Option<String>,
     /// Further groups, names or numbers of the image
     #[arg(
         long,
         alias = "supplementary-group",
         value_name = "GROUP",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = crate::typed::group
     )]
     pub(crate) supplementary_groups: Vec<String>,
     /// Working directory
-    #[arg(long, short, value_name = "PATH")]
+    #[arg(long, short, value_name = "PATH", value_parser = crate::typed::directory)]
     pub(crate) working_dir: Option<String>,
     /// Mount a volume of the pod: volume=NAME,target=PATH[,readonly=BOOL][,noexec=BOOL]
     #[arg(long, value_name = "MOUNT")]

@@ -45,6 +45,26 @@ fn a_user_is_a_name_or_a_number_for_every_caller() {
     }
 }
 
+/// As a variable of a shell that is not set leaves them: the image's user must not become root by it.
+#[test]
+fn an_empty_user_group_or_directory_is_refused() {
+    let env = Env::new(User::ordinary());
+    let layout = env.layout(&Image::inspect().set("User", json!("app")).build());
+    for (flag, hint) in [
+        ("--user=", "--user"),
+        ("--user=:0", "--user"),
+        ("--user=:", "--user"),
+        ("--group=", "--group"),
+        ("--supplementary-groups=", "--supplementary-groups"),
+        ("--supplementary-groups=5,", "--supplementary-groups"),
+        ("--working-dir=", "--working-dir"),
+    ] {
+        run(&env, &layout, &[flag], &["id"]).fails(&[hint, "is named"]);
+    }
+    let id = run(&env, &layout, &[], &["id"]).success().json();
+    assert_eq!(id["uid"], json!([1000, 1000, 1000]));
+}
+
 #[test]
 fn supplementary_groups_are_set_and_no_group_of_the_caller_is_left() {
     let mut users = User::all();
