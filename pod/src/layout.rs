@@ -36,6 +36,9 @@ pub const MAX_CREDENTIAL: u64 = 1 << 20;
 /// Environment variable that is set, to anything, when the stages are asked to say more: `--debug`.
 pub const DEBUG_VARIABLE: &str = "SKUA_DEBUG";
 
+/// Environment variable that is `json` when the stages are asked to print errors so: `--error-format=json`.
+pub const ERROR_FORMAT_VARIABLE: &str = "SKUA_ERROR_FORMAT";
+
 /// Where the service manager that started us listens (`sd_notify(3)`). No process gets it but skua and the keeper; an app that
 /// tells how it goes has a socket of its own under the same name.
 pub const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
@@ -197,5 +200,23 @@ impl PodDir {
     #[must_use]
     pub fn result(&self) -> PathBuf {
         self.0.join("result.json")
+    }
+
+    /// `ended`: when `gc` first saw that it had ended.
+    #[must_use]
+    pub fn ended(&self) -> PathBuf {
+        self.0.join("ended")
+    }
+
+    /// `waiting`: how long `gc` knows it to have been prepared.
+    #[must_use]
+    pub fn waiting(&self) -> PathBuf {
+        self.0.join("waiting")
+    }
+
+    /// `expired`: when `gc` took it from the prepared ones.
+    #[must_use]
+    pub fn expired(&self) -> PathBuf {
+        self.0.join("expired")
     }
 }

@@ -34,8 +34,8 @@ pub use handed::{list_descriptors, parse_descriptors};
 pub use idmap::{Extent, IdMap, IdMapChoice};
 pub use layout::{
     CREDENTIALS_DIRECTORY, CREDENTIALS_PATH, CREDENTIALS_VARIABLE, DEBUG_VARIABLE, DataDir,
-    FILTERED_HINT, LISTEN_VARIABLES, LOCK_FD_VARIABLE, MAX_CREDENTIAL, NOTIFY_VARIABLE, PodDir,
-    SOCKETS_VARIABLE, SYSTEM_CALLS,
+    ERROR_FORMAT_VARIABLE, FILTERED_HINT, LISTEN_VARIABLES, LOCK_FD_VARIABLE, MAX_CREDENTIAL,
+    NOTIFY_VARIABLE, PodDir, SOCKETS_VARIABLE, SYSTEM_CALLS,
 };
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};

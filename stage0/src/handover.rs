@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use pod::{DEBUG_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir, PodManifest};
+use pod::{DEBUG_VARIABLE, ERROR_FORMAT_VARIABLE, LOCK_FD_VARIABLE, Locked, PodDir, PodManifest};
 
 use crate::context::{Context, absolute};
 use crate::error::{Error, ErrorFormat};
@@ -18,9 +18,6 @@ use crate::libexec::Named;
 
 /// The program of stage1's entrypoints.
 const STAGE1: &str = "skua-stage1";
-
-/// How the stages print errors.
-const ERROR_FORMAT: &str = "SKUA_ERROR_FORMAT";
 
 /// One stage1.
 pub(crate) struct Stage1<'a> {
@@ -128,7 +125,7 @@ impl<'a> Stage1<'a> {
         let mut command = Command::new(&self.program);
         command.arg(entrypoint).current_dir(dir.path());
         if self.context.error_format == ErrorFormat::Json {
-            command.env(ERROR_FORMAT, "json");
+            command.env(ERROR_FORMAT_VARIABLE, "json");
         }
         command
     }
@@ -150,7 +147,7 @@ impl<'a> Stage1<'a> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .env_remove(ERROR_FORMAT)
+            .env_remove(ERROR_FORMAT_VARIABLE)
             .env_remove(pod::NOTIFY_VARIABLE)
             .spawn()
             .map_err(failed)?;

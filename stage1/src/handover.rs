@@ -13,7 +13,6 @@ use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::given::Socket;
 use crate::plan::Plan;
-use crate::report;
 use crate::sys;
 use crate::trees::Handed;
 
@@ -109,7 +108,7 @@ fn environment() -> Vec<CString> {
         let value = std::env::var(name).ok();
         value.map(|value| format!("{name}={value}"))
     };
-    [report::FORMAT_VARIABLE, pod::DEBUG_VARIABLE]
+    [pod::ERROR_FORMAT_VARIABLE, pod::DEBUG_VARIABLE]
         .into_iter()
         .filter_map(kept)
         .filter_map(|text| CString::new(text).ok())

@@ -6,14 +6,11 @@ use crate::error::{Error, joined};
 
 mod hint;
 
-/// Set by stage0 to `json` for `--error-format=json`.
-pub(crate) const FORMAT_VARIABLE: &str = "SKUA_ERROR_FORMAT";
-
 /// Prints an error. Nobody is left to be told when standard error is gone.
 pub(crate) fn print(error: &Error) {
     let said = joined(error);
     let (cause, hint) = (escaped(&said), hint::of(error, &said));
-    let json = std::env::var_os(FORMAT_VARIABLE).is_some_and(|format| format == "json");
+    let json = std::env::var_os(pod::ERROR_FORMAT_VARIABLE).is_some_and(|format| format == "json");
     let line = match (json, hint) {
         (true, hint) => {
             let record = serde_json::json!({

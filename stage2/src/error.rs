@@ -379,7 +379,7 @@ pub(crate) fn joined(error: &Error) -> String {
 /// One line on standard error, as text or, when stage0 asked for it, as JSON.
 pub(crate) fn print(error: &Error) {
     let cause = joined(error);
-    let json = std::env::var_os("SKUA_ERROR_FORMAT").is_some_and(|format| format == "json");
+    let json = std::env::var_os(pod::ERROR_FORMAT_VARIABLE).is_some_and(|format| format == "json");
     let line = if json {
         let record = serde_json::json!({
             "stage": "stage2",
