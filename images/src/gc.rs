@@ -42,6 +42,16 @@ pub enum GcError<E: std::error::Error + 'static> {
     Pods(#[source] E),
 }
 
+impl<E: std::error::Error + 'static> GcError<E> {
+    /// Why it is unknown what pods need, if that is what failed.
+    pub fn pods(&self) -> Option<&E> {
+        match self {
+            Self::Pods(error) => Some(error),
+            Self::Store(_) | Self::Damaged { .. } => None,
+        }
+    }
+}
+
 /// Whether anything is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -81,6 +81,25 @@ impl std::error::Error for Error {
 }
 
 impl Error {
+    /// Whether the file is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Read(_, e) if e.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether what the file holds is not what its type says, and no newer skua's either: a later look finds the same.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, Self::Parse(..) | Self::TooLarge(_))
+    }
+
+    /// Whether the file is no document at all: empty, cut off or overwritten, as a power failure leaves what was not synced. No
+    /// skua wrote that.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        matches!(self, Self::Parse(_, e) if e.is_eof() || e.is_syntax())
+    }
+
     /// Whether something could not be written because the disk, or the caller's share of it, is full.
     #[must_use]
     pub fn is_full_disk(&self) -> bool {

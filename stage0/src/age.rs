@@ -20,9 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The note in a pod that expired.
-const EXPIRED: &str = "expired";
-
 /// This moment.
 pub(crate) struct Clock {
     boot_id: String,
@@ -81,7 +78,7 @@ struct Waiting {
 
 /// At least how many seconds ago `pod` ended.
 pub(crate) fn ended(pod: &Pod, now: &Clock) -> Result<u64, Error> {
-    let path = pod.path().join("ended");
+    let path = pod.dir().ended();
     match since(&path, now)? {
         Some(seconds) => Ok(seconds),
         None if ran_before_this_boot(&pod.dir(), now) => Ok(now.since_boot),
@@ -92,7 +89,7 @@ pub(crate) fn ended(pod: &Pod, now: &Clock) -> Result<u64, Error> {
 /// At least how many seconds a prepared pod has waited to be run. After a reboot it goes on from what was known before: it may
 /// wait for longer than this machine is ever up.
 pub(crate) fn waited(pod: &Pod, now: &Clock) -> Result<u64, Error> {
-    let path = pod.path().join("waiting");
+    let path = pod.dir().waiting();
     let age = match found(pod::load::<Waiting>(&path))? {
         Some(seen) if seen.boot_id == now.boot_id => {
             let further = now.since_boot.saturating_sub(seen.since_boot);
@@ -112,17 +109,17 @@ pub(crate) fn waited(pod: &Pod, now: &Clock) -> Result<u64, Error> {
 
 /// Notes in a prepared pod that it expires now.
 pub(crate) fn expires(pod: &Pod, now: &Clock) -> Result<(), Error> {
-    note(&pod.path().join(EXPIRED), &now.seen())
+    note(&pod.dir().expired(), &now.seen())
 }
 
 /// At least how many seconds ago a pod in `garbage` expired; `None`: that is not why it is there.
 pub(crate) fn expired(pod: &Pod, now: &Clock) -> Result<Option<u64>, Error> {
-    since(&pod.path().join(EXPIRED), now)
+    since(&pod.dir().expired(), now)
 }
 
 /// Whether `pod` is in `garbage` because it expired.
 pub(crate) fn has_expired(pod: &Pod) -> bool {
-    pod.state == State::Garbage && pod.path().join(EXPIRED).exists()
+    pod.state == State::Garbage && pod.dir().expired().exists()
 }
 
 /// At least how many seconds ago `path` was noted.
@@ -138,10 +135,11 @@ fn since(path: &Path, now: &Clock) -> Result<Option<u64>, Error> {
     }))
 }
 
+/// What a note says. One that a power failure has torn says nothing, as if it had not been written: it is written anew.
 fn found<T>(loaded: Result<T, pod::Error>) -> Result<Option<T>, Error> {
     match loaded {
         Ok(found) => Ok(Some(found)),
-        Err(pod::Error::Read(_, e)) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.is_missing() || e.is_malformed() => Ok(None),
         Err(e) => Err(e.into()),
     }
 }

@@ -85,7 +85,7 @@ pub(crate) enum Error {
     #[error("there is no pod '{}'", output::escaped(.0))]
     NoPod(String),
     /// Several pods are meant.
-    #[error("'{given}' is the beginning of several UUIDs: {}", list(.pods))]
+    #[error("'{given}' is the beginning of several UUIDs: {}", crate::find::list(.pods))]
     AmbiguousPod {
         /// As typed.
         given: String,
@@ -107,6 +107,9 @@ pub(crate) enum Error {
     /// The pod has waited for too long.
     #[error("pod {0} has expired: it was prepared and not run for longer than gc keeps it")]
     Expired(PodId),
+    /// What should be known of a pod.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
     /// Another process works on the pod.
     #[error("pod {0} is being worked on by another process")]
     Busy(PodId),
@@ -335,6 +338,7 @@ impl Error {
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
             Self::Unit { .. } | Self::Socket(_) | Self::Credential(_) => "unit",
             Self::Tell { source, .. } => source.code(),
+            Self::Record(_) => "pod",
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
     }
@@ -366,6 +370,8 @@ impl Error {
             Self::Bound(_) => {
                 Some("skua config prints every bound and the file that sets it".to_owned())
             }
+            Self::Record(error) => Some(error.hint()),
+            Self::CollectImages(error) => error.pods()?.hint(),
             Self::Running(id) => Some(format!("skua stop {id}")),
             Self::Expired(_) => Some(
                 "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
@@ -375,11 +381,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-fn list(pods: &[PodId]) -> String {
-    let ids: Vec<&str> = pods.iter().map(PodId::as_str).collect();
-    ids.join(", ")
 }
 
 impl From<images::fetch::FetchError> for Error {

@@ -7,6 +7,7 @@ use images::small_file::{self, By};
 use pod::{DataDir, Pod, PodId, PodManifest, PodName, State};
 
 use crate::error::Error;
+use crate::record::{self, Record, RecordError};
 
 /// The most bytes of a file with a UUID.
 const MAX_UUID_FILE: usize = 64;
@@ -116,25 +117,55 @@ fn by_prefix(data: &DataDir, prefix: &str) -> Result<Pod, Error> {
     }
 }
 
+/// UUIDs, for a sentence.
+pub(crate) fn list(pods: &[PodId]) -> String {
+    let ids: Vec<&str> = pods.iter().map(PodId::as_str).collect();
+    ids.join(", ")
+}
+
 /// The living pod of a name; else the one that was made last: a unit that is started again leaves its old pods until
 /// they are collected.
 pub(crate) fn by_name(data: &DataDir, name: &PodName) -> Result<Pod, Error> {
-    let mut named = named(data, name)?;
-    named.sort_by_key(|(pod, manifest)| (pod.state <= State::Run, manifest.created.clone()));
-    let newest = named.pop().map(|(pod, _)| pod);
-    newest.ok_or_else(|| Error::NoPod(name.to_string()))
+    let Named { mut pods, unknown } = named(data, name)?;
+    pods.sort_by_key(|(pod, manifest)| (is_living(pod), manifest.created.clone()));
+    match (pods.pop(), unknown) {
+        (Some((pod, _)), None) => Ok(pod),
+        (Some((pod, _)), Some(_)) if is_living(&pod) => Ok(pod),
+        (_, Some(error)) => Err(error),
+        (None, None) => Err(Error::NoPod(name.to_string())),
+    }
 }
 
-/// All pods of a name. A pod whose manifest cannot be read has none.
-pub(crate) fn named(data: &DataDir, name: &PodName) -> Result<Vec<(Pod, PodManifest)>, Error> {
-    let with_manifest = |pod: Pod| {
-        let manifest: PodManifest = pod::load(&pod.dir().manifest()).ok()?;
-        (manifest.name.as_ref() == Some(name)).then_some((pod, manifest))
-    };
-    Ok(Pod::list(data)?
-        .into_iter()
-        .filter_map(with_manifest)
-        .collect())
+/// The pods of a name.
+pub(crate) struct Named {
+    /// All that are known to have it, where they were found last.
+    pub(crate) pods: Vec<(Pod, Box<PodManifest>)>,
+    /// Why it is not known of a living pod which name it has.
+    pub(crate) unknown: Option<Error>,
+}
+
+/// A pod that has its name for itself: it has not ended.
+pub(crate) fn is_living(pod: &Pod) -> bool {
+    pod.state <= State::Run
+}
+
+/// All pods of a name. One of which a crash left no manifest has none.
+pub(crate) fn named(data: &DataDir, name: &PodName) -> Result<Named, Error> {
+    let (mut pods, mut unknown) = (Vec::new(), None);
+    for pod in Pod::list(data)? {
+        let (id, living) = (pod.id.clone(), is_living(&pod));
+        match record::of(pod) {
+            Ok(Record::Whole(pod, manifest)) if manifest.name.as_ref() == Some(name) => {
+                pods.push((pod, manifest));
+            }
+            Ok(_) => {}
+            Err(error) if living => {
+                unknown.get_or_insert(RecordError::NameUnknown(id, Box::new(error)).into());
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Named { pods, unknown })
 }
 
 fn by_file(data: &DataDir, file: &Path) -> Result<Pod, Error> {

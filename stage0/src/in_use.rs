@@ -1,17 +1,14 @@
 //! Which images and layers pods refer to.
 
-use std::io;
-
 use images::digest::Digest;
 use images::gc::InUse;
-use pod::{DataDir, Pod, PodManifest, State};
+use pod::{DataDir, Pod, State};
 
 use crate::error::Error;
+use crate::record::{self, Record, RecordError};
 
-/// How often a pod is looked for again when it moves on between two looks.
-const ATTEMPTS: usize = 5;
-
-/// What all pods refer to, whatever their state. A pod that cannot be read is an error: what it refers to is unknown.
+/// What all pods refer to, whatever their state. A pod that cannot be read is an error: what it refers to is unknown. A dead
+/// one whose manifest is lost refers to nothing any more.
 pub(crate) fn by_pods(data: &DataDir) -> Result<InUse, Error> {
     by(data, |_| true)
 }
@@ -25,8 +22,13 @@ fn by(data: &DataDir, counts: impl Fn(State) -> bool) -> Result<InUse, Error> {
     let mut in_use = InUse::default();
     let pods = Pod::list(data)?.into_iter();
     for pod in pods.filter(|pod| counts(pod.state)) {
-        let Some(manifest) = manifest(data, pod)? else {
-            continue;
+        let manifest = match record::of(pod)? {
+            Record::Whole(_, manifest) => manifest,
+            // Its manifest was brought to the disk: that it is torn is no crash's doing, and may be mended.
+            Record::Lost(pod, error) if pod.state == State::Prepared => {
+                return Err(RecordError::ImagesUnknown(pod.id, error).into());
+            }
+            Record::Lost(..) | Record::None => continue,
         };
         for (image, layers) in manifest.images() {
             in_use.manifests.insert(Digest::parse(&image.manifest)?);
@@ -36,31 +38,4 @@ fn by(data: &DataDir, counts: impl Fn(State) -> bool) -> Result<InUse, Error> {
         }
     }
     Ok(in_use)
-}
-
-/// The manifest of a pod, if it has one yet: who prepares it holds leases on its images until it has.
-fn manifest(data: &DataDir, mut pod: Pod) -> Result<Option<PodManifest>, Error> {
-    for _ in 0..ATTEMPTS {
-        let error = match pod::load(&pod.dir().manifest()) {
-            Err(pod::Error::Read(path, e)) if e.kind() == io::ErrorKind::NotFound => {
-                pod::Error::Read(path, e)
-            }
-            loaded => return Ok(Some(loaded?)),
-        };
-        match Pod::find(data, &pod.id) {
-            None => return Ok(None),
-            Some(found) if found.state != pod.state => pod = found,
-            // Removal takes the manifest last, after everything else. What has ended uses no layer.
-            Some(found)
-                if matches!(
-                    found.state,
-                    State::Embryo | State::Prepare | State::ExitedGarbage | State::Garbage
-                ) =>
-            {
-                return Ok(None);
-            }
-            Some(_) => return Err(error.into()),
-        }
-    }
-    Err(Error::Busy(pod.id))
 }

@@ -24,6 +24,7 @@ mod output;
 mod parent;
 mod prepare;
 mod progress;
+mod record;
 mod remove;
 mod report;
 mod run_line;

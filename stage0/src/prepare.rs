@@ -295,11 +295,12 @@ fn reserve(name: &PodName, context: &Context) -> Result<File, Error> {
 
 /// No living pod has the name now.
 pub(crate) fn name_is_free(name: &PodName, context: &Context) -> Result<(), Error> {
-    let living = |pod: &Pod| pod.state <= State::Run;
-    let mut named = find::named(&context.data, name)?.into_iter();
-    match named.find(|(pod, _)| living(pod)) {
-        Some((pod, _)) => Err(Error::NameTaken(name.clone(), pod.id)),
-        None => Ok(()),
+    let find::Named { pods, unknown } = find::named(&context.data, name)?;
+    let mut pods = pods.into_iter().map(|(pod, _)| pod);
+    match (pods.find(find::is_living), unknown) {
+        (Some(pod), _) => Err(Error::NameTaken(name.clone(), pod.id)),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(()),
     }
 }
 

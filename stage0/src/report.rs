@@ -6,6 +6,9 @@ use jiff::Timestamp;
 use pod::{LimitsBy, LimitsRecord, Network, Outcome, Pod, PodManifest, PodResult, Running, State};
 use serde::Serialize;
 
+use crate::error::joined;
+use crate::record::{self, Record, RecordError};
+
 /// The version of the JSON that `list` prints.
 pub(crate) const LIST_VERSION: u32 = 1;
 /// The version of the JSON about one pod.
@@ -93,17 +96,23 @@ pub(crate) struct AppReport {
 impl Report {
     /// Reads what there is.
     pub(crate) fn of(pod: &Pod) -> Self {
-        let mut report = Self::bare(pod);
-        let dir = pod.dir();
-        match pod::load::<PodManifest>(&dir.manifest()) {
-            Ok(manifest) => report.describe(manifest),
+        let (pod, manifest) = match record::of(pod.clone()) {
+            Ok(Record::Whole(pod, manifest)) => (pod, Ok(Some(manifest))),
+            Ok(Record::None) => (pod.clone(), Ok(None)),
+            Ok(Record::Lost(pod, error)) => (pod, Err(RecordError::Lost(error).into())),
+            Err(error) => (pod.clone(), Err(error)),
+        };
+        let mut report = Self::bare(&pod);
+        match manifest {
+            Ok(manifest) => manifest.map_or((), |manifest| report.describe(*manifest)),
             Err(error) if pod.state > State::Prepare && pod.state < State::Garbage => {
-                report.problem = Some(crate::error::joined(&error));
+                report.problem = Some(joined(&error));
             }
             Err(_) => {}
         }
+        let dir = pod.dir();
         if pod.state == State::Run
-            && let Ok(running) = pod::load::<Running>(&dir.pid())
+            && let Some(running) = report.part(pod::load::<Running>(&dir.pid()))
         {
             report.keeper_pid = Some(running.keeper.pid);
             report.pod_pid = Some(running.pod.pid);
@@ -112,11 +121,24 @@ impl Report {
             let cgroup = std::fs::read_to_string(dir.cgroup()).ok();
             report.cgroup = cgroup.map(|line| line.trim_end_matches('\n').to_owned());
         }
-        report.find_networks(pod);
-        if let Ok(result) = pod::load::<PodResult>(&dir.result()) {
+        report.find_networks(&pod);
+        if let Some(result) = report.part(pod::load::<PodResult>(&dir.result())) {
             report.conclude(result);
         }
         report
+    }
+
+    /// A part of the record, which may not be there yet. Of one that is lost it is said, once, that it is.
+    fn part<T>(&mut self, loaded: Result<T, pod::Error>) -> Option<T> {
+        let lost = |error: pod::Error| error.is_malformed().then_some(error);
+        match loaded {
+            Ok(found) => Some(found),
+            Err(error) => {
+                let why = lost(error).map(|error| joined(&RecordError::Lost(error)));
+                self.problem = self.problem.take().or(why);
+                None
+            }
+        }
     }
 
     fn bare(pod: &Pod) -> Self {

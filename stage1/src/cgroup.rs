@@ -89,7 +89,7 @@ pub(crate) fn make(
         } => parent,
         Placement::Plain { parent: None, .. } => return Ok(None),
     };
-    let path = parent.join(format!("skua-{id}"));
+    let path = parent.join(own_name(id));
     // Recorded first: whoever finds the pod after a crash finds the cgroup too, if it was made.
     record(pod, &path).map_err(|e| Error::MakeCgroup(path.clone(), e))?;
     let made = match placement {
@@ -198,13 +198,40 @@ fn record(pod: &PodDir, path: &Path) -> io::Result<()> {
     fs::write(pod.cgroup(), line)
 }
 
-/// The recorded cgroup of a pod, if it has one.
-pub(crate) fn recorded(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
-    match fs::read_to_string(pod.cgroup()) {
-        Ok(line) => Ok(Some(PathBuf::from(line.trim_end_matches('\n')))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::FindCgroup(e)),
+/// The recorded cgroup of a pod, if it has one. A line that a crash has torn may name the cgroup of others: it must end with
+/// the pod's own name.
+pub(crate) fn recorded(pod: &PodDir, id: &PodId) -> Result<Option<PathBuf>, Error> {
+    let line = match fs::read_to_string(pod.cgroup()) {
+        Ok(line) => line,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::FindCgroup(e)),
+    };
+    let path = PathBuf::from(line.trim_end_matches('\n'));
+    match path.is_absolute() && path.file_name() == Some(own_name(id).as_ref()) {
+        true => Ok(Some(path)),
+        false => {
+            let why = "the pod's file 'cgroup' does not name one of this pod";
+            Err(Error::FindCgroup(io::Error::new(
+                io::ErrorKind::InvalidData,
+                why,
+            )))
+        }
     }
+}
+
+/// What a dead pod has left of cgroups: the recorded one. When it is not known where that was, each with the pod's name.
+pub(crate) fn left(pod: &PodDir, id: &PodId) -> Result<Vec<PathBuf>, Error> {
+    match recorded(pod, id) {
+        Err(Error::FindCgroup(e)) if e.kind() == io::ErrorKind::InvalidData => {
+            facts::named(&own_name(id)).map_err(Error::FindCgroup)
+        }
+        other => Ok(other?.into_iter().collect()),
+    }
+}
+
+/// The name of a pod's cgroup.
+fn own_name(id: &PodId) -> String {
+    format!("skua-{id}")
 }
 
 impl Cgroup {

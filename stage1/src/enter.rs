@@ -26,7 +26,7 @@ use crate::pty::Terminal;
 use crate::rootfs;
 use crate::sys::{self, Child, Cloned};
 use crate::wait::{self, Ended, Signals};
-use crate::{alive, cgroup, inside, streams};
+use crate::{alive, cgroup, host, inside, streams};
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,8 @@ impl Target {
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
         let namespaces = namespaces(pid)?;
         let pidfd = alive::open(running.pod)?.ok_or(Error::NotRunning)?;
-        let cgroup = cgroup::recorded(dir)?.map(|pod| cgroup::open_of_app(&pod, app));
+        let cgroup =
+            cgroup::recorded(dir, &host::pod_id()?)?.map(|pod| cgroup::open_of_app(&pod, app));
         let cgroup = cgroup.transpose().map_err(Error::Enter)?;
         Ok(Self {
             running,

@@ -37,6 +37,8 @@ pub(crate) enum Error {
     NotItsDirectory(pod::PodId, &'static str),
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    #[error("a part of the pod's record is lost")]
+    Lost(#[source] pod::Error),
     #[error(transparent)]
     Policy(#[from] pod::policy::PolicyError),
     #[error(transparent)]

@@ -6,7 +6,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 
-use pod::{AppStatus, LimitsBy, LimitsRecord, PodDir, PodResult, State};
+use pod::{AppStatus, LimitsBy, LimitsRecord, Locked, PodDir, PodManifest, PodResult, State};
 
 use crate::cgroup::Cgroup;
 use crate::cgroup::account::Account;
@@ -85,7 +85,7 @@ pub(crate) fn all(
     let account = left.account(&opened.manifest.apps);
     let networks = network::uses(&opened.dir);
     let undone = left.undo(&opened.dir);
-    let mut apps = statuses(&opened);
+    let mut apps = statuses(&opened.dir, &opened.manifest.apps);
     for app in account.amend(&mut apps) {
         report::print(&Error::OutOfMemory(app));
     }
@@ -115,7 +115,7 @@ pub(crate) fn all(
     // What could not be undone is left to `gc`, which looks at pods in state `run`.
     match undone.into_iter().next() {
         Some(error) => status.and(Err(error)),
-        None => move_on(opened).and(status),
+        None => move_on(opened.locked, Some(&opened.manifest)).and(status),
     }
 }
 
@@ -133,19 +133,19 @@ fn texts(error: &Error) -> Vec<String> {
 pub(crate) const FAILED: u8 = 254;
 
 /// Moves an ended pod, or removes it if that was asked for.
-pub(crate) fn move_on(mut opened: Opened) -> Result<(), Error> {
-    opened.locked.move_to(State::ExitedGarbage)?;
-    if opened.manifest.remove {
-        remove::pod(&opened.locked.pod.path(), &opened.manifest)?;
+pub(crate) fn move_on(mut locked: Locked, manifest: Option<&PodManifest>) -> Result<(), Error> {
+    locked.move_to(State::ExitedGarbage)?;
+    match manifest {
+        Some(manifest) if manifest.remove => remove::pod(&locked.pod.path(), manifest),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The statuses that stage2 left, in manifest order. The directory belongs to the pod's root: what is not a plain file is not
 /// a status, and is neither followed nor waited for.
-pub(crate) fn statuses(opened: &Opened) -> Vec<AppStatus> {
+pub(crate) fn statuses(dir: &PodDir, apps: &[pod::App]) -> Vec<AppStatus> {
     let one = |app: &pod::App| {
-        let path = opened.dir.status(&app.name);
+        let path = dir.status(&app.name);
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = OpenOptions::new()
             .read(true)
@@ -157,7 +157,7 @@ pub(crate) fn statuses(opened: &Opened) -> Vec<AppStatus> {
         }
         pod::load_from(file, &path).ok()
     };
-    opened.manifest.apps.iter().filter_map(one).collect()
+    apps.iter().filter_map(one).collect()
 }
 
 /// As stage2 says: of the first app that failed, 0 when none did. It cannot say so when it was killed.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use pod::{DataDir, small_file};
+use pod::{DataDir, PodId, small_file};
 
 use crate::error::Error;
 
@@ -34,6 +34,13 @@ impl Host {
             stage2: own.with_file_name(STAGE2),
         })
     }
+}
+
+/// The pod whose directory, in whatever state, is the working directory.
+pub(crate) fn pod_id() -> Result<PodId, Error> {
+    let here = std::env::current_dir().map_err(Error::WorkingDirectory)?;
+    let name = here.file_name().unwrap_or_default();
+    Ok(PodId::parse(&name.to_string_lossy())?)
 }
 
 /// Reads a file of `/proc` or of a cgroup, which says of itself that it is empty. It is not asked, and is not read in pieces

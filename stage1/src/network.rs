@@ -212,6 +212,32 @@ pub(crate) fn del(dir: &PodDir, netns: Netns<'_>) -> Vec<NetworkError> {
     errors
 }
 
+/// Of a dead pod: writes records that a crash has torn anew from its manifest, as they were before the first plugin ran. One
+/// that cannot be written so goes: what the network keeps for the pod, such as an address, is left to the network.
+pub(crate) fn mend(dir: &PodDir, manifest: Option<&PodManifest>) -> Vec<NetworkError> {
+    let mut given_up = Vec::new();
+    for file in record_files(dir).unwrap_or_default() {
+        let error = match pod::load::<NetworkFile>(&file) {
+            Err(error) if error.is_malformed() => error,
+            // What else there is, DEL will see.
+            _ => continue,
+        };
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let known = manifest.and_then(|manifest| Networks::load(manifest).ok());
+        let mut known = known.into_iter().flat_map(|networks| networks.0);
+        let Some(network) = known.find(|network| network.record.name.as_str() == name) else {
+            let removed = fs::remove_file(&file);
+            given_up.push(NetworkError::LostRecord(name.into_owned(), error));
+            given_up.extend(removed.err().map(|e| NetworkError::Remove(file, e)));
+            continue;
+        };
+        if let Err(error) = save(dir, &network.record) {
+            given_up.push(error);
+        }
+    }
+    given_up
+}
+
 fn leave(record: &NetworkFile, netns: Netns<'_>) -> Vec<NetworkError> {
     let list = match Conflist::parse(record.conflist.clone()) {
         Ok(list) => list,

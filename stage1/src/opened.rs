@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 
-use pod::{LOCK_FD_VARIABLE, Locked, Pod, PodDir, PodManifest, State};
+use pod::{LOCK_FD_VARIABLE, Locked, Pod, PodDir, PodId, PodManifest, State};
 
 use crate::error::Error;
 use crate::host::Host;
@@ -24,23 +24,29 @@ pub(crate) struct Opened {
 impl Opened {
     /// Takes over the lock, and loads the manifest. The pod must be in `state`.
     pub(crate) fn take(host: &Host, state: State) -> Result<Self, Error> {
-        let (number, lock) = inherited_lock()?;
         let dir = PodDir::here();
         let manifest: PodManifest = pod::load(&dir.manifest())?;
-        let (data, id) = (host.data.clone(), manifest.id.clone());
-        let pod = Pod { data, id, state };
-        let ours = lock.metadata().map_err(|e| Error::Lock(number, e))?;
-        let there = std::fs::metadata(pod.path());
-        if !there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-            return Err(Error::NotItsDirectory(manifest.id, state.directory()));
-        }
-        lock.try_lock().map_err(|e| Error::Lock(number, e.into()))?;
+        let locked = lock(host, &manifest.id, state)?;
         Ok(Self {
             dir,
             manifest,
-            locked: Locked { pod, lock },
+            locked,
         })
     }
+}
+
+/// Takes over the lock of the pod whose directory is the working directory. It must be in `state`.
+pub(crate) fn lock(host: &Host, id: &PodId, state: State) -> Result<Locked, Error> {
+    let (number, lock) = inherited_lock()?;
+    let (data, id) = (host.data.clone(), id.clone());
+    let pod = Pod { data, id, state };
+    let ours = lock.metadata().map_err(|e| Error::Lock(number, e))?;
+    let there = std::fs::metadata(pod.path());
+    if !there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+        return Err(Error::NotItsDirectory(pod.id, state.directory()));
+    }
+    lock.try_lock().map_err(|e| Error::Lock(number, e.into()))?;
+    Ok(Locked { pod, lock })
 }
 
 fn inherited_lock() -> Result<(RawFd, File), Error> {

@@ -7,6 +7,7 @@ use pod::{PodDir, ProcessId, Running};
 use crate::alive;
 use crate::cgroup;
 use crate::error::Error;
+use crate::host;
 use crate::sys;
 
 /// How a pod is to end.
@@ -37,7 +38,8 @@ pub(crate) fn stop(how: How) -> Result<u8, Error> {
         How::Forced => (running.pod, libc::SIGKILL),
     };
     let sent = send(process, signal)?;
-    if let (How::Forced, Some(cgroup)) = (how, cgroup::recorded(&PodDir::here())?) {
+    if let (How::Forced, Some(cgroup)) = (how, cgroup::recorded(&PodDir::here(), &host::pod_id()?)?)
+    {
         // Also what is on its way into the pod and not yet in its pid namespace.
         cgroup::kill(&cgroup)?;
     }

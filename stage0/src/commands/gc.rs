@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pod::{Locked, Pod, State};
+use pod::{Locked, Pod, PodManifest, State};
 
 use crate::age::{self, Clock};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, joined};
+use crate::record::{self, Record, RecordError};
 use crate::settings::Settings;
 use crate::typed::Seconds;
 use crate::{errand, heal, output, remove};
@@ -33,7 +34,7 @@ struct Terms {
     now: Clock,
 }
 
-/// Runs the command.
+/// Runs the command. Every pod is looked at, even when one before it fails.
 pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
     let settings = Settings::load(&context.config_directories)?;
     heal::pods(context)?;
@@ -44,21 +45,11 @@ pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
             .unwrap_or(settings.expire_prepared.value),
         now: Clock::now()?,
     };
-    let mut due = Vec::new();
-    for pod in Pod::list(&context.data)? {
-        if terms.is_due(&pod)? {
-            due.push(pod);
-        }
-    }
-    if args.dry_run {
-        let lines: String = due.iter().map(|pod| format!("{}\n", pod.id)).collect();
-        output::print(&lines)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    errand::each(context, &due, |pod| match pod.try_lock()? {
-        Some(locked) if pod.state == State::Prepared => terms.expire(locked, context),
-        Some(locked) => remove::pod(locked, context),
-        None => Ok(()),
+    let pods = Pod::list(&context.data)?;
+    errand::each(context, &pods, |pod| match terms.is_due(pod)? {
+        true if args.dry_run => output::print(&format!("{}\n", pod.id)),
+        true => terms.collect(pod, context),
+        false => Ok(()),
     })
 }
 
@@ -76,9 +67,29 @@ impl Terms {
                 Ok(self.grace.0 == 0 || age::ended(pod, &self.now)? >= kept(self.grace))
             }
             State::Prepared => {
-                Ok(self.prepared.0 == 0 || age::waited(pod, &self.now)? >= kept(self.prepared))
+                let lost = matches!(record::of(pod.clone()), Ok(Record::Lost(..)));
+                let old = || age::waited(pod, &self.now).map(|age| age >= kept(self.prepared));
+                Ok(lost || self.prepared.0 == 0 || old()?)
             }
             State::Prepare | State::Run => Ok(false),
+        }
+    }
+
+    /// Removes a pod that is due, or lets it expire.
+    fn collect(&self, pod: &Pod, context: &Context) -> Result<(), Error> {
+        let Some(locked) = pod.try_lock()? else {
+            return Ok(());
+        };
+        if pod.state != State::Prepared {
+            return remove::pod(locked, context);
+        }
+        match pod::load::<PodManifest>(&pod.dir().manifest()) {
+            Err(error) if record::is_lost(pod.state, &error) => {
+                let why = joined(&RecordError::Lost(error));
+                log::warn!("pod {} was prepared, but {why}: removed", pod.id);
+                remove::pod(locked, context)
+            }
+            _ => self.expire(locked, context),
         }
     }
 

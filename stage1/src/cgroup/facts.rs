@@ -74,6 +74,27 @@ fn mount() -> io::Result<Option<PathBuf>> {
     Ok(mounts.lines().find_map(mount_point))
 }
 
+/// All cgroups of a name, wherever they are. One that comes or goes meanwhile may be missing.
+pub(super) fn named(name: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut ahead: Vec<PathBuf> = mount()?.into_iter().collect();
+    while let Some(cgroup) = ahead.pop() {
+        // Gone, or not ours to look at.
+        let Ok(entries) = fs::read_dir(&cgroup) else {
+            continue;
+        };
+        let below = entries.flatten();
+        let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        for path in below.map(|entry| entry.path()) {
+            match path.file_name() == Some(name.as_ref()) {
+                true => found.push(path),
+                false => ahead.push(path),
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Whether it is known without a look at all mounts of the host, which may be many, that the whole hierarchy is mounted here: by
 /// the number of its root, which paths of our own cgroup begin at only in the first cgroup namespace.
 fn is_whole(mount: &Path) -> bool {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pod::{NetworkUse, PodDir, PodResult, Running};
 
 use crate::error::Error;
-use crate::{alive, cgroup, network};
+use crate::{alive, cgroup, host, network};
 
 /// Nothing of it, for a pod that is not made.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Known {
         Ok(Self {
             watched: dir.apps().join(pod::SYSTEM_CALLS).exists(),
             running: alive::load(dir)?,
-            cgroup: cgroup::recorded(dir)?,
+            cgroup: cgroup::recorded(dir, &host::pod_id()?)?,
             networks: networks(dir)?,
         })
     }

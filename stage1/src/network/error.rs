@@ -69,6 +69,8 @@ pub(crate) enum NetworkError {
     Record(String, #[source] pod::Error),
     #[error("cannot load the record of a network")]
     LoadRecord(#[source] pod::Error),
+    #[error("network '{0}' was not left: the record of it is lost, and it may keep an address")]
+    LostRecord(String, #[source] pod::Error),
     #[error("cannot make a network namespace in place of the one that is gone: {0}")]
     StandIn(&'static str, #[source] io::Error),
     #[error("cannot join network '{network}'")]
