@@ -224,7 +224,7 @@ pub(crate) fn mend(dir: &PodDir, manifest: Option<&PodManifest>) -> Vec<NetworkE
         };
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let known = manifest.and_then(|manifest| Networks::load(manifest).ok());
-        let mut known = known.into_iter().flat_map(|networks| networks.0);
+        let mut known = known.into_iter().flat_map(|networks| networks.networks);
         let Some(network) = known.find(|network| network.record.name.as_str() == name) else {
             let removed = fs::remove_file(&file);
             given_up.push(NetworkError::LostRecord(name.into_owned(), error));
