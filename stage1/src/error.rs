@@ -146,6 +146,8 @@ pub(crate) enum Error {
 
     #[error("cannot make the user namespace of the pod")]
     Clone(#[source] io::Error),
+    #[error("cannot make a session for the pod")]
+    Session(#[source] io::Error),
     #[error("cannot make the namespaces of the pod")]
     Separate(#[source] io::Error),
     #[error("the plan has no step that attaches what stage2 gets")]

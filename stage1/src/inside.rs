@@ -78,6 +78,13 @@ pub(crate) fn spawn(
     }
 }
 
+/// Leaves the session and the process group of the keeper. What a terminal or a shell sends to all of that group, the keeper
+/// passes on: who got it both ways would take one `^C` for two.
+fn leave_session() -> Result<(), Error> {
+    let made = nix::unistd::setsid();
+    made.map(drop).map_err(|e| Error::Session(e.into()))
+}
+
 /// Leaves the namespaces of the keeper: all but those of [`spawn`]. The cgroup namespace must be made here: the root of one
 /// that comes with a clone is the cgroup of the parent.
 fn separate(namespaces: Namespaces) -> Result<(), Error> {
@@ -137,6 +144,7 @@ fn live(
     ends: &Ends<'_>,
     credentials: Credentials,
 ) -> Result<Infallible, Error> {
+    leave_session()?;
     separate(plan.namespaces)?;
     channel.send_separate()?;
     channel.receive_go_on()?;

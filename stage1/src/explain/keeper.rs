@@ -36,7 +36,10 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     items.push(keeper("clone", args, text.to_owned()));
     let mut further = super::namespaces(plan);
     further.retain(|name| !["user", "pid"].contains(name));
-    let text = format!("make new namespaces: {}", further.join(", "));
+    let text = format!(
+        "make a session of its own, and new namespaces: {}",
+        further.join(", ")
+    );
     let args = json!({"namespaces": further});
     items.push(Item::new(Process::Inside, "make-namespaces", args, text));
     items

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use functional::{Env, Image, User};
-use nix::sys::signal::Signal;
+use functional::{Background, Env, Image, User};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
 /// An image in a layout directory, and an environment.
@@ -66,6 +67,26 @@ fn what_was_interrupted_ends_as_if_it_had_no_launcher() {
         pod.signal(Signal::SIGINT);
         let run = pod.wait().exits(128 + Signal::SIGUSR1 as i32);
         assert!(run.elapsed < Duration::from_secs(10), "{}", run.report());
+    }
+}
+
+/// Shells and `timeout` signal a whole process group.
+#[test]
+fn what_is_sent_to_the_group_of_the_keeper_comes_once() {
+    use std::os::unix::process::CommandExt;
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        let mut skua = env.command(&[&RUN[..], &[&name, "--", "ignore", "SIGINT"]].concat());
+        skua.process_group(0);
+        let mut pod = Background::start(skua);
+        pod.prints("ready");
+        let group = Pid::from_raw(pod.pid());
+        killpg(group, Signal::SIGINT).expect("killpg");
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(pod.is_running(), "{user:?}: one interrupt was a stop");
+        killpg(group, Signal::SIGINT).expect("killpg");
+        pod.wait().exits(143);
     }
 }
 

@@ -2,28 +2,27 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::Duration;
 
 use functional::{Background, Env, Image, Run, User, missing_program, skip};
 use serde_json::{Value, json};
 
 /// `skua run --interactive` on a terminal that `script` makes; what is written to its standard input is typed.
 fn on_a_terminal(env: &Env, question: &[&str]) -> Background {
+    typed_at(env, &["--interactive"], question)
+}
+
+/// The same with other flags.
+fn typed_at(env: &Env, flags: &[&str], question: &[&str]) -> Background {
     let name = env.layout(&Image::inspect().build());
-    let start = [
-        "--insecure-options=image",
-        "run",
-        "--net=none",
-        "--interactive",
-        &name,
-        "--",
-    ];
-    let command = env.command(&[&start[..], question].concat());
+    let start = ["--insecure-options=image", "run", "--net=none"];
+    let command = env.command(&[&start[..], flags, &[&name, "--"], question].concat());
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| format!("'{}'", word.to_str().expect("text")))
         .collect();
     let mut script = env.program("script");
-    script.args(["-qec", &words.join(" "), "/dev/null"]);
+    script.args(["-qec", &format!("exec {}", words.join(" ")), "/dev/null"]);
     script.env("TERM", "skua-test").env("OURS", "1");
     script.stdin(Stdio::piped());
     Background::start(script)
@@ -101,6 +100,26 @@ fn control_c_is_for_the_app() {
     let run = pod.wait();
     assert!(run.stdout.contains("SIGINT"), "{}", run.report());
     run.exits(6);
+}
+
+/// The terminal sends its signal to every process in the foreground; pid 1 must not be one of them.
+#[test]
+fn control_c_at_the_caller_s_terminal_is_one_interrupt() {
+    let name = "control_c_at_the_caller_s_terminal_is_one_interrupt";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(name, program);
+    }
+    for user in User::all() {
+        let env = Env::new(user);
+        let mut pod = typed_at(&env, &[], &["ignore", "SIGINT"]);
+        pod.prints("ready");
+        let mut keyboard = pod.stdin().expect("a pipe");
+        keyboard.write_all(b"\x03").expect("typed");
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(pod.is_running(), "{user:?}: one ^C was a stop");
+        keyboard.write_all(b"\x03").expect("typed");
+        pod.wait().exits(143);
+    }
 }
 
 #[test]

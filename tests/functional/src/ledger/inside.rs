@@ -18,12 +18,7 @@ const NAMESPACES: [(&str, &str); 5] = [
 impl Ledger {
     pub(super) fn inside(&mut self, op: &str, args: &Value, plan: &Value) -> bool {
         match op {
-            "make-namespaces" => {
-                let names = list(&args["namespaces"]);
-                let flags = NAMESPACES.iter().filter(|(name, _)| names.contains(name));
-                let flags: Vec<_> = flags.map(|(_, flag)| *flag).collect();
-                self.once("unshare", &[&format!("unshare({}", flags.join("|"))]);
-            }
+            "make-namespaces" => self.separates(args),
             "become-root" => self.becomes_root(Times::Once),
             "open-tree" => self.open_tree(args, plan),
             "open-handed" => self.open_handed(),
@@ -330,6 +325,14 @@ impl Ledger {
             ];
             self.once("mount_setattr", &["</>", &attributes(&flags)]);
         }
+    }
+
+    fn separates(&mut self, args: &Value) {
+        let names = list(&args["namespaces"]);
+        let flags = NAMESPACES.iter().filter(|(name, _)| names.contains(name));
+        let flags: Vec<_> = flags.map(|(_, flag)| *flag).collect();
+        self.once("setsid", &[]);
+        self.once("unshare", &[&format!("unshare({}", flags.join("|"))]);
     }
 
     pub(super) fn becomes_root(&mut self, times: Times) {
