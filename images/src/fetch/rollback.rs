@@ -78,7 +78,7 @@ impl PastUnknown {
         let repair = match self.damage {
             Damage::Record(_) => format!("'skua image rm {name}' forgets what it stood for"),
             Damage::Document(_) | Damage::Evidence(_) => format!(
-                "'skua image verify --repair {name}' fetches again what it stands for in the store, from its registry"
+                "'skua image verify --repair {name}' fetches again from its registry what it stands for in the store, and so does another fetch of the same archive"
             ),
         };
         format!("{repair}; --allow-downgrade accepts any image")
