@@ -113,9 +113,6 @@ fn in_the_host_s_network_a_pod_sees_the_host_s_interfaces_and_is_reached_there()
 #[test]
 fn an_ordinary_user_is_told_what_there_is_instead_of_cni() {
     let local = Local::new(User::ordinary());
-    if local.env.user().is_root() {
-        return;
-    }
     local
         .run(&["--net=default"], &["exit", "0"])
         .fails(&["only root"])
