@@ -97,6 +97,10 @@ pub(crate) enum Error {
     Process(u32, #[source] io::Error),
     #[error("cannot read standard input's terminal")]
     Terminal(#[source] io::Error),
+    #[error("cannot look at {0}")]
+    LookAtStream(&'static str, #[source] io::Error),
+    #[error("cannot hand {0} to apps: it {1}")]
+    Stream(&'static str, &'static str),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
 

@@ -42,6 +42,7 @@ fn sandbox(
     left: &mut Leftovers,
     notify: &mut Notify,
 ) -> Result<Ended, Error> {
+    streams::check()?;
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let given = Given::take(manifest)?;
     let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;

@@ -1,10 +1,13 @@
 //! The caller's standard streams, as the apps of a pod get them.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::stat::{Mode, fchmod};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
+
+use crate::error::Error;
 
 /// `PIPEFS_MAGIC` of `linux/magic.h`: the file system of pipes that have no name.
 const PIPES: FsType = FsType(0x5049_5045);
@@ -20,4 +23,37 @@ pub(crate) fn let_apps_open_pipes_again() {
             let _ = fchmod(stream, Mode::from_bits_truncate(0o666));
         }
     }
+}
+
+/// Refuses what no program reads or writes as a stream. A directory would be a way out of the pod: an app goes to
+/// `/proc/self/fd/0`, and from there to all files and sockets of the host. So would be what was opened as a path only
+/// (`O_PATH`): it can be opened again with other rights.
+pub(crate) fn check() -> Result<(), Error> {
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+    for (name, stream) in [
+        ("standard input", input.as_fd()),
+        ("standard output", output.as_fd()),
+        ("standard error", error.as_fd()),
+    ] {
+        if let Some(what) = not_a_stream(stream).map_err(|e| Error::LookAtStream(name, e))? {
+            return Err(Error::Stream(name, what));
+        }
+    }
+    Ok(())
+}
+
+/// What it is, when it is no stream.
+fn not_a_stream(stream: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
+    let flags = OFlag::from_bits_truncate(fcntl(stream, FcntlArg::F_GETFL)?);
+    if flags.contains(OFlag::O_PATH) {
+        return Ok(Some("was opened as a path only"));
+    }
+    // The bits of a kind overlap: it is one of them, not a set.
+    let kind = fstat(stream)?.st_mode & SFlag::S_IFMT.bits();
+    Ok(match SFlag::from_bits_truncate(kind) {
+        SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFIFO | SFlag::S_IFSOCK => None,
+        SFlag::S_IFDIR => Some("is a directory"),
+        SFlag::S_IFBLK => Some("is a block device"),
+        _ => Some("is neither a file, a device, a pipe nor a socket"),
+    })
 }

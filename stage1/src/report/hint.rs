@@ -30,6 +30,10 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::NoRange => {
             Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
         }
+        Error::Starting => Some("no app of it has been executed: try again in a moment"),
+        Error::Stream(..) => Some(
+            "streams are files, terminals and other character devices, pipes and sockets: `< /dev/null` gives nothing; directories of the host are volumes (`--volume`), its disks are devices (`--device`)",
+        ),
         Error::Limits(_, why) => Some(why.hint()),
         Error::SetLimit(_, _, e) | Error::MakeCgroup(_, e) => limit_hint(e),
         Error::OutOfMemory(_) => Some("`--memory` says how much it may use"),

@@ -4,13 +4,18 @@ use std::process::Command;
 
 use functional::{Env, Image, Run, User};
 
-/// skua with its standard output and error in pipes of the same user.
-fn piped(env: &Env, words: &[&str]) -> Run {
+/// skua as `"$@"` of a shell's line, of the same user.
+fn by_shell(env: &Env, line: &str, words: &[&str]) -> Run {
     let skua = env.command(words);
     let mut shell: Command = env.program("sh");
-    shell.args(["-c", "\"$@\" 2>&1 | cat", "sh"]);
+    shell.args(["-c", line, "sh"]);
     shell.arg(skua.get_program()).args(skua.get_args());
     Run::of(shell)
+}
+
+/// skua with its standard output and error in pipes.
+fn piped(env: &Env, words: &[&str]) -> Run {
+    by_shell(env, "\"$@\" 2>&1 | cat", words)
 }
 
 #[test]
@@ -24,5 +29,38 @@ fn an_app_can_open_the_caller_s_pipes_again_as_every_user() {
                 piped(&env, &[&words[..], &["append", stream, "logged"]].concat()).says("logged");
             }
         }
+    }
+}
+
+/// From a directory an app could go to all files and sockets of the host, and so it could from what was opened as a path only.
+#[test]
+fn what_is_no_stream_is_not_handed_to_apps() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let run = ["--insecure-options=image", "run", "--net=none", "--rm"];
+        let app = [image.as_str(), "--user=33", "--", "cwd"];
+        let words = [&run[..], &app].concat();
+        for (line, name) in [
+            ("\"$@\" < /etc", "standard input"),
+            ("\"$@\" 1< /etc", "standard output"),
+        ] {
+            let refused = format!("cannot hand {name} to apps: it is a directory");
+            by_shell(&env, line, &words)
+                .fails(&[&refused])
+                .complains("--volume");
+        }
+        by_shell(&env, "\"$@\" 2< /etc", &words)
+            .exits(254)
+            .lacks("/");
+        for line in [
+            "\"$@\" < /etc/passwd",
+            "\"$@\" < /dev/null 2> /dev/null",
+            "echo | \"$@\"",
+        ] {
+            by_shell(&env, line, &words).success();
+        }
+        let left = std::fs::read_dir(env.data().join("pods/exited-garbage"));
+        assert_eq!(left.map_or(0, Iterator::count), 0, "{user:?}");
     }
 }
