@@ -52,12 +52,13 @@ struct Target {
     namespaces: CloneFlags,
     /// The file of the app.
     file: AppFile,
-    /// Who the app is, if it has been executed.
-    ids: Option<AppIds>,
+    /// Who the app is.
+    ids: AppIds,
 }
 
 /// Runs the program to its end; its exit status.
 pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
+    streams::check()?;
     let signals = Signals::block()?;
     let target = Target::open(&PodDir::here(), &order.app)?;
     streams::let_apps_open_pipes_again();
@@ -105,9 +106,9 @@ impl Target {
         if !dir.app(app).exists() {
             return Err(Error::NoSuchApp(app.clone()));
         }
-        let running = alive::load(dir)?.ok_or(Error::NotRunning)?;
+        let running = alive::load(dir)?.ok_or(Error::Starting)?;
         let file = pod::load(&dir.app(app))?;
-        let ids = ids(dir, app)?;
+        let ids = ids(dir, app)?.ok_or(Error::Starting)?;
         let pid = running.pod.pid;
         let stage2 = open_path(format!("/proc/{pid}/exe"))?;
         let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
@@ -129,7 +130,8 @@ impl Target {
     }
 }
 
-/// What stage2 wrote before it executed the app. Earlier nobody can have changed the files that name its user.
+/// What stage2 wrote when the app was confined and not yet executed, so that nobody had changed the files that name its user.
+/// `None`: it is too early to enter. Pid 1 has the host's root until its own is built, and until it is stage2 it runs stage1.
 fn ids(dir: &PodDir, app: &AppName) -> Result<Option<AppIds>, Error> {
     match pod::load(&dir.ids(app)) {
         Ok(ids) => Ok(Some(ids)),
@@ -223,24 +225,19 @@ fn program(order: &Enter, target: &Target, slave: Option<&OwnedFd>) -> Result<In
     let placed = [(&target.apps, APPS_FD)];
     handover::execute(
         &target.stage2,
-        &arguments(order, target.ids.as_ref())?,
+        &arguments(order, &target.ids)?,
         &placed,
         slave,
     )
 }
 
-fn arguments(order: &Enter, ids: Option<&AppIds>) -> Result<Vec<CString>, Error> {
+fn arguments(order: &Enter, ids: &AppIds) -> Result<Vec<CString>, Error> {
     let mut words = vec!["skua-stage2".to_owned(), "enter".to_owned()];
     words.extend(["--apps-fd".to_owned(), APPS_FD.to_string()]);
     words.extend(["--app".to_owned(), order.app.to_string()]);
-    if let Some(AppIds {
-        uid, gid, groups, ..
-    }) = ids
-    {
-        let numbers = [&[*uid, *gid], &groups[..]].concat();
-        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
-        words.extend(["--ids".to_owned(), numbers.join(",")]);
-    }
+    let numbers = [&[ids.uid, ids.gid], &ids.groups[..]].concat();
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    words.extend(["--ids".to_owned(), numbers.join(",")]);
     if order.terminal {
         words.push("--terminal".to_owned());
     }

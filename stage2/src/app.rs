@@ -18,7 +18,7 @@ use crate::report::{self, Gate, Reporter, Reports};
 use crate::sockets::Socket;
 use crate::user::{Identity, Ids};
 use crate::watch::Names;
-use crate::{confine, credentials, directory, exec, limits, root, stdio, sys, user};
+use crate::{confine, credentials, directory, exec, limits, root, stdio, sys, user, verify};
 
 /// The most bytes of the names of system calls.
 const MAX_NAMES: u64 = 1 << 16;
@@ -35,7 +35,7 @@ pub(crate) struct App {
     pub(crate) cgroup: Option<OwnedFd>,
     /// Sockets of the unit that it claims; what enters it has none.
     pub(crate) sockets: Vec<Socket>,
-    /// Who it was when it was started; absent: its image says who it is.
+    /// Of what enters it: who it was when it was started. At its start its image says who it is.
     pub(crate) ids: Option<Ids>,
 }
 
@@ -121,6 +121,8 @@ impl App {
     ) -> Result<Infallible, Error> {
         let app = &self.file;
         let root = root::enter(app)?;
+        // Whoever enters may do so at any time and in whatever root: nothing is made or believed in one that is not the planned.
+        let proc = verify::surroundings(app, &root)?;
         stdio::attach(app, &root)?;
         limits::set(app)?;
         directory::enter(app, &root)?;
@@ -133,7 +135,7 @@ impl App {
             program: self.filter.as_deref(),
             watch: self.watch.as_ref(),
         };
-        let confined = confine::to(app, filter, &root, user)?;
+        let confined = confine::to(app, filter, &root, &proc, user)?;
         before_exec(&confined.identity)?;
         exec::app(app, &root, &confined, &self.sockets)
     }

@@ -48,8 +48,8 @@ pub(crate) struct Enter {
     pub(crate) apps: OwnedFd,
     /// The app whose confinement the program gets.
     pub(crate) name: AppName,
-    /// Who that app was when it was started; absent: its image says it.
-    pub(crate) ids: Option<Ids>,
+    /// Who that app was when it was started.
+    pub(crate) ids: Ids,
     /// A terminal is on the standard streams.
     pub(crate) terminal: bool,
     /// The program and its arguments; not empty.
@@ -165,7 +165,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
         Seen {
             apps: Some(apps),
             app: Some(name),
-            ids,
+            ids: Some(ids),
             status: None,
             keeper: None,
             stop_timeout: None,
@@ -183,7 +183,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             argv,
         })),
         _ => Err(Error::Arguments(
-            "'enter' needs --apps-fd, --app and, after --, a program",
+            "'enter' needs --apps-fd, --app, --ids and, after --, a program",
         )),
     }
 }

@@ -1,9 +1,11 @@
 //! Confinement of an app: credentials, capabilities, no_new_privs, Landlock, seccomp, and the proof that they hold.
 //!
 //! **Runs as** the pod's user 0 with all capabilities in the pod's user namespace, the app's root entered.
-//! **Needs** the identity resolved; everything that needs power done.
+//! **Needs** the identity resolved, the surroundings verified; everything that needs power done.
 //! **Leaves** a process that has what the app file grants and nothing else, read back from the kernel.
 //! **Undone by** nothing: none of this can be undone, which is the point.
+
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -37,13 +39,12 @@ pub(crate) fn to(
     app: &AppFile,
     filter: Filter<'_>,
     root: &Root,
+    proc: &OwnedFd,
     identity: Identity,
 ) -> Result<Confined, Error> {
-    let proc = verify::open_proc(root)?;
-    verify::surroundings(app, &proc, root)?;
-    procfs::set(app, &proc)?;
-    nest::enter(&proc, &app.id_map, &identity)?;
-    let status = verify::open_status(&proc)?;
+    procfs::set(app, proc)?;
+    nest::enter(proc, &app.id_map, &identity)?;
+    let status = verify::open_status(proc)?;
     let plan = Plan::new(app, &identity);
     capability::bound(plan)?;
     credentials(app, &identity)?;

@@ -4,7 +4,7 @@
 //! through a mount that redirected them (CVE-2025-52881). Here `/proc` is known to be a proc file system, nothing mounted
 //! over its files is followed, and what was written is read back.
 //!
-//! **Runs as** the pod's user 0. **Needs** [`verify::open_proc`]. **Leaves** what exec and the kernel's OOM killer will see.
+//! **Runs as** the pod's user 0. **Needs** [`verify::surroundings`]. **Leaves** what exec and the kernel's OOM killer will see.
 //! **Undone by** nothing: exec follows.
 
 use std::fs::File;

@@ -64,7 +64,7 @@ pub(crate) fn enter(arguments: Enter) -> Result<Infallible, Error> {
     app.file.terminal = arguments.terminal;
     app.file.stdin = true;
     app.file.notify = None;
-    app.ids = arguments.ids;
+    app.ids = Some(arguments.ids);
     let entered = app.become_app(|_| {
         sys::reset_signals();
         Ok(())

@@ -22,7 +22,7 @@ use crate::user::{self, Identity};
 const MAX_TEXT: u64 = 1 << 20;
 
 /// The app's `/proc`, which is one.
-pub(crate) fn open_proc(root: &Root) -> Result<OwnedFd, Error> {
+fn open_proc(root: &Root) -> Result<OwnedFd, Error> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let proc = root
         .open("/proc", flags)
@@ -65,20 +65,24 @@ pub(crate) fn open_status(proc: &OwnedFd) -> Result<File, Error> {
     open(proc, "self/status")
 }
 
-/// Checks id maps and mounts.
-pub(crate) fn surroundings(app: &AppFile, proc: &OwnedFd, root: &Root) -> Result<(), Error> {
+/// Checks id maps and mounts; the app's `/proc`.
+pub(crate) fn surroundings(app: &AppFile, root: &Root) -> Result<OwnedFd, Error> {
+    let proc = open_proc(root)?;
     for (file, planned) in [
         ("self/uid_map", &app.id_map.uids),
         ("self/gid_map", &app.id_map.gids),
     ] {
-        let found = map(&text(open(proc, file)?, file)?).ok_or(Error::ReadBack("id map"))?;
+        let found = map(&text(open(&proc, file)?, file)?).ok_or(Error::ReadBack("id map"))?;
         compare(file, sorted(planned), sorted(&found))?;
     }
-    let mounts = text(open(proc, "self/mountinfo")?, "self/mountinfo")?;
+    let mounts = text(open(&proc, "self/mountinfo")?, "self/mountinfo")?;
     app.mounts
         .iter()
         .try_for_each(|check| mount(&mounts, check))?;
-    app.volumes.iter().try_for_each(|check| volume(check, root))
+    app.volumes
+        .iter()
+        .try_for_each(|check| volume(check, root))?;
+    Ok(proc)
 }
 
 /// A volume lies where links of the image lead, so it is not looked for by name but asked of what is found there.

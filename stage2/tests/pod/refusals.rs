@@ -133,6 +133,27 @@ fn an_app_that_would_not_be_confined_as_planned_keeps_its_neighbours_from_starti
     }
 }
 
+/// Else a program that enters too early, or comes into a root that is not the planned, would make and read files there.
+#[test]
+fn surroundings_are_compared_before_anything_is_made_or_read() {
+    if skip_reason("surroundings_are_compared_before_anything_is_made_or_read") {
+        return;
+    }
+    for (key, value) in [
+        ("working_directory", json!("/proc/self/fd/3")),
+        ("user", json!("nobody-there")),
+    ] {
+        refused(
+            |file| {
+                file["mounts"] =
+                    json!([{"path": "/", "file_system": "overlay", "read_only": false}]);
+                file[key] = value.clone();
+            },
+            "not confined as planned: the mount on /",
+        );
+    }
+}
+
 #[test]
 fn volumes_and_labels_that_are_not_as_planned_keep_all_from_starting() {
     if skip_reason("volumes_and_labels_that_are_not_as_planned_keep_all_from_starting") {

@@ -42,16 +42,24 @@ impl Call {
     }
 }
 
-/// `skua WORDS` below a trace that is written to `log`. Below the trace of an ordinary user a setuid program would have no
-/// rights, so where we are root the tracer is root.
+/// `skua WORDS` below a trace that is written to `log`.
 #[must_use]
 pub fn traced(env: &Env, words: &[&str], log: &Path) -> Command {
+    // Descriptors with what they are, and whole strings: the options of an overlay fill a page.
+    let options = ["-yy", "-s", "4096", "--decode-pids=pidns"];
+    below_strace(env, words, &options, log)
+}
+
+/// `skua WORDS` below an strace with further options. Below that of an ordinary user a setuid program would have no rights, so
+/// where we are root the tracer is root.
+#[must_use]
+pub fn below_strace(env: &Env, words: &[&str], options: &[&str], log: &Path) -> Command {
     let traced = env.command(words);
     let mut strace = Command::new("strace");
-    // Descriptors with what they are, and whole strings: the options of an overlay fill a page.
-    strace.args(["-f", "-qq", "-yy", "-s", "4096", "-e", "signal=none"]);
-    strace.args(["--decode-pids=pidns", "-o"]);
-    strace.arg(log);
+    strace
+        .args(["-f", "-qq", "-e", "signal=none"])
+        .args(options);
+    strace.arg("-o").arg(log);
     if env.user() != User::Caller {
         strace.args(["-u", env.user().login()]);
     }

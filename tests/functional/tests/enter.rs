@@ -1,6 +1,11 @@
 //! `skua enter`: one further program in a pod, with the confinement of the app it enters and nothing less.
 
-use functional::{Background, Env, Image, Run, User, scopes_abstract_sockets, skip};
+use std::path::Path;
+
+use functional::{
+    Background, Env, Image, Run, User, eventually, missing_program, scopes_abstract_sockets, skip,
+    trace,
+};
 use serde_json::{Value, json};
 
 /// A pod named `p` that runs until it is told to end.
@@ -108,6 +113,18 @@ fn what_enters_shares_the_namespaces_that_apps_share() {
 }
 
 #[test]
+fn a_directory_of_the_caller_does_not_come_along_as_a_stream() {
+    for user in User::all() {
+        let lab = Lab::new(user, &[]);
+        let skua = lab.env.command(&["enter", "p", "--", "/inspect", "cwd"]);
+        let mut shell = lab.env.program("sh");
+        shell.args(["-c", "exec \"$@\" < /etc", "sh"]);
+        shell.arg(skua.get_program()).args(skua.get_args());
+        Run::of(shell).fails(&["cannot hand standard input to apps: it is a directory"]);
+    }
+}
+
+#[test]
 fn its_exit_status_is_passed_on() {
     let lab = Lab::new(User::ordinary(), &[]);
     lab.enter(&["exit", "7"]).exits(7);
@@ -179,6 +196,45 @@ fn the_exit_status_is_that_of_the_program_and_what_cannot_be_entered_is_an_error
         lab.env
             .skua(&["enter", "p", "--app=other", "--", "/inspect"])
             .fails(&["no app 'other'"]);
+    }
+}
+
+/// Until its root is built, pid 1 has that of the host, and what entered would make and read files there.
+#[test]
+fn a_pod_that_is_still_being_started_cannot_be_entered() {
+    let test = "a_pod_that_is_still_being_started_cannot_be_entered";
+    if !nix::unistd::geteuid().is_root() || missing_program(&["strace"]).is_some() {
+        skip(
+            test,
+            "needs strace, below which only root's newuidmap works",
+        );
+        return;
+    }
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let made = Path::new("/tmp").join(format!("skua-{test}-{}", std::process::id()));
+        let directory = format!("--working-dir={}", made.display());
+        let run = ["--insecure-options=image", "run", "--net=none", "--name=p"];
+        let app = [&image, directory.as_str(), "--", "sleep", "60"];
+        let options = ["-e", "inject=pivot_root:delay_enter=4000000"];
+        let words = [&run[..], &app].concat();
+        let log = env.scratch("trace");
+        let mut pod = Background::start(trace::below_strace(&env, &words, &options, &log));
+        eventually("pid 1 can be found", || {
+            let pods = std::fs::read_dir(env.data().join("pods/run"));
+            let mut pods = pods.into_iter().flatten().flatten();
+            pods.any(|pod| pod.path().join("pid").exists())
+        });
+        let enter = || env.skua(&["enter", "p", "--", "/inspect", "exit", "7"]);
+        let too_early = enter();
+        let leaked = std::fs::remove_dir(&made).is_ok();
+        assert!(!leaked, "{user:?}: a directory of the host was made");
+        too_early.fails(&["the pod is still being started"]);
+        pod.prints("ready");
+        enter().exits(7);
+        env.skua(&["stop", "--force", "p"]).success();
+        pod.wait();
     }
 }
 
