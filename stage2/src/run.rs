@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, chdir};
 use pod::Capability;
 
 use crate::app::{self, App};
@@ -42,6 +42,8 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     if !is_built(arguments.builder)? {
         return Ok(crate::FAILED);
     }
+    // stage1 went to `/` beside the builder, and may have looked it up in the host's root and come there after the pivot.
+    chdir("/").map_err(|e| Error::Harden("leave the working directory of the host", e))?;
     let timeout = Duration::from_secs(arguments.stop_timeout.into());
     let listener = Listener::open(&apps, &signals)?;
     let mut apps = Apps::start(apps, arguments.status, timeout)?;
