@@ -57,6 +57,8 @@ pub trait Progress: Sync {
 pub enum Event<'a> {
     /// The name stands for this manifest, with so many layers that are not in the store.
     Resolved(&'a ImageName, &'a Digest, usize),
+    /// Another fetch is unpacking the layer, and is waited for.
+    Waiting(&'a Digest),
     /// The layer is wanted; it has so many bytes.
     Layer(&'a Digest, u64),
     /// So many bytes of the layer have come.

@@ -8,6 +8,7 @@ mod endpoints;
 mod error;
 mod http;
 mod manifest;
+mod pace;
 mod redirect;
 mod serve;
 

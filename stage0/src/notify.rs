@@ -104,7 +104,7 @@ impl<'a> Told<'a> {
 impl State {
     fn note(&mut self, event: Event<'_>) {
         match event {
-            Event::Resolved(..) => {}
+            Event::Resolved(..) | Event::Waiting(_) => {}
             Event::Layer(digest, size) => drop(self.layers.insert(*digest, (0, size))),
             Event::At(digest, bytes) => {
                 if let Some((at, _)) = self.layers.get_mut(digest) {

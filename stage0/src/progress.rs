@@ -44,6 +44,7 @@ impl Progress for Lines {
             Event::Resolved(name, manifest, missing) => {
                 format!("{name} is {manifest}; fetching {missing} layers")
             }
+            Event::Waiting(digest) => waiting(digest),
             Event::Layer(digest, size) => {
                 sizes.insert(*digest, size);
                 return;
@@ -79,6 +80,9 @@ impl Progress for Bars {
             Event::Resolved(name, manifest, _) => {
                 let _ = self.all.println(format!("{name} is {manifest}"));
             }
+            Event::Waiting(digest) => {
+                let _ = self.all.println(waiting(digest));
+            }
             Event::Layer(digest, size) => {
                 let bar = self
                     .all
@@ -100,6 +104,11 @@ impl Progress for Bars {
             }
         }
     }
+}
+
+fn waiting(digest: &Digest) -> String {
+    let layer = short(digest);
+    format!("layer {layer}: waiting for another fetch that unpacks it")
 }
 
 /// Enough of a digest to tell layers apart.

@@ -1,7 +1,8 @@
 //! Missing layers become trees: several at a time, each downloaded, hashed, decompressed and unpacked at once.
 //!
 //! The trees are locked in the order of their diff ids before the first byte is asked for, so two fetches that share layers
-//! cannot wait for each other; the second waits for the first, or takes over when it dies. All become part of the store
+//! cannot wait for each other; the second waits for the first, or takes over when it dies, but not for ever: a registry that is slow
+//! on purpose would hold up other images of the same layer. All become part of the store
 //! together, after one wait for the disk.
 
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,9 @@ use crate::unpack::Amount;
 
 /// What came faster than this is sooner fetched again than written to disk, which the kernel begins to do after that time.
 const QUICK: Duration = Duration::from_secs(20);
+
+/// How long other fetches are waited for that unpack layers of the same image, or claim to.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// More than that is no faster, and the source worker has only so many descriptors.
 const MAX_THREADS: usize = 32;
@@ -89,10 +93,23 @@ fn lock<'a>(
     let mut in_order: Vec<&LayerSource> = layers.iter().collect();
     in_order.sort_by_key(|layer| layer.diff_id);
     let mut missing = Vec::new();
+    // For all of them together: what another image claims may never come.
+    let until = Instant::now() + PATIENCE;
     for layer in in_order {
-        if let Begin::Write(tree) = fetcher.store.begin_tree(&layer.diff_id)? {
-            missing.push((layer, tree));
-        }
+        let waiting = || fetcher.progress.on(Event::Waiting(&layer.digest));
+        let begun = fetcher.store.begin_tree(&layer.diff_id, until, &waiting)?;
+        let tree = match begun {
+            Begin::Exists => continue,
+            Begin::Write(tree) => tree,
+            Begin::Late => {
+                log::warn!(
+                    "another fetch still unpacks layer {}; it is fetched once more",
+                    layer.digest
+                );
+                fetcher.store.begin_copy(&layer.diff_id)?
+            }
+        };
+        missing.push((layer, tree));
     }
     missing.sort_by_key(|(layer, _)| layer.size);
     Ok(missing)

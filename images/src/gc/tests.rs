@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::*;
 use crate::reference::ImageName;
 use crate::store::Begin;
-use crate::store::testing::{meta, name, put_image, record, store, write_tree};
+use crate::store::testing::{in_a_minute, meta, name, put_image, record, store, write_tree};
 
 fn nothing() -> Result<InUse, Infallible> {
     Ok(InUse::default())
@@ -123,7 +123,10 @@ fn what_a_fetch_has_made_stays_before_it_has_a_name() {
     image(store.root(), &name("a.b/first:1"), &[found]);
     store.remove_ref(&name("a.b/first:1")).unwrap();
     write_tree(&fetch, made);
-    assert!(matches!(fetch.begin_tree(&found).unwrap(), Begin::Exists));
+    assert!(matches!(
+        fetch.begin_tree(&found, in_a_minute(), &|| ()).unwrap(),
+        Begin::Exists
+    ));
     let manifest = put_image(&fetch, &[made, found]);
     collect(&store, nothing, &now(), Mode::Remove).unwrap();
     let second = name("a.b/second:1");
@@ -166,9 +169,12 @@ fn leftovers_of_crashes_go_and_fresh_downloads_stay() {
     fs::write(inbox.join(format!("{fresh}.part")), "x").unwrap();
     fs::write(inbox.join(format!("{fresh}.etag")), "x").unwrap();
     fs::write(inbox.join(format!("{orphan}.etag")), "x").unwrap();
-    let busy = match store.begin_tree(&Digest::of(b"busy")).unwrap() {
+    let busy = match store
+        .begin_tree(&Digest::of(b"busy"), in_a_minute(), &|| ())
+        .unwrap()
+    {
         Begin::Write(writer) => writer,
-        Begin::Exists => panic!("nobody made it"),
+        Begin::Exists | Begin::Late => panic!("nobody made it"),
     };
     let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
     assert_eq!(removed.leftovers.len(), 4);
@@ -274,7 +280,9 @@ fn fetches_launches_removals_and_collections_at_once_lose_nothing() {
                 while Instant::now() < until {
                     let store = Store::open(root).unwrap();
                     for layer in &layers[..2 + at % 2] {
-                        if let Begin::Write(writer) = store.begin_tree(layer).unwrap() {
+                        if let Begin::Write(writer) =
+                            store.begin_tree(layer, in_a_minute(), &|| ()).unwrap()
+                        {
                             writer.commit(&meta(*layer)).unwrap();
                         }
                     }

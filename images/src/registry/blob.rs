@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
@@ -16,11 +16,15 @@ use super::Registry;
 use super::error::RegistryError;
 use super::http::{MAX_TRIES, backoff, host_of, refusal};
 use super::manifest::text;
+use super::pace::{Pace, Paced};
 use crate::digest::Digest;
 use crate::fetch::protocol::Answer;
 
 const CHUNK: usize = 128 * 1024;
 const PROGRESS_STEP: u64 = 256 * 1024;
+
+/// For so many bytes that came, one more break is forgiven.
+const BYTES_OF_A_BREAK: u64 = 256 * 1024;
 
 /// One blob on its way.
 pub(super) struct Transfer<'a> {
@@ -38,6 +42,8 @@ pub(super) struct Transfer<'a> {
     pub(super) place: usize,
     /// The place that the last bytes were said to come from.
     pub(super) told: Option<usize>,
+    /// How fast it is at that place, over all connections.
+    pub(super) pace: Pace,
 }
 
 impl Transfer<'_> {
@@ -50,7 +56,8 @@ impl Transfer<'_> {
     /// Writes the rest of the blob to the sink.
     pub(super) fn run(&mut self, registry: &Registry) -> Result<(), RegistryError> {
         let start = self.at;
-        let mut tries = 1;
+        self.pace = Pace::new(Instant::now());
+        let (mut breaks, mut idle) = (0, 1);
         while self.at < self.size || self.at == 0 {
             let before = self.at;
             match self.attempt(registry) {
@@ -59,12 +66,17 @@ impl Transfer<'_> {
                 Err(error)
                     if error.is_break() || (before > start && error.is_refused_connection()) =>
                 {
-                    // Only tries that bring nothing count, so a long layer survives many breaks.
-                    tries = if self.at > before { 1 } else { tries + 1 };
-                    if tries > MAX_TRIES {
+                    // A long layer survives many breaks; a byte for each of them is no way to bring one.
+                    breaks += 1;
+                    let forgiven = (self.at - start) / BYTES_OF_A_BREAK;
+                    if breaks >= u64::from(MAX_TRIES) + forgiven {
                         return Err(error);
                     }
-                    std::thread::sleep(backoff(tries));
+                    if self.pace.is_late(Instant::now()) {
+                        return Err(RegistryError::SlowWithBreaks(Box::new(error)));
+                    }
+                    idle = if self.at > before { 1 } else { idle + 1 };
+                    std::thread::sleep(backoff(idle));
                 }
                 Err(error) => return Err(error),
             }
@@ -147,7 +159,7 @@ impl Transfer<'_> {
     /// Passes on the body after its first `skip` bytes.
     fn pass(&mut self, response: Response, host: String, skip: u64) -> Result<(), RegistryError> {
         let (size, mut sink, kept, report) = (self.size, self.sink, &mut self.kept, self.report);
-        let (at, place, told) = (&mut self.at, self.place, &mut self.told);
+        let (at, place, told, pace) = (&mut self.at, self.place, &mut self.told, &mut self.pace);
         let mut left_to_skip = skip;
         let mut reported = *at;
         let mut body = Paced::new(response, host.clone());
@@ -160,7 +172,10 @@ impl Transfer<'_> {
             if !new.is_empty() && told.replace(place) != Some(place) {
                 report(Answer::From(place));
             }
+            let begun = Instant::now();
             sink.write_all(new).map_err(RegistryError::Sink)?;
+            // That the layer is unpacked slowly is not the registry's fault.
+            pace.came(new.len(), begun.elapsed(), Instant::now());
             if let Some(file) = kept
                 && file.write_all(new).is_err()
             {
@@ -191,64 +206,4 @@ impl Transfer<'_> {
 
 fn number(text: String) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// A body that must not come slower than a lower bound. The client's own deadline is for a body that stops altogether.
-pub(super) struct Paced<R> {
-    body: R,
-    host: String,
-    since: Instant,
-    bytes: u64,
-}
-
-impl<R: Read> Paced<R> {
-    const WINDOW: Duration = Duration::from_secs(30);
-    const LEAST: u64 = 30 * 1024;
-
-    pub(super) fn new(body: R, host: String) -> Self {
-        Self {
-            body,
-            host,
-            since: Instant::now(),
-            bytes: 0,
-        }
-    }
-
-    /// Gives at most `limit` bytes to `take` and returns how many the body has, where `limit + 1` stands for all that is more.
-    pub(super) fn copy(
-        &mut self,
-        limit: u64,
-        mut take: impl FnMut(&[u8]) -> Result<(), RegistryError>,
-    ) -> Result<u64, RegistryError> {
-        let mut buffer = vec![0; CHUNK];
-        let mut passed = 0;
-        loop {
-            let count = match self.body.read(&mut buffer) {
-                Ok(0) => return Ok(passed),
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(RegistryError::Body(self.host.clone(), error)),
-            };
-            let wanted = usize::try_from(limit - passed).map_or(count, |left| left.min(count));
-            take(&buffer[..wanted])?;
-            passed += wanted as u64;
-            if wanted < count {
-                return Ok(limit + 1);
-            }
-            self.pace(count as u64)?;
-        }
-    }
-
-    fn pace(&mut self, bytes: u64) -> Result<(), RegistryError> {
-        self.bytes += bytes;
-        if self.since.elapsed() < Self::WINDOW {
-            return Ok(());
-        }
-        if self.bytes < Self::LEAST {
-            return Err(RegistryError::Slow(self.host.clone()));
-        }
-        self.bytes = 0;
-        self.since = Instant::now();
-        Ok(())
-    }
 }

@@ -99,6 +99,9 @@ pub enum RegistryError {
     /// The body comes too slowly.
     #[error("{0} sends too slowly: less than 1 KiB/s for 30 s")]
     Slow(String),
+    /// The bytes come too slowly over many connections.
+    #[error("less than 1 KiB/s came over several connections, for more than 3 min")]
+    SlowWithBreaks(#[source] Box<RegistryError>),
     /// The body is longer than it may be.
     #[error("the answer of {0} has more than the {1} bytes it may have")]
     TooLong(String, u64),

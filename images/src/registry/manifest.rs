@@ -9,9 +9,9 @@ use reqwest::header::{
 };
 
 use super::Registry;
-use super::blob::Paced;
 use super::error::RegistryError;
 use super::http::{MAX_TRIES, backoff, host_of, refusal};
+use super::pace::Paced;
 use crate::digest::Digest;
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \

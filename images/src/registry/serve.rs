@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
+use std::time::Instant;
 
 use super::blob::Transfer;
 use super::endpoints::{Asking, Endpoints};
 use super::manifest::Reply;
+use super::pace::Pace;
 use super::{Registry, RegistryError};
 use crate::fetch::protocol::{Answer, Endpoint, Get, RegistryJob, Request};
 use crate::wire::{Channel, WireError, error_line};
@@ -106,6 +108,7 @@ fn take(
                 at: 0,
                 place: 0,
                 told: None,
+                pace: Pace::new(Instant::now()),
             };
             endpoints.blob(asking, &mut transfer)?;
             return Ok(Answer::Done {

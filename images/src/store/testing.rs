@@ -1,5 +1,7 @@
 //! Stores and images for tests.
 
+use std::time::{Duration, Instant};
+
 use super::{Begin, Owners, RefRecord, Store, TreeMeta};
 use crate::digest::Digest;
 use crate::reference::ImageName;
@@ -21,9 +23,13 @@ pub(crate) fn meta(diff_id: Digest) -> TreeMeta {
     }
 }
 
+pub(crate) fn in_a_minute() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
 pub(crate) fn write_tree(store: &Store, diff_id: Digest) {
-    match store.begin_tree(&diff_id).unwrap() {
-        Begin::Exists => panic!("the tree is there already"),
+    match store.begin_tree(&diff_id, in_a_minute(), &|| ()).unwrap() {
+        Begin::Exists | Begin::Late => panic!("the tree is there already"),
         Begin::Write(tree) => {
             rustix::fs::mkdirat(tree.dir(), "etc", rustix::fs::Mode::RWXU).unwrap();
             tree.commit(&meta(diff_id)).unwrap();

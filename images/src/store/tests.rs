@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::testing::{meta, name, put_image, record, store, write_tree};
+use super::testing::{in_a_minute, meta, name, put_image, record, store, write_tree};
 use super::*;
 use crate::reference::ImageName;
 
@@ -243,14 +243,17 @@ fn a_tree_is_written_once_by_twenty_at_once() {
     let (written, diff_id) = (AtomicUsize::new(0), Digest::of(b"layer"));
     std::thread::scope(|scope| {
         for _ in 0..20 {
-            scope.spawn(|| match store.begin_tree(&diff_id).unwrap() {
-                Begin::Exists => assert!(store.has_tree(&diff_id)),
-                Begin::Write(tree) => {
-                    std::thread::sleep(Duration::from_millis(20));
-                    written.fetch_add(1, Ordering::SeqCst);
-                    tree.commit(&meta(diff_id)).unwrap();
-                }
-            });
+            scope.spawn(
+                || match store.begin_tree(&diff_id, in_a_minute(), &|| ()).unwrap() {
+                    Begin::Late => panic!("nobody takes so long"),
+                    Begin::Exists => assert!(store.has_tree(&diff_id)),
+                    Begin::Write(tree) => {
+                        std::thread::sleep(Duration::from_millis(20));
+                        written.fetch_add(1, Ordering::SeqCst);
+                        tree.commit(&meta(diff_id)).unwrap();
+                    }
+                },
+            );
         }
     });
     assert_eq!(written.into_inner(), 1);
@@ -261,7 +264,7 @@ fn a_tree_is_written_once_by_twenty_at_once() {
 fn who_waits_for_a_tree_takes_over_when_its_writer_gives_up() {
     let (_directory, store) = store();
     let diff_id = Digest::of(b"layer");
-    let Begin::Write(first) = store.begin_tree(&diff_id).unwrap() else {
+    let Begin::Write(first) = store.begin_tree(&diff_id, in_a_minute(), &|| ()).unwrap() else {
         panic!("the tree is there already");
     };
     let partial = store
@@ -269,7 +272,7 @@ fn who_waits_for_a_tree_takes_over_when_its_writer_gives_up() {
         .join(format!("tree-{}/fs/partial", diff_id.hex()));
     std::fs::write(&partial, "x").unwrap();
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| store.begin_tree(&diff_id).unwrap());
+        let second = scope.spawn(|| store.begin_tree(&diff_id, in_a_minute(), &|| ()).unwrap());
         std::thread::sleep(Duration::from_millis(50));
         drop(first);
         let Begin::Write(second) = second.join().unwrap() else {
@@ -293,7 +296,7 @@ fn what_a_dead_writer_left_is_removed_first_even_when_unwritable() {
     for directory in [left.as_path(), left.parent().unwrap()] {
         rustix::fs::chmod(directory, rustix::fs::Mode::empty()).unwrap();
     }
-    let Begin::Write(tree) = store.begin_tree(&diff_id).unwrap() else {
+    let Begin::Write(tree) = store.begin_tree(&diff_id, in_a_minute(), &|| ()).unwrap() else {
         panic!("the tree is there already");
     };
     let entries = rustix::fs::Dir::read_from(tree.dir().as_fd())

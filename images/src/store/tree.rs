@@ -6,22 +6,26 @@
 //! disk         bytes that it takes, once somebody asked
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::blob::{open, read_at_most, write_temporary};
 use super::names::is_absent;
-use super::{Store, StoreError};
+use super::{Store, StoreError, fresh};
 use crate::digest::Digest;
 
 /// Largest `meta.json`.
 const META_LIMIT: u64 = 4 << 20;
+
+/// How often it is tried whether another process has finished a tree.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is known about an unpacked layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,8 @@ pub enum Begin {
     Exists,
     /// The caller has to write it.
     Write(TreeWriter),
+    /// Another process has been writing it for too long.
+    Late,
 }
 
 /// A tree that is being written, locked against all others. Dropped, it is removed.
@@ -133,57 +139,59 @@ impl Store {
         Some(bytes)
     }
 
-    /// Finds the tree of `diff_id`, or lets the caller write it. While another process writes it, this waits; when that
-    /// process dies, this takes over.
+    /// Finds the tree of `diff_id`, or lets the caller write it. While another process writes it, this waits until `until`, after
+    /// a call of `waiting`; when that process dies, this takes over; when it takes longer, the caller writes a tree of its own.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub fn begin_tree(&self, diff_id: &Digest) -> Result<Begin, StoreError> {
+    pub fn begin_tree(
+        &self,
+        diff_id: &Digest,
+        until: Instant,
+        waiting: &dyn Fn(),
+    ) -> Result<Begin, StoreError> {
         let work = self.inbox().join(format!("tree-{}", diff_id.hex()));
         let begin = || loop {
             if self.lease_tree(diff_id)? {
                 return Ok(Begin::Exists);
             }
-            let Some(lock) = lock_directory(&work)? else {
-                continue;
+            let lock = match lock_directory(&work, until, waiting)? {
+                Claim::Ours(lock) => lock,
+                Claim::Moved => continue,
+                Claim::Late => return Ok(Begin::Late),
             };
             if self.has_tree(diff_id) {
                 self.remove_dir(&work)?;
                 continue;
             }
-            let fs = self.empty(&work)?;
-            return Ok(Begin::Write(TreeWriter {
-                store: self.clone(),
-                diff_id: *diff_id,
-                work: work.clone(),
-                fs,
-                committed: false,
-                _lock: lock,
-            }));
+            return Ok(Begin::Write(self.writer(diff_id, work.clone(), lock)?));
         };
         begin().map_err(|e: io::Error| StoreError::Write(work.clone(), e))
     }
 
-    /// A tree that is written beside the one in the store, to be compared with it and removed.
+    /// A tree that is written beside the one in the store, or beside one that another process is writing.
     ///
     /// # Errors
     /// [`StoreError::Write`].
     pub(crate) fn begin_copy(&self, diff_id: &Digest) -> Result<TreeWriter, StoreError> {
-        let work = self.inbox().join(format!("tree-{}-again", diff_id.hex()));
         let begin = || loop {
-            let Some(lock) = lock_directory(&work)? else {
-                continue;
-            };
-            return Ok(TreeWriter {
-                store: self.clone(),
-                diff_id: *diff_id,
-                fs: self.empty(&work)?,
-                work: work.clone(),
-                committed: false,
-                _lock: lock,
-            });
+            let work = fresh(&self.inbox(), &format!("tree-{}", diff_id.hex()))?;
+            if let Claim::Ours(lock) = lock_directory(&work, Instant::now(), &|| ())? {
+                return self.writer(diff_id, work, lock);
+            }
         };
-        begin().map_err(|e: io::Error| StoreError::Write(work.clone(), e))
+        begin().map_err(|e: io::Error| StoreError::Write(self.inbox(), e))
+    }
+
+    fn writer(&self, diff_id: &Digest, work: PathBuf, lock: File) -> io::Result<TreeWriter> {
+        Ok(TreeWriter {
+            store: self.clone(),
+            diff_id: *diff_id,
+            fs: self.empty(&work)?,
+            work,
+            committed: false,
+            _lock: lock,
+        })
     }
 
     fn lease_tree(&self, diff_id: &Digest) -> io::Result<bool> {
@@ -265,27 +273,50 @@ impl TreeWriter {
             rustix::fs::syncfs(tree.fs.as_fd())
                 .map_err(|e| StoreError::Write(tree.work.clone(), e.into()))?;
         }
-        for ((mut tree, _), lease) in trees.into_iter().zip(leases) {
-            let path = tree.store.tree_path(&tree.diff_id);
-            let failed = |e| StoreError::Write(path.clone(), e);
+        for ((tree, _), lease) in trees.into_iter().zip(leases) {
+            tree.place(lease)?;
+        }
+        Ok(())
+    }
+
+    /// Renames it into the store, unless another process was faster.
+    fn place(mut self, lease: File) -> Result<(), StoreError> {
+        let path = self.store.tree_path(&self.diff_id);
+        let failed = |e| StoreError::Write(path.clone(), e);
+        loop {
+            if self.store.lease_tree(&self.diff_id).map_err(failed)? {
+                return Ok(());
+            }
+            match fs::rename(&self.work, &path) {
+                Ok(()) => break,
+                Err(e) if is_in_the_way(&e) => {}
+                Err(e) => return Err(failed(e)),
+            }
             // No crash of ours leaves anything there that is no tree, but a damaged disk may.
-            if tree
+            if self
                 .store
-                .set_aside(&tree.diff_id)
+                .set_aside(&self.diff_id)
                 .map_err(failed)?
                 .is_some()
             {
                 log::warn!(
                     "the tree of layer {} was damaged and is made again",
-                    tree.diff_id
+                    self.diff_id
                 );
             }
-            fs::rename(&tree.work, &path).map_err(failed)?;
-            tree.committed = true;
-            tree.store.lease(lease).map_err(failed)?;
         }
+        self.committed = true;
+        self.store.lease(lease).map_err(failed)?;
         Ok(())
     }
+}
+
+fn is_in_the_way(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    matches!(
+        error.kind(),
+        AlreadyExists | DirectoryNotEmpty | NotADirectory
+    )
 }
 
 impl Drop for TreeWriter {
@@ -299,8 +330,17 @@ impl Drop for TreeWriter {
     }
 }
 
-/// Makes and locks a directory of the inbox. `None`: who held it before has moved or removed it.
-fn lock_directory(path: &Path) -> io::Result<Option<File>> {
+/// Whether a directory of the inbox is ours.
+enum Claim {
+    Ours(File),
+    /// Who held it before has moved or removed it.
+    Moved,
+    /// Somebody holds it still.
+    Late,
+}
+
+/// Makes and locks a directory of the inbox; calls `waiting` before it waits, once, and waits no longer than `until`.
+fn lock_directory(path: &Path, until: Instant, waiting: &dyn Fn()) -> io::Result<Claim> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}
@@ -311,16 +351,32 @@ fn lock_directory(path: &Path) -> io::Result<Option<File>> {
         .custom_flags(flags.bits() as i32)
         .open(path);
     let lock = match opened {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Claim::Moved),
         lock => lock?,
     };
-    lock.lock()?;
+    let mut told = false;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return Ok(Claim::Late),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !std::mem::replace(&mut told, true) {
+            waiting();
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
     let ours = lock.metadata()?;
     let same = match fs::symlink_metadata(path) {
         Ok(found) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
         Err(_) => false,
     };
-    Ok(same.then_some(lock))
+    Ok(if same {
+        Claim::Ours(lock)
+    } else {
+        Claim::Moved
+    })
 }
 
 /// Writes `meta.json` with its lease held, before anybody can see it.

@@ -178,6 +178,9 @@ fn fill(decoder: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Bytes that tell how a blob is compressed, and no archive is shorter.
+const MAGIC: usize = 6;
+
 /// Hashes and counts the blob, and reads no byte beyond the first that is too many.
 struct Hashing<R> {
     blob: io::Take<R>,
@@ -224,12 +227,18 @@ impl<R: Read> Hashing<R> {
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // A transfer may break off after its first byte: what a blob begins with is given at once.
+        let least = if self.bytes == 0 { MAGIC } else { 1 };
+        let mut filled = 0;
         loop {
-            match self.blob.read(into) {
+            match self.blob.read(&mut into[filled..]) {
                 Ok(read) => {
-                    self.hasher.update(&into[..read]);
+                    self.hasher.update(&into[filled..filled + read]);
                     self.bytes += read as u64;
-                    return Ok(read);
+                    filled += read;
+                    if read == 0 || filled >= least.min(into.len()) {
+                        return Ok(filled);
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {

@@ -224,6 +224,75 @@ fn a_registry_that_falls_silent_is_given_half_a_minute_and_then_asked_again() {
 }
 
 #[test]
+fn a_byte_for_each_connection_is_no_progress() {
+    let (mirror, registry) = (Registry::start(), Registry::start());
+    let image = large(7);
+    registry.push("i", "1", &image);
+    mirror.push("i", "1", &image);
+    let path = layer_path(&image);
+    mirror.fault(Fault::always(&path, Action::Truncate(1)));
+    let asked = |registry: &Registry| {
+        let requests = registry.requests();
+        requests.iter().filter(|r| r.path.ends_with(&path)).count()
+    };
+    let env = Env::new(User::ordinary());
+    env.skua(&[INSECURE, "fetch", &mirror.name("i:1")])
+        .fails(&["cannot fetch layer", &mirror.host()]);
+    assert!(asked(&mirror) <= 6, "{}", asked(&mirror));
+    // The next place is asked for the rest.
+    let env = Env::new(User::ordinary());
+    let rule = format!(
+        "[[registry]]\nprefix = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
+        registry.host(),
+        mirror.host()
+    );
+    env.containers("registries.conf", &rule);
+    env.skua(&[INSECURE, "fetch", &registry.name("i:1")])
+        .success();
+    assert!(asked(&mirror) <= 12, "{}", asked(&mirror));
+    assert_eq!(asked(&registry), 1);
+}
+
+#[test]
+fn a_layer_that_another_fetch_claims_is_waited_for_and_then_fetched_once_more() {
+    let registry = Registry::start();
+    let image = large(8);
+    let slow = registry.push("slow", "1", &image);
+    registry.fault(Fault::always(
+        &layer_path(&image),
+        Action::Trickle(2048, Duration::from_secs(1)),
+    ));
+    let env = Env::new(User::ordinary());
+    let layout = env.scratch("layout");
+    image.write_layout(&layout, "1");
+    env.give(&layout);
+    let claimed = env.data().join("store/inbox");
+    let first = env.spawn(&[INSECURE, "fetch", &slow]);
+    eventually("the slow fetch has claimed its layer", || {
+        let inbox = std::fs::read_dir(&claimed).into_iter().flatten().flatten();
+        inbox
+            .into_iter()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("tree-"))
+    });
+    let local = format!("oci:{}:1", layout.display());
+    let run = env.skua(&[INSECURE, "fetch", &local]).success();
+    assert!(run.stderr.contains("waiting for another fetch"), "{run:?}");
+    assert!(run.stderr.contains("fetched once more"), "{run:?}");
+    // What the slow one has claimed is there by now, and is not made again.
+    let id = || {
+        let trees = env.data().join("store/trees/sha256");
+        let mut trees = std::fs::read_dir(trees).unwrap().flatten();
+        std::os::unix::fs::DirEntryExt::ino(&trees.next().unwrap())
+    };
+    let before = id();
+    registry.clear_faults();
+    first.signal(Signal::SIGTERM);
+    drop(first);
+    env.skua(&[INSECURE, "fetch", &slow]).success();
+    assert_eq!(id(), before);
+}
+
+#[test]
 fn an_ipv6_address_is_a_registry() {
     let Some(registry) = Registry::start_on_ipv6() else {
         return functional::skip("an_ipv6_address", "there is no ::1");
