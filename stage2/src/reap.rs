@@ -99,7 +99,7 @@ impl Apps {
             match sys::wait_for_signal(signals, patience) {
                 Ok(Some(signal)) if signal.number == libc::SIGCHLD => self.reap()?,
                 // A signal from inside the pod is not obeyed: no app ends its neighbours through pid 1.
-                Ok(Some(signal)) if signal.sender == 0 => {
+                Ok(Some(signal)) if signal.from_outside => {
                     let act = self.stop.signal(signal.number, Instant::now());
                     self.act(act)?;
                 }

@@ -263,8 +263,8 @@ pub(crate) fn reset_signals() {
 pub(crate) struct Received {
     /// Its number.
     pub(crate) number: i32,
-    /// The sender's pid in our pid namespace; 0 when it is outside, or the kernel.
-    pub(crate) sender: i32,
+    /// A process outside of our pid namespace has sent it.
+    pub(crate) from_outside: bool,
 }
 
 /// When no signal has come for so long, the next one is waited for in as little memory as possible.
@@ -297,9 +297,16 @@ fn signal_within(set: &SigSet, time: Option<Duration>) -> Result<Received, Errno
     // SAFETY: the set, the information and the limit outlive the call.
     let number = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, limit) };
     let number = Errno::result(number)?;
-    // SAFETY: a signal that was sent has a sender here; for the kernel's own the field is 0 or not used by us.
+    // SAFETY: the field is there, whatever it means: what it means is looked at first.
     let sender = unsafe { info.si_pid() };
-    Ok(Received { number, sender })
+    // The kernel itself has written the sender of what was sent with kill or a pidfd, and refuses to let another process say so.
+    // With any other code the sender can be the word of an app (rt_sigqueueinfo), or it is the kernel that an app has asked for
+    // a signal (F_SETOWN).
+    let from_outside = info.si_code == libc::SI_USER && sender == 0;
+    Ok(Received {
+        number,
+        from_outside,
+    })
 }
 
 /// A child that has ended.

@@ -154,6 +154,27 @@ fn an_app_cannot_end_its_neighbours_through_pid_1() {
     env.skua(&[&RUN[..], &words].concat()).success();
 }
 
+/// The sender of a signal can be the sender's word: with SI_QUEUE, or another code below 0. And the kernel sends what it was asked for.
+#[test]
+fn an_app_cannot_pretend_to_be_outside() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        for forged in [
+            &["queue", "1", "15", "-1", "0"][..],
+            &["queue", "1", "10", "-1", "0"],
+            &["queue", "1", "15", "-60", "0"],
+            &["own", "1"],
+        ] {
+            let neighbour = [&name, "--name=one", "--", "sleep", "1", "---"];
+            let app = [&name, "--name=two", "--cap-retain=none", "--"];
+            let run = env.skua(&[&RUN[..], &neighbour, &app, forged].concat());
+            // It was sent, and the neighbour has slept to its end.
+            run.success().says("{\"ok\":true}");
+        }
+    }
+}
+
 #[test]
 fn orphans_do_not_keep_a_pod_and_do_not_outlive_it() {
     let (env, name) = image(&Image::inspect());

@@ -16,6 +16,8 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
             number(words, 0).and_then(|id| outcome(setuid(Uid::from_raw(id as libc::uid_t))))
         }
         "kill" => kill(words),
+        "queue" => queue(words),
+        "own" => own(words),
         "exec" => exec(words),
         "in-session" => in_session(words),
         _ => return None,
@@ -73,6 +75,27 @@ fn kill(words: &[&str]) -> Answer {
         .transpose()
         .map_err(|e| e.to_string())?;
     outcome(nix::sys::signal::kill(pid, signal))
+}
+
+/// `queue PID SIGNAL-NUMBER CODE SENDER`: a signal with a sender of our own making.
+fn queue(words: &[&str]) -> Answer {
+    let number = |at| number(words, at).map(|found| found as i32);
+    outcome(sys::queue_signal(
+        number(0)?,
+        number(1)?,
+        number(2)?,
+        number(3)?,
+    ))
+}
+
+/// `own PID`: the kernel sends SIGIO to that process when a pipe of ours has something to read, and it has.
+fn own(words: &[&str]) -> Answer {
+    let pid = number(words, 0)? as i32;
+    let made = nix::unistd::pipe().and_then(|(reader, writer)| {
+        sys::own(&reader, pid)?;
+        nix::unistd::write(&writer, b"x")
+    });
+    outcome(made)
 }
 
 /// `exec PROGRAM [ARGUMENT…]`: becomes that program.

@@ -1,6 +1,8 @@
 //! The raw system call, to try any of them from inside; calls about descriptors and processes.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use nix::errno::Errno;
 
 /// System call `number` with six arguments.
@@ -31,4 +33,24 @@ pub(crate) fn fork() -> Result<Option<i32>, Errno> {
     // SAFETY: this program has one thread.
     let pid = unsafe { libc::fork() };
     Errno::result(pid).map(|pid| (pid != 0).then_some(pid))
+}
+
+/// `rt_sigqueueinfo(2)` with this code and this pid of a sender.
+pub(crate) fn queue_signal(pid: i32, signal: i32, code: i32, sender: i32) -> Result<(), Errno> {
+    // The kernel's siginfo_t of 128 bytes: number, errno, code, padding, pid and uid of the sender.
+    let mut information = [0_i32; 32];
+    (information[0], information[2], information[4]) = (signal, code, sender);
+    let pointer = information.as_ptr();
+    // SAFETY: the kernel reads 128 bytes, which outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid, signal, pointer) };
+    Errno::result(result).map(drop)
+}
+
+/// Lets `pid` have the signals of this descriptor.
+pub(crate) fn own(descriptor: &OwnedFd, pid: i32) -> Result<(), Errno> {
+    let number = descriptor.as_raw_fd();
+    // SAFETY: takes numbers only.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETOWN, pid) })?;
+    // SAFETY: takes numbers only.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_ASYNC) }).map(drop)
 }
