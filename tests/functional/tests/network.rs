@@ -191,15 +191,15 @@ fn privileged_a_port_that_somebody_has_is_not_taken_away() {
     publish("203.0.113.9:18086:80").fails(&["203.0.113.9:18086", "Cannot assign"]);
     assert_eq!(left_of_networks(), BTreeSet::new());
 
-    let flags = ["--net=default", "--publish=18086:80"];
+    let flags = ["--net=default", "--publish=18086:80", "--name=first"];
     let pod = local
         .env
         .spawn(&local.words(&flags, &["listen", "0.0.0.0:80", "the first"]));
-    eventually("the first pod publishes", || {
-        publish("18086:80")
-            .stderr
-            .contains("cannot publish 0.0.0.0:18086/tcp")
+    eventually("the first pod has joined", || {
+        let status = local.env.skua(&["status", "first", "--format=json"]);
+        status.code() == Some(0) && status.json()["networks"][0]["addresses"][0].is_string()
     });
+    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp"]);
     assert_eq!(hear("192.0.2.1:18086"), "the first");
     pod.wait().success();
     publish("18086:80").success();
