@@ -56,9 +56,8 @@ impl Ended {
 }
 
 impl Signals {
-    /// Blocks them. A caller may have ignored `SIGCHLD`, which would let the kernel forget how the pod ended.
+    /// Blocks them.
     pub(crate) fn block() -> Result<Self, Error> {
-        sys::default_action(libc::SIGCHLD);
         let mut set: SigSet = ASKING.into_iter().chain(FOR_APPS).collect();
         set.add(Signal::SIGWINCH);
         set.thread_block().map_err(|e| Error::Signals(e.into()))?;

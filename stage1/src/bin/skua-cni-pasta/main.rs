@@ -18,6 +18,7 @@ use inputs::Asked;
 use semver::Version;
 
 fn main() {
+    sys::remember_children();
     let asked = Asked::read();
     let version = asked.as_ref().map_or(Version::new(1, 0, 0), Asked::version);
     match asked.and_then(run) {

@@ -23,6 +23,12 @@ fn owned(result: c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Lets the kernel remember how our children ended, which it forgets when who started us ignored `SIGCHLD`.
+pub(crate) fn remember_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// The user namespace that owns `namespace`.
 pub(crate) fn owner_of(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
