@@ -1,5 +1,6 @@
 //! What was typed: the global flags and the subcommands. What a subcommand takes stands in its own file.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::commands;
 use crate::context::Context;
 use crate::error::{Error, ErrorFormat};
-use crate::run_line;
+use crate::{output, run_line};
 
 /// What `--help` and the manual page say at their end.
 const EXIT_STATUS: &str = "\
@@ -156,6 +157,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the directory of `--config-dir` need not be there yet.
+    pub(crate) fn makes_config(&self) -> bool {
+        matches!(self, Self::Trust(commands::trust::TrustCommand::Add(_)))
+    }
+
     /// Runs the subcommand.
     pub(crate) fn run(self, context: &Context) -> Result<ExitCode, Error> {
         match self {
@@ -184,6 +190,23 @@ impl Command {
     }
 }
 
+/// Prints help or a version, whole, and ends the process with 0; or gives the reason why that failed.
+pub(crate) fn show(help: &clap::Error) -> Error {
+    let text = help.render();
+    let plain = || {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        set("NO_COLOR").is_some() || set("TERM").is_none_or(|term| term == "dumb")
+    };
+    let printed = match io::stdout().is_terminal() && !plain() {
+        true => output::print(&text.ansi().to_string()),
+        false => output::print(&text.to_string()),
+    };
+    match printed {
+        Ok(()) => std::process::exit(0),
+        Err(error) => error,
+    }
+}
+
 /// Parses the process's arguments. Help and version are printed here and end the process with 0.
 pub(crate) fn parse() -> Result<(Global, Command), Error> {
     match Cli::try_parse() {
@@ -192,10 +215,10 @@ pub(crate) fn parse() -> Result<(Global, Command), Error> {
             ErrorKind::DisplayHelp => {
                 match documented(None).try_get_matches_from(std::env::args_os()) {
                     Ok(_) => Error::from(error),
-                    Err(with_app_flags) => with_app_flags.exit(),
+                    Err(with_app_flags) => show(&with_app_flags),
                 }
             }
-            ErrorKind::DisplayVersion => error.exit(),
+            ErrorKind::DisplayVersion => show(&error),
             _ => Error::from(error),
         }),
     }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use images::registries::Layers;
@@ -123,12 +124,6 @@ impl Context {
     }
 
     fn load_policy(&self) -> Result<Policy, Error> {
-        // With a slip of the pen the bounds in it would be none.
-        let typed = self.config_directories.last().filter(|_| self.config_typed);
-        if let Some(directory) = typed {
-            std::fs::metadata(directory)
-                .map_err(|e| Error::ConfigDirectory(directory.clone(), e))?;
-        }
         let mut further = self.config_directories.clone();
         further.retain(|directory| {
             !policy::SYSTEM
@@ -137,6 +132,21 @@ impl Context {
         });
         let user = nix::unistd::geteuid().as_raw();
         Ok(Policy::of_host()?.tightened(&further, user)?)
+    }
+
+    /// The directory of `--config-dir` is there. With a slip of the pen no bound in it would count, no grace period, no trust.
+    pub(crate) fn check_config(&self) -> Result<(), Error> {
+        let Some(directory) = self.missing_config() else {
+            return Ok(());
+        };
+        let found = fs::read_dir(directory).map(drop);
+        found.map_err(|e| Error::ConfigDirectory(directory.to_owned(), e))
+    }
+
+    /// The directory of `--config-dir`, if there is none.
+    pub(crate) fn missing_config(&self) -> Option<&Path> {
+        let typed = self.config_directories.last().filter(|_| self.config_typed);
+        typed.map(PathBuf::as_path).filter(|path| !path.is_dir())
     }
 
     /// No command makes an exception that the host's bounds do not allow.

@@ -1,5 +1,6 @@
 //! What stage0 can fail at: a variant for each step.
 
+mod boxed;
 mod print;
 mod typed;
 
@@ -114,8 +115,11 @@ pub(crate) enum Error {
     #[error("pod {0} is being worked on by another process")]
     Busy(PodId),
     /// The pod was removed while we waited for it.
-    #[error("pod {0} was removed when it ended")]
+    #[error("pod {0} was removed while it was waited for")]
     RemovedMeanwhile(PodId),
+    /// The kernel does not tell when a prepared pod is run.
+    #[error("cannot watch pod {0}")]
+    Watch(PodId, #[source] io::Error),
     /// What a pod left could not be cleared away.
     #[error("cannot heal pod {0}")]
     Heal(PodId, #[source] Box<Error>),
@@ -338,7 +342,7 @@ impl Error {
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
             Self::Unit { .. } | Self::Socket(_) | Self::Credential(_) => "unit",
             Self::Tell { source, .. } => source.code(),
-            Self::Record(_) => "pod",
+            Self::Record(_) | Self::Watch(..) => "pod",
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
     }
@@ -380,17 +384,5 @@ impl Error {
             Self::Exec(_, named, _) => Some(named.hint().to_owned()),
             _ => None,
         }
-    }
-}
-
-impl From<images::fetch::FetchError> for Error {
-    fn from(error: images::fetch::FetchError) -> Self {
-        Self::Fetch(Box::new(error))
-    }
-}
-
-impl From<crate::worker::WorkerError> for Error {
-    fn from(error: crate::worker::WorkerError) -> Self {
-        Self::Worker(Box::new(error))
     }
 }

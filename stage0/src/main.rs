@@ -43,6 +43,7 @@ use nix::sys::stat::{Mode, umask};
 use error::ErrorFormat;
 
 fn main() -> ExitCode {
+    signals::remember_children();
     // The caller's may be odd; no file of ours depends on it.
     umask(Mode::from_bits_truncate(0o022));
     let (global, command) = match cli::parse() {
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
     let format = global.error_format;
     let done = context::Context::new(global).and_then(|context| {
         logger::start(&context);
+        if !command.makes_config() {
+            context.check_config()?;
+        }
         context.check_exceptions()?;
         command.run(&context)
     });

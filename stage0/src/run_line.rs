@@ -275,7 +275,9 @@ fn parse_app(words: &[String]) -> Result<AppLine, Error> {
     let words = words.iter().map(|word| unescaped(word));
     match AppLine::try_parse_from(words) {
         Ok(line) => Ok(line),
-        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => error.exit(),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            Err(crate::cli::show(&error))
+        }
         Err(error) => Err(Error::from(error)),
     }
 }

@@ -25,9 +25,12 @@ pub(crate) fn run(args: PrepareArgs, context: &Context) -> Result<ExitCode, Erro
     let kept = pod::sync(&pod.pod.dir().manifest())
         .and_then(|()| pod.move_to(State::Prepared))
         .and_then(|()| pod::sync(&pod.pod.path()));
-    if let Err(error) = kept {
-        return Err(prepare::abandon(pod, context, error.into()));
+    // Of a pod whose UUID nobody was told nobody could get rid.
+    let told = kept
+        .map_err(Error::from)
+        .and_then(|()| output::print(&format!("{}\n", pod.pod.id)));
+    match told {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(prepare::abandon(pod, context, error)),
     }
-    output::print(&format!("{}\n", pod.pod.id))?;
-    Ok(ExitCode::SUCCESS)
 }

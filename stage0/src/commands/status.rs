@@ -1,9 +1,13 @@
 //! `skua status`: shows one pod.
 
+use std::io;
+use std::mem::MaybeUninit;
 use std::process::ExitCode;
 
 use clap::Args;
 use pod::{Pod, State};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -17,7 +21,7 @@ use crate::{heal, output};
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) pod: OnePod,
-    /// Wait until the pod has ended
+    /// Wait until the pod has ended; one that is prepared must have been run before
     #[arg(long)]
     pub(crate) wait: bool,
     /// How it is printed
@@ -41,17 +45,36 @@ pub(crate) fn run(args: StatusArgs, context: &Context) -> Result<ExitCode, Error
 }
 
 /// Waits for the end of a pod, without polling: its lock is free then. Where its keeper was killed, what it left is
-/// healed first.
+/// healed first. Nobody holds the lock of one that is prepared; its directory moves when it is run or given up.
 fn wait(mut pod: Pod, context: &Context) -> Result<Pod, Error> {
     while pod.state <= State::Run {
         let before = pod.state;
-        pod.wait()?;
+        match before {
+            State::Prepared => moved(&pod).map_err(|e| Error::Watch(pod.id.clone(), e))?,
+            _ => pod.wait()?,
+        }
         heal::pods(context)?;
         let id = pod.id.clone();
-        pod = Pod::find(&context.data, &id).ok_or(Error::RemovedMeanwhile(id))?;
-        if pod.state == before && !pod.is_locked()? {
+        pod = Pod::find(&context.data, &id)
+            // Of one that was never run nothing is to be told.
+            .filter(|pod| (before, pod.state) != (State::Prepared, State::Garbage))
+            .ok_or(Error::RemovedMeanwhile(id))?;
+        if pod.state == before && before != State::Prepared && !pod.is_locked()? {
             break;
         }
     }
     Ok(pod)
+}
+
+/// Blocks until the directory of a pod is renamed or removed.
+fn moved(pod: &Pod) -> io::Result<()> {
+    let events = inotify::init(CreateFlags::CLOEXEC)?;
+    let what = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
+    match inotify::add_watch(&events, pod.path(), what) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    // Had it moved before, nothing would be at its path.
+    inotify::Reader::new(&events, &mut [MaybeUninit::uninit(); 512]).next()?;
+    Ok(())
 }

@@ -86,6 +86,7 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, Error> {
         .collect();
     let (keys, prefix) = (keys?, prefix(&args.prefix)?);
     let signed_as = args.signed_as.as_deref().map(self::prefix).transpose()?;
+    let missing = context.missing_config();
     let mut editor = Editor::open(&context.config("trust.d"), prefix.clone())?;
     editor.add(&keys, args.threshold.map(usize::from), signed_as.as_ref())?;
     let mut said = String::new();
@@ -97,6 +98,10 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, Error> {
         ));
     }
     said.push_str(&format!("written to {}\n", shown(editor.path())));
+    if let Some(made) = missing {
+        let made = shown(made);
+        said.push_str(&format!("there was no configuration in {made} before\n"));
+    }
     if let Some(file) = editor.hides() {
         said.push_str(&format!("in place of the scope in {}\n", shown(file)));
     }
