@@ -80,15 +80,22 @@ pub fn sync(path: &Path) -> Result<(), Error> {
 }
 
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    File::create(path)?.write_all(&to_bytes(value)?)
+    let bytes = to_bytes(value)?;
+    File::create(path)?.write_all(&bytes)
 }
 
 /// The bytes that [`save`] writes, for a stage that writes files below a descriptor.
 ///
 /// # Errors
-/// When `value` has no JSON form.
+/// When `value` has no JSON form, or one that [`load`] would refuse for its length.
 pub fn to_bytes<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!(
+            "it would have {} bytes, and a file of a pod has at most {MAX_FILE}",
+            bytes.len()
+        )));
+    }
     Ok(bytes)
 }

@@ -291,3 +291,31 @@ fn limits_of_images_are_the_administrators_and_are_shown() {
     );
     lab.env.skua(&[INSECURE, "fetch", &name]).success();
 }
+
+#[test]
+fn a_config_that_makes_a_record_too_long_to_read_makes_no_pod() {
+    // In the record each of them takes six bytes.
+    let value = "\u{1}".repeat(90_000);
+    let variables: Vec<_> = (0..8).map(|at| format!("V{at}={value}")).collect();
+    let image = Image::inspect().set("Env", json!(variables)).build();
+    let registry = Registry::start();
+    let name = registry.push("i", "1", &image);
+    for user in User::all() {
+        let env = Env::new(user);
+        for command in ["prepare", "run"] {
+            env.skua(&[INSECURE, command, &name]).fails(&[
+                "cannot write",
+                "pod.json",
+                "at most 4194304",
+            ]);
+        }
+        let pods = std::process::Command::new("find")
+            .arg(env.data().join("pods"))
+            .args(["-mindepth", "2"])
+            .output()
+            .unwrap();
+        let left = String::from_utf8(pods.stdout).unwrap();
+        assert_eq!(left.lines().next(), None, "{left}");
+        env.skua(&["list"]).success();
+    }
+}
