@@ -24,7 +24,7 @@ pub use compare::Difference;
 pub(crate) use compare::compare;
 pub use extract::{ExtractJob, extract, serve_extract};
 pub(crate) use start::restorable;
-pub use start::{PackError, Packing, changed};
+pub use start::{Change, PackError, Packing, changed};
 pub use worker::{Input, serve};
 pub(crate) use writer::{Archive, Metadata};
 

@@ -22,6 +22,7 @@
 //! `flock(2)` (a *lease*) on each manifest, config and tree, and [`crate::gc`] removes only what it can lock exclusively.
 
 mod blob;
+mod claim;
 mod error;
 mod evidence;
 mod image;

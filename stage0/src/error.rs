@@ -196,6 +196,9 @@ pub(crate) enum Error {
         /// What was changed, or had something added or removed in it.
         path: PathBuf,
     },
+    /// Whether a layer of an image was changed cannot be told.
+    #[error("cannot tell whether image {} was changed in the store: {} is a copy, or an older skua unpacked it; --contents compares the files", .0, .1.display())]
+    LayerUnknown(String, PathBuf),
     /// A layer is not what is unpacked again.
     #[error("image {image} was changed in the store: layer {layer}: {difference}")]
     ContentChanged {
@@ -313,6 +316,7 @@ impl Error {
             | Self::Digest(_)
             | Self::CollectImages(_)
             | Self::LayerChanged { .. }
+            | Self::LayerUnknown(..)
             | Self::ContentChanged { .. }
             | Self::LayerBusy(..)
             | Self::Export(..)
@@ -368,12 +372,12 @@ impl Error {
                 "pods that run from it, or another command: 'skua list' shows them, and it can be repaired when they have ended"
                     .to_owned(),
             ),
-            Self::LayerChanged { image, .. } => Some(format!("skua image verify --repair {image}")),
+            Self::LayerChanged { image, .. } | Self::LayerUnknown(image, _) => {
+                Some(format!("skua image verify --repair {image}"))
+            }
             Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
-            Self::Bound(_) => {
-                Some("skua config prints every bound and the file that sets it".to_owned())
-            }
+            Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
             Self::Record(error) => Some(error.hint()),
             Self::CollectImages(error) => error.pods()?.hint(),
             Self::Running(id) => Some(format!("skua stop {id}")),

@@ -124,8 +124,17 @@ impl Packing {
     }
 }
 
+/// Why a tree may not be what was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The first file or directory that was changed.
+    Of(PathBuf),
+    /// The tree is a copy, or of a skua that did not note when it was finished: its times say nothing.
+    Unknown(PathBuf),
+}
+
 /// Finds something in a tree that was changed, added or removed after it was unpacked, as the kernel's times say. Contents are
-/// not read: whoever writes to the disk below the file system is not found out. In a store that was copied, everything has
+/// not read: whoever writes to the disk below the file system is not found out. In a store that was copied, everything may have
 /// changed.
 ///
 /// # Errors
@@ -134,11 +143,14 @@ pub fn changed(
     workers: &dyn Workers,
     store: &Store,
     diff_id: &Digest,
-) -> Result<Option<PathBuf>, PackError> {
-    let since = Some(store.tree_written(diff_id)?);
+) -> Result<Option<Change>, PackError> {
+    let Some(since) = store.tree_written(diff_id)? else {
+        return Ok(Some(Change::Unknown(store.tree_fs(diff_id))));
+    };
+    let since = Some(since);
     let packing = Packing::start(workers, store, &[*diff_id], What::Measure { since })?;
     let changed = packing.finish()?.changed;
-    Ok(changed.map(|path| store.tree_fs(diff_id).join(path)))
+    Ok(changed.map(|path| Change::Of(store.tree_fs(diff_id).join(path))))
 }
 
 impl Read for Packing {

@@ -3,20 +3,22 @@
 //! ```text
 //! fs/          the layer
 //! meta.json    TreeMeta; its flock is the tree's lease
+//! written      when meta.json was written, by the kernel's clock of changes: in a copy of the tree it is another time
 //! disk         bytes that it takes, once somebody asked
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::blob::{open, read_at_most, write_temporary};
+use super::claim::{Claim, lock_directory};
 use super::names::is_absent;
 use super::{Store, StoreError, fresh};
 use crate::digest::Digest;
@@ -24,8 +26,8 @@ use crate::digest::Digest;
 /// Largest `meta.json`.
 const META_LIMIT: u64 = 4 << 20;
 
-/// How often it is tried whether another process has finished a tree.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Larger than any `written`.
+const WRITTEN_LIMIT: u64 = 100;
 
 /// What is known about an unpacked layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,11 +112,18 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|e| StoreError::Record(path, e))
     }
 
-    /// When a tree was finished: the kernel sets this time, no system call can.
-    pub(crate) fn tree_written(&self, diff_id: &Digest) -> Result<(i64, i64), StoreError> {
-        let path = self.tree_path(diff_id).join("meta.json");
+    /// When a tree was finished: the kernel sets this time, no system call can. `None`: this is not the tree that was finished
+    /// then, but a copy of it, whose times are all later; or it is of a skua that did not note it.
+    pub(crate) fn tree_written(&self, diff_id: &Digest) -> Result<Option<(i64, i64)>, StoreError> {
+        let tree = self.tree_path(diff_id);
+        let path = tree.join("meta.json");
         let record = fs::metadata(&path).map_err(|e| StoreError::Read(path, e))?;
-        Ok((record.ctime(), record.ctime_nsec()))
+        let mut noted = Vec::new();
+        // Longer than any note, so no more is read of what is none.
+        let read = open(&tree.join("written"))
+            .and_then(|note| note.take(WRITTEN_LIMIT).read_to_end(&mut noted));
+        let same = read.is_ok() && noted == written(&record).as_bytes();
+        Ok(same.then(|| (record.ctime(), record.ctime_nsec())))
     }
 
     /// Bytes that a layer's tree takes on the disk. They are measured once, by `measure`; a read-only store cannot remember.
@@ -330,56 +339,7 @@ impl Drop for TreeWriter {
     }
 }
 
-/// Whether a directory of the inbox is ours.
-enum Claim {
-    Ours(File),
-    /// Who held it before has moved or removed it.
-    Moved,
-    /// Somebody holds it still.
-    Late,
-}
-
-/// Makes and locks a directory of the inbox; calls `waiting` before it waits, once, and waits no longer than `until`.
-fn lock_directory(path: &Path, until: Instant, waiting: &dyn Fn()) -> io::Result<Claim> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path);
-    let lock = match opened {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Claim::Moved),
-        lock => lock?,
-    };
-    let mut told = false;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(e)) => return Err(e),
-            Err(TryLockError::WouldBlock) if Instant::now() >= until => return Ok(Claim::Late),
-            Err(TryLockError::WouldBlock) => {}
-        }
-        if !std::mem::replace(&mut told, true) {
-            waiting();
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    let ours = lock.metadata()?;
-    let same = match fs::symlink_metadata(path) {
-        Ok(found) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
-        Err(_) => false,
-    };
-    Ok(if same {
-        Claim::Ours(lock)
-    } else {
-        Claim::Moved
-    })
-}
-
-/// Writes `meta.json` with its lease held, before anybody can see it.
+/// Writes `meta.json` with its lease held, before anybody can see it, and when that was.
 fn write_meta(path: &Path, meta: &TreeMeta) -> io::Result<File> {
     let bytes = serde_json::to_vec(meta)?;
     let mut file = OpenOptions::new()
@@ -390,5 +350,13 @@ fn write_meta(path: &Path, meta: &TreeMeta) -> io::Result<File> {
         .open(path)?;
     file.lock_shared()?;
     file.write_all(&bytes)?;
+    let note = path.with_file_name("written");
+    fs::write(note, written(&file.metadata()?))?;
     Ok(file)
+}
+
+/// What identifies a `meta.json` among all copies of it. Not by device and inode: those are others after a reboot, or on the next
+/// machine that mounts the store.
+fn written(record: &fs::Metadata) -> String {
+    format!("{}.{:09}\n", record.ctime(), record.ctime_nsec())
 }

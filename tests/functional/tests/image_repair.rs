@@ -92,3 +92,47 @@ fn a_repair_that_was_killed_is_finished_by_the_next() {
         .success()
         .says("content");
 }
+
+/// As after `cp -a` of the store to another disk.
+fn copied(lab: &Lab) {
+    let (data, copy) = (lab.env.data(), lab.env.scratch("copy"));
+    let mut cp = std::process::Command::new("cp");
+    cp.arg("-a").arg(&data).arg(&copy);
+    Run::of(cp).success();
+    fs::rename(&data, lab.env.scratch("original")).unwrap();
+    fs::rename(&copy, &data).unwrap();
+}
+
+#[test]
+fn in_a_copied_store_everything_counts_as_changed() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let file = lab.tree(1).join("fs/file");
+        fs::write(&file, "evil").unwrap();
+        copied(&lab);
+        lab.verify(&[])
+            .fails(&["cannot tell", "is a copy", "--contents"])
+            .complains("verify --repair");
+        lab.verify(&["--contents"])
+            .fails(&["was changed", "'file'"]);
+        lab.verify(&["--repair"])
+            .success()
+            .says("2 of 2 layers unpacked again");
+        lab.verify(&[]).success();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "content");
+    }
+}
+
+#[test]
+fn a_store_of_an_older_skua_goes_on_working() {
+    let lab = Lab::new(User::ordinary());
+    for layer in 0..2 {
+        fs::remove_file(lab.tree(layer).join("written")).unwrap();
+    }
+    let run = ["run", "--pull=never", &lab.name, "--", "read", "/file"];
+    lab.skua(&run).success().says("content");
+    lab.verify(&[]).fails(&["cannot tell", "an older skua"]);
+    lab.verify(&["--contents"])
+        .success()
+        .says("2 layers unchanged");
+}

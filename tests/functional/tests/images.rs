@@ -1,6 +1,7 @@
 //! Images in the store, from outside: listed, shown, removed, collected, verified, repaired.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use functional::{Built, Entry, Env, Image, Key, Kind, Layer, Registry, Run, User, sha256};
@@ -350,6 +351,9 @@ fn what_was_changed_without_a_trace_is_found_by_comparing_contents() {
         // As if the disk had done it: the record of the layer is younger than the file.
         let meta = tree.join("meta.json");
         fs::set_permissions(&meta, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let time = fs::metadata(&meta).unwrap();
+        let (seconds, rest) = (MetadataExt::ctime(&time), MetadataExt::ctime_nsec(&time));
+        fs::write(tree.join("written"), format!("{seconds}.{rest:09}\n")).unwrap();
         verify(&[]).success();
         verify(&["--contents"])
             .fails(&["was changed", "'unwritable/file' has another content"])

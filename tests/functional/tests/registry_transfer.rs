@@ -241,10 +241,9 @@ fn a_byte_for_each_connection_is_no_progress() {
     assert!(asked(&mirror) <= 6, "{}", asked(&mirror));
     // The next place is asked for the rest.
     let env = Env::new(User::ordinary());
+    let (prefix, location) = (registry.host(), mirror.host());
     let rule = format!(
-        "[[registry]]\nprefix = \"{}\"\n[[registry.mirror]]\nlocation = \"{}\"\n",
-        registry.host(),
-        mirror.host()
+        "[[registry]]\nprefix = \"{prefix}\"\n[[registry.mirror]]\nlocation = \"{location}\"\n"
     );
     env.containers("registries.conf", &rule);
     env.skua(&[INSECURE, "fetch", &registry.name("i:1")])
@@ -269,10 +268,8 @@ fn a_layer_that_another_fetch_claims_is_waited_for_and_then_fetched_once_more() 
     let claimed = env.data().join("store/inbox");
     let first = env.spawn(&[INSECURE, "fetch", &slow]);
     eventually("the slow fetch has claimed its layer", || {
-        let inbox = std::fs::read_dir(&claimed).into_iter().flatten().flatten();
-        inbox
-            .into_iter()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with("tree-"))
+        let mut inbox = std::fs::read_dir(&claimed).into_iter().flatten().flatten();
+        inbox.any(|entry| entry.file_name().to_string_lossy().starts_with("tree-"))
     });
     let local = format!("oci:{}:1", layout.display());
     let run = env.skua(&[INSECURE, "fetch", &local]).success();

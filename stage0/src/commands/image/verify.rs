@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use images::digest::Digest;
 use images::evidence::Evidence;
 use images::gc::discard_tree;
-use images::pack;
+use images::pack::{self, Change};
 use images::reference::{ImageName, Reference};
 use images::store::{Image, Store};
 
@@ -96,10 +96,13 @@ fn by_time(
     let failed = |e| Error::Verify(image.name.to_string(), Box::new(e));
     let mut changed = Vec::new();
     for layer in image.diff_ids()? {
-        if let Some(path) = pack::changed(&workers, store, &layer).map_err(failed)? {
+        if let Some(change) = pack::changed(&workers, store, &layer).map_err(failed)? {
             if !how.repair {
                 let image = image.name.to_string();
-                return Err(Error::LayerChanged { image, path });
+                return Err(match change {
+                    Change::Of(path) => Error::LayerChanged { image, path },
+                    Change::Unknown(path) => Error::LayerUnknown(image, path),
+                });
             }
             changed.push(layer);
         }
