@@ -27,7 +27,6 @@ mod error;
 mod evidence;
 mod image;
 mod names;
-mod remove;
 mod tree;
 
 use std::fs::{self, DirBuilder, File};
@@ -42,8 +41,8 @@ pub use image::{CONFIG_LIMIT, Image, LayerTree, MANIFEST_LIMIT};
 pub(crate) use image::{OPAQUE, content_digest, diff_ids, document};
 pub use names::RefRecord;
 pub(crate) use names::is_absent;
-pub(crate) use remove::remove_directory;
-pub use remove::remove_tree;
+pub(crate) use pod::remove_directory;
+pub use pod::remove_tree;
 pub use tree::{Begin, Owners, TreeMeta, TreeWriter};
 
 use crate::digest::Digest;

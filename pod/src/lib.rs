@@ -19,6 +19,8 @@ mod notify;
 mod origin;
 #[cfg(feature = "policy")]
 pub mod policy;
+#[cfg(feature = "remove")]
+mod remove;
 mod running;
 mod sandbox;
 mod service_manager;
@@ -50,6 +52,8 @@ pub use names::{
 pub use network_file::NetworkFile;
 pub use notify::{APP_NOTIFY_SOCKET, AppNotify, Word};
 pub use origin::{Origin, Origins};
+#[cfg(feature = "remove")]
+pub use remove::{remove_directory, remove_tree};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
 pub use service_manager::{ServiceManager, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE, watchdog};

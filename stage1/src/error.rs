@@ -179,6 +179,8 @@ pub(crate) enum Error {
     NoStatus(i32, AppName),
     #[error("cannot remove the pod's directory {0}")]
     Remove(PathBuf, #[source] io::Error),
+    #[error("the pod has ended and is kept")]
+    Kept(#[source] Box<Error>),
     #[error("the process that removes the files of the pod was killed")]
     RemoverDied,
     #[error("the keeper of the pod was killed")]

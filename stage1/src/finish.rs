@@ -132,13 +132,18 @@ fn texts(error: &Error) -> Vec<String> {
 /// The status when skua itself failed.
 pub(crate) const FAILED: u8 = 254;
 
-/// Moves an ended pod, or removes it if that was asked for.
+/// Moves an ended pod, or removes it if that was asked for. What cannot be removed is left to `gc`: how the pod ended is known,
+/// and no failure takes its place.
 pub(crate) fn move_on(mut locked: Locked, manifest: Option<&PodManifest>) -> Result<(), Error> {
     locked.move_to(State::ExitedGarbage)?;
-    match manifest {
+    let removed = match manifest {
         Some(manifest) if manifest.remove => remove::pod(&locked.pod.path(), manifest),
         _ => Ok(()),
+    };
+    if let Err(error) = removed {
+        report::print(&Error::Kept(Box::new(error)));
     }
+    Ok(())
 }
 
 /// The statuses that stage2 left, in manifest order. The directory belongs to the pod's root: what is not a plain file is not

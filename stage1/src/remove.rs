@@ -25,17 +25,14 @@ pub(crate) fn pod(path: &Path, manifest: &PodManifest) -> Result<(), Error> {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => as_pods_root(path, manifest)?,
         other => other.map_err(|e| Error::Remove(path.to_owned(), e))?,
     }
-    fs::remove_dir_all(path).map_err(|e| Error::Remove(path.to_owned(), e))
+    pod::remove_tree(path).map_err(|e| Error::Remove(path.to_owned(), e))
 }
 
 /// Removes what apps have written.
 fn written(path: &Path) -> io::Result<()> {
     ["rootfs", "volumes"]
         .iter()
-        .try_for_each(|part| match fs::remove_dir_all(path.join(part)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        })
+        .try_for_each(|part| pod::remove_tree(&path.join(part)))
 }
 
 /// overlayfs makes `work/work` without any rights; it belongs to the caller, so that is easily undone.

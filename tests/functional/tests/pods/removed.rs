@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use functional::{User, eventually};
+use functional::{Run, User, eventually, missing_program, skip, trace};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -17,6 +17,55 @@ fn rm_after_the_run_leaves_nothing_as_every_user() {
         lab.pod(&["run", "--rm"], &app).success();
         lab.nothing_left();
     }
+}
+
+/// skua in a shell that may open so many files.
+fn with_open_files(lab: &Lab, limit: u32, words: &[&str]) -> Run {
+    let skua = lab
+        .env
+        .command(&[&["--insecure-options=image"], words].concat());
+    let mut shell = lab.env.program("sh");
+    shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"]);
+    shell.arg(skua.get_program()).args(skua.get_args());
+    Run::of(shell)
+}
+
+#[test]
+fn a_tree_deeper_than_the_limit_on_open_files_is_removed() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let deep = format!("--working-dir={}", "/d".repeat(600));
+        let words = ["run", "--rm", &lab.image, &deep, "--", "exit", "7"];
+        let run = with_open_files(&lab, 256, &words).exits(7);
+        assert_eq!(run.stderr, "", "{user:?}");
+        lab.nothing_left();
+    }
+}
+
+#[test]
+fn a_pod_that_cannot_be_removed_is_kept_and_its_exit_status_is_its_own() {
+    let test = "a_pod_that_cannot_be_removed_is_kept";
+    if let Some(program) = missing_program(&["strace"]) {
+        return skip(test, program);
+    }
+    let lab = Lab::new(User::Caller);
+    let words = [
+        "--insecure-options=image",
+        "run",
+        "--rm",
+        &lab.image,
+        "--",
+        "exit",
+        "7",
+    ];
+    let options = ["-e", "inject=unlinkat:error=EIO"];
+    let log = lab.env.scratch("trace");
+    let run = Run::of(trace::below_strace(&lab.env, &words, &options, &log)).exits(7);
+    run.complains("the pod has ended and is kept: cannot remove the pod's directory")
+        .complains("skua gc");
+    assert_eq!(lab.in_state("exited-garbage").len(), 1);
+    lab.skua(&["gc", "--grace-period=0"]).success();
+    lab.nothing_left();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Removal of a tree whose names, modes and depth were chosen by a stranger.
 //!
-//! A layer can make directories deeper than any limit on open files or on the length of a path, so what is too deep is moved
+//! A layer or an app can make directories deeper than any limit on open files or on the length of a path, so what is too deep is moved
 //! up and removed from there.
 
 use std::io;
@@ -40,7 +40,10 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory's entry `name` in `parent`, which is itself a directory.
-pub(crate) fn remove_directory<N: rustix::path::Arg + Copy>(
+///
+/// # Errors
+/// The first failure; what could be removed before it is gone.
+pub fn remove_directory<N: rustix::path::Arg + Copy>(
     parent: BorrowedFd<'_>,
     name: N,
 ) -> Result<(), Errno> {
