@@ -61,6 +61,9 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     streams::check()?;
     let signals = Signals::block()?;
     let target = Target::open(&PodDir::here(), &order.app)?;
+    if !order.terminal {
+        streams::write_only_terminals()?;
+    }
     streams::let_apps_open_pipes_again();
     let (ours, theirs) = channel::pair(APPS_FD + 1)?;
     let cgroup = target.cgroup.as_ref().map(AsFd::as_fd);

@@ -101,6 +101,8 @@ pub(crate) enum Error {
     LookAtStream(&'static str, #[source] io::Error),
     #[error("cannot hand {0} to apps: it {1}")]
     Stream(&'static str, &'static str),
+    #[error("cannot open the terminal of {0} for writing only")]
+    WriteOnly(&'static str, #[source] io::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
 

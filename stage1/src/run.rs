@@ -53,6 +53,7 @@ fn sandbox(
     plan.bound_processes(placement.processes());
     plan.watch(notify.watchdog());
     let networks = Networks::load(manifest)?;
+    streams::for_apps(&plan)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
     let started = notify.expect(manifest)?;

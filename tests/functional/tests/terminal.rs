@@ -60,6 +60,35 @@ fn an_interactive_app_controls_a_terminal_of_its_pod() {
     }
 }
 
+/// Standard output and error of a shell are its keyboard too: what is typed there is for the shell, not for the app.
+#[test]
+fn an_app_without_standard_input_cannot_read_what_is_typed() {
+    let test = "an_app_without_standard_input_cannot_read_what_is_typed";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(test, program);
+    }
+    for user in User::all() {
+        for stream in ["1", "2"] {
+            let env = Env::new(user);
+            let mut pod = typed_at(&env, &[], &["read-from", stream]);
+            let mut keyboard = pod.stdin().expect("a pipe");
+            keyboard.write_all(b"password\n").expect("typed");
+            let run = pod.wait().success();
+            assert_eq!(answer(&run)["errno"], "EBADF", "{user:?} {stream}");
+            let path = format!("/proc/self/fd/{stream}");
+            let run = typed_at(&env, &[], &["open", &path, "read"])
+                .wait()
+                .success();
+            assert_eq!(answer(&run)["errno"], "EACCES", "{user:?} {stream}");
+        }
+        let env = Env::new(user);
+        let run = typed_at(&env, &[], &["tty"]).wait().success();
+        let found = answer(&run);
+        assert_eq!(found["stdout"], true, "{user:?}");
+        assert_eq!(found["stderr"], true, "{user:?}");
+    }
+}
+
 #[test]
 fn of_our_variables_an_app_with_a_terminal_gets_its_kind_alone() {
     let test = "of_our_variables_an_app_with_a_terminal_gets_its_kind_alone";

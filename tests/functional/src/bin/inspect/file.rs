@@ -2,6 +2,7 @@
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
         "list" => word(words, 0).and_then(list),
         "tree" => word(words, 0).and_then(tree),
         "open" => try_open(words),
+        "read-from" => read_from(words),
         "mkdir" => word(words, 0).and_then(|p| outcome_io(fs::create_dir(p))),
         "unlink" => word(words, 0).and_then(|p| outcome_io(fs::remove_file(p))),
         "symlink" => two(words, |a, b| std::os::unix::fs::symlink(a, b)),
@@ -192,4 +194,15 @@ fn device(words: &[&str]) -> Answer {
         Mode::from_bits_truncate(0o600),
         device,
     ))
+}
+
+/// What can be read from a standard stream that is open already: a byte, the end, or an errno.
+fn read_from(words: &[&str]) -> Answer {
+    let stream: std::os::fd::OwnedFd = match word(words, 0)? {
+        "1" => std::io::stdout().as_fd().try_clone_to_owned(),
+        "2" => std::io::stderr().as_fd().try_clone_to_owned(),
+        other => return Err(format!("{other} is neither 1 nor 2")),
+    }
+    .map_err(|e| e.to_string())?;
+    outcome(nix::unistd::read(&stream, &mut [0]))
 }
