@@ -179,6 +179,9 @@ pub(crate) enum Error {
     /// The policy refuses an image.
     #[error(transparent)]
     Refusal(#[from] images::trust::Refusal),
+    /// The policy refuses an image, and everything about it was printed.
+    #[error(transparent)]
+    Untrusted(images::trust::Refusal),
     /// A digest in a pod's manifest is not one.
     #[error("the manifest of the pod has an invalid digest")]
     Digest(#[from] images::digest::DigestError),
@@ -323,7 +326,7 @@ impl Error {
             | Self::Verify(..)
             | Self::Extract(..) => "store",
             Self::Policy(_) | Self::Bound(_) => "policy",
-            Self::Refusal(_) => "not-trusted",
+            Self::Refusal(_) | Self::Untrusted(_) => "not-trusted",
             Self::Fetch(error) if error.is_refusal() => "not-trusted",
             Self::Fetch(error) if error.is_downgrade() => "downgrade",
             Self::Fetch(_) => "fetch",

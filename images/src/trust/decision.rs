@@ -264,7 +264,7 @@ impl Refusal {
             Reason::Manifest => "fetch it again".to_owned(),
             Reason::Rejected(..) | Reason::Unsigned(_) => {
                 format!(
-                    "'skua trust test {}' shows each rule and each signature",
+                    "'skua trust test {}' shows each rule and the keys that it wants",
                     self.image
                 )
             }

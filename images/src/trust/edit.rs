@@ -163,10 +163,17 @@ impl Editor {
             entry
                 .keys
                 .retain(|_| at.next().is_some_and(|at| !gone.contains(&at)));
-            if entry.keys.is_empty() {
-                self.remove_scope()?;
-            } else {
-                self.save()?;
+            match (entry.keys.len(), entry.threshold.unwrap_or(1)) {
+                (0, _) => self.remove_scope()?,
+                (left, threshold) if left < threshold => {
+                    let prefix = self.prefix.to_string();
+                    return Err(TrustError::TooFewLeft {
+                        prefix,
+                        threshold,
+                        left,
+                    });
+                }
+                _ => self.save()?,
             }
         }
         let is_gone = |(at, key)| gone.contains(&at).then_some(key);

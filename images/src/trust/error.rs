@@ -63,9 +63,19 @@ pub enum TrustError {
     /// There is no layer that could be written.
     #[error("no directory for trust policies is known")]
     NoLayer,
-    /// A scope that was not written by `skua trust add`.
-    #[error("scope '{}' is in {}, which 'skua trust add' did not write", .0, .1.display())]
+    /// A scope that another file has than the one that is to be written.
+    #[error("scope '{}' is in {} already", .0, .1.display())]
     Elsewhere(String, PathBuf),
+    /// Fewer keys would be left than must have signed.
+    #[error("scope '{prefix}' wants signatures by {threshold} keys, and would have {left}")]
+    TooFewLeft {
+        /// The prefix.
+        prefix: String,
+        /// How many must have signed.
+        threshold: usize,
+        /// How many keys would be left.
+        left: usize,
+    },
     /// A scope that asks for no signatures.
     #[error("scope '{}' in {} has another rule than \"signed\"", .0, .1.display())]
     OtherRule(String, PathBuf),
@@ -96,6 +106,10 @@ impl TrustError {
             Self::NoScope(_) | Self::NoKey(..) => {
                 Some("'skua trust list' shows all scopes and their keys".to_owned())
             }
+            Self::TooFewLeft { prefix, left, .. } => Some(format!(
+                "first 'skua trust add --threshold {left} --prefix {prefix} KEY' with a key that stays, or remove the scope: \
+                 'skua trust rm --prefix {prefix}'"
+            )),
             Self::Twice { .. } => Some("take one of them out".to_owned()),
             _ => None,
         }

@@ -151,9 +151,11 @@ const FILE: &str = "policy.json.toml";
 const HEADER: &str = "# Written by 'skua trust import'. Another import writes it anew.\n";
 
 impl Imported {
-    /// The prefixes of the scopes.
-    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.prefix.as_str())
+    /// The prefixes of the scopes, and the rule of each.
+    pub fn scopes(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.prefix.as_str(), entry.rule.as_str()))
     }
 
     /// Writes the scopes into the last of `layers`, in place of what was imported before; the file's path.

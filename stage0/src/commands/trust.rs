@@ -42,7 +42,7 @@ pub(crate) enum TrustCommand {
         /// The file, such as /etc/containers/policy.json
         file: PathBuf,
     },
-    /// Print each rule tried for an image in the store, and why it did or did not hold
+    /// Print each rule tried for an image, and why it did or did not hold; of one that is not in the store, what is asked of it
     Test {
         /// Reference of the image
         image: String,
@@ -138,8 +138,11 @@ fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
         .map_err(|e| TrustError::Read(file.to_owned(), e))?;
     let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), Box::new(e)))?;
     let mut said = String::new();
-    for prefix in imported.prefixes() {
-        said.push_str(&format!("{}\n", escaped(prefix)));
+    let scopes: Vec<_> = imported.scopes().collect();
+    let widest = scopes.iter().map(|(prefix, _)| prefix.chars().count());
+    let width = widest.max().unwrap_or(0);
+    for (prefix, rule) in scopes {
+        said.push_str(&format!("{:width$}  {rule}\n", escaped(prefix)));
     }
     for transport in &imported.left_out {
         said.push_str(&format!(

@@ -95,8 +95,13 @@ fn trust_test_prints_each_rule_and_each_signature() {
     env.trust(&registry.name("demo/im"), &Key::new(1));
     let scope = "[[scope]]\nprefix = \"*\"\nrule = \"reject\"\n";
     env.policy("all.toml", scope);
-    env.skua(&["trust", "test", &name])
-        .fails(&["not in the store"]);
+    // Before there is one, what would be asked of it.
+    let before = env.skua(&["trust", "test", &name]);
+    let before = before.fails(&["not in the store"]);
+    let before = before.says("decides").says("signed by 1 of 1");
+    before.says("ed25519 ").lacks("no signatures");
+    let other = env.skua(&["trust", "test", "example.org/other:1"]);
+    other.says("decides").fails(&["rejects it"]);
     env.skua(&["fetch", &name]).success();
     drop(registry);
     let shown = env.skua(&["trust", "test", &name]).success();
@@ -133,6 +138,46 @@ fn trust_test_prints_each_rule_and_each_signature() {
     let refused = env.skua(&["trust", "test", &name]);
     assert!(refused.stdout.contains("reject"), "{}", refused.report());
     refused.fails(&["rejects it"]);
+}
+
+/// The commonest first failure: what each of the two commands tells, the other does not send one back for.
+#[test]
+fn what_is_missing_is_told_by_the_refusal_and_by_trust_test_together() {
+    let registry = Registry::start();
+    let name = registry.push_signed("demo/image", "1", &image(), &Key::new(2));
+    let env = Env::new(User::ordinary());
+    env.trust(&registry.name("demo"), &Key::new(1));
+    let hint = format!("hint: 'skua trust test {name}' shows each rule and the keys");
+    let refused = [
+        "wants a signature by its key",
+        "made with a key that is not",
+    ];
+    env.skua(&["fetch", &name]).fails(&refused).complains(&hint);
+    let shown = env.skua(&["trust", "test", &name]).says("signed by 1 of 1");
+    shown.fails(&["not in the store"]);
+    // Fetched all the same: what is known is printed, and nothing left that it could point to.
+    env.skua(&["--insecure-options=image", "fetch", &name])
+        .success();
+    let shown = env.skua(&["trust", "test", &name]);
+    let shown = shown.says("does not count: made with a key that is not the scope's");
+    let shown = shown.fails(&["wants a signature by its key"]);
+    assert!(!shown.stderr.contains("hint"), "{}", shown.report());
+}
+
+#[test]
+fn a_key_that_is_still_needed_stays_and_the_remedy_is_told() {
+    let env = Env::new(User::ordinary());
+    let add = ["trust", "add", "--prefix=a.example", "--threshold=2"];
+    let files = [1, 2].map(|n| env.write(&format!("{n}.pem"), Key::new(n).public_pem()));
+    let [one, two] = files.each_ref().map(|file| file.to_str().unwrap());
+    env.skua(&[&add[..], &[one, two]].concat()).success();
+    let remove = ["trust", "rm", "--prefix=a.example", two];
+    env.skua(&remove)
+        .fails(&["wants signatures by 2 keys, and would have 1"])
+        .complains("first 'skua trust add --threshold 1 --prefix a.example KEY'");
+    env.skua(&["trust", "add", "--threshold=1", "--prefix=a.example", one])
+        .success();
+    env.skua(&remove).success();
 }
 
 #[test]
@@ -252,7 +297,17 @@ fn a_policy_json_of_containers_is_imported_with_its_meaning_or_not_at_all() {
         import(other).fails(&["cannot import", why]);
         assert!(!env.config().join("trust.d").exists(), "{key}");
     }
-    import(scope).success().says(&registry.name("team"));
+    let team = registry.name("team");
+    let rule = |rule: &str| format!("{team}  {rule}\n");
+    // A scope of 'trust add' is in another file, whoever wrote it.
+    env.trust(&team, &key);
+    import(scope.clone()).fails(&["is in", ".toml already"]);
+    env.skua(&["trust", "rm", "--prefix", &team]).success();
+    let anything = serde_json::json!({"type": "insecureAcceptAnything"});
+    let imported = import(anything).success();
+    imported.says(&rule("insecure-accept-anything"));
+    let imported = import(scope).success().says(&rule("signed"));
+    imported.says("reject\n");
     env.skua(&["run", &signed, "--", "exit", "7"]).exits(7);
     env.skua(&["run", &unsigned]).fails(&["rejects it"]);
 }

@@ -17,19 +17,33 @@ pub(super) fn run(typed: &str, context: &Context) -> Result<ExitCode, Error> {
     let name = ImageName::parse(typed)?;
     let store = context.store()?;
     let policy = Policy::load(&context.config("trust.d"))?;
-    let image = store
-        .image(&name)?
-        .ok_or_else(|| Error::NotInStore(name.to_string()))?;
+    let Some(image) = store.image(&name)? else {
+        return Err(rules_alone(&policy, &name)?);
+    };
     let evidence = Subject::from(&image).evidence(&store)?;
     let findings = policy.findings(&name, &image.manifest_digest, &image.manifest, &evidence)?;
 
     let mut text = head(&image);
     text.push_str(&scopes(&policy, &name));
-    text.push_str(&signatures(&policy, &name, &findings)?);
+    text.push_str(&signatures(&policy, &name, Some(&findings))?);
     print(&text)?;
-    let decided = policy.decide(&name, &image.manifest_digest, &image.manifest, &evidence)?;
+    let decided = policy.decide(&name, &image.manifest_digest, &image.manifest, &evidence);
+    let decided = decided.map_err(Error::Untrusted)?;
     print(&format!("\ntrusted: {}\n", escaped(&reason(&decided))))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what would be asked of an image that is not in the store, and gives the reason why it cannot be trusted, or why
+/// that cannot be told.
+fn rules_alone(policy: &Policy, name: &ImageName) -> Result<Error, Error> {
+    let mut text = format!("image     {}\n\n", escaped(&name.to_string()));
+    text.push_str(&scopes(policy, name));
+    text.push_str(&signatures(policy, name, None)?);
+    print(&text)?;
+    Ok(match policy.decide_by_name(name) {
+        Err(refusal) => Error::Refusal(refusal),
+        Ok(()) => Error::NotInStore(name.to_string()),
+    })
 }
 
 fn head(image: &Image) -> String {
@@ -69,8 +83,12 @@ fn scopes(policy: &Policy, name: &ImageName) -> String {
     table(&["PREFIX", "RULE", "POLICY", "RESULT"], &rows)
 }
 
-/// The keys of the scope that decides, and each signature.
-fn signatures(policy: &Policy, name: &ImageName, findings: &[Finding]) -> Result<String, Error> {
+/// The keys of the scope that decides, and each signature, where they are known.
+fn signatures(
+    policy: &Policy,
+    name: &ImageName,
+    findings: Option<&[Finding]>,
+) -> Result<String, Error> {
     let Some(Scope {
         rule: Rule::Signed(signed),
         file,
@@ -84,6 +102,9 @@ fn signatures(policy: &Policy, name: &ImageName, findings: &[Finding]) -> Result
     for key in &keys {
         text.push_str(&format!("  {}\n", key_text(key)));
     }
+    let Some(findings) = findings else {
+        return Ok(text);
+    };
     text.push('\n');
     let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
     if rows.is_empty() {
