@@ -21,7 +21,7 @@ pub(crate) struct KillArgs {
     #[command(flatten)]
     pub(crate) pods: SomePods,
     /// The signal, by name or number. SIGKILL ends the pod at once; SIGTERM and SIGQUIT ask it to end as 'skua stop'
-    /// does; every other reaches each app
+    /// does; every other reaches each app, and after SIGINT the pod is stopped if it has not ended within its stop timeout
     #[arg(long, short, value_name = "SIGNAL", default_value = "SIGKILL")]
     pub(crate) signal: StopSignal,
 }

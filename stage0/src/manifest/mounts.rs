@@ -76,7 +76,7 @@ impl Volumes {
             });
             let name = self.add("bind", source)?;
             let path = target(&typed.target)?;
-            mounts.push(self.mount(&name, path, typed.read_only, typed.no_exec)?);
+            mounts.push(self.mount(&name, path, Some(typed.read_only), typed.no_exec)?);
         }
         if flags.readonly_rootfs {
             self.image_volumes(wanted, &mut mounts)?;
@@ -110,7 +110,7 @@ impl Volumes {
                         mode: IMAGE_VOLUME_MODE,
                     },
                 )?;
-                mounts.push(self.mount(&name, path, false, false)?);
+                mounts.push(self.mount(&name, path, None, false)?);
             }
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Volumes {
         &mut self,
         volume: &VolumeName,
         path: String,
-        read_only: bool,
+        read_only: Option<bool>,
         no_exec: bool,
     ) -> Result<Mount, Error> {
         let Some(at) = self.volumes.iter().position(|other| other.name == *volume) else {
@@ -153,10 +153,16 @@ impl Volumes {
             VolumeSource::Image { .. } => true,
             VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => false,
         };
+        if whole && read_only == Some(false) {
+            return Err(Error::usage(
+                format!("{path} cannot be writable: volume '{volume}' is read-only"),
+                Some("leave readonly=false out"),
+            ));
+        }
         Ok(Mount {
             volume: volume.clone(),
             path,
-            read_only: read_only || whole,
+            read_only: whole || read_only == Some(true),
             no_exec,
         })
     }

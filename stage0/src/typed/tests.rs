@@ -190,7 +190,7 @@ fn image_volumes_noexec_and_propagation() {
     let bind: BindArg = "/a:/b:ro,noexec,rprivate".parse().unwrap();
     assert!(bind.read_only && bind.no_exec);
     let mount: MountArg = "volume=v,target=/x,noexec".parse().unwrap();
-    assert!(mount.no_exec && !mount.read_only);
+    assert!(mount.no_exec && mount.read_only.is_none());
     refused::<VolumeArg>(&[
         "v,kind=host,source=/x,propagation=rslave",
         "v,kind=host,source=/x,propagation=shared",

@@ -69,8 +69,8 @@ pub(crate) struct MountArg {
     pub(crate) volume: VolumeName,
     /// Where, as typed.
     pub(crate) target: String,
-    /// Read-only for this app.
-    pub(crate) read_only: bool,
+    /// Whether it is read-only for this app, if that was typed.
+    pub(crate) read_only: Option<bool>,
     /// Nothing in it can be executed by this app.
     pub(crate) no_exec: bool,
 }
@@ -83,7 +83,7 @@ impl FromStr for MountArg {
         let mount = Self {
             volume: VolumeName::parse(&volume).map_err(|e| e.to_string())?,
             target: keys.take("target").ok_or("target=PATH is missing")?,
-            read_only: keys.flag("readonly", false)?,
+            read_only: keys.typed("readonly")?,
             no_exec: keys.flag("noexec", false)?,
         };
         keys.private()?;
@@ -161,10 +161,14 @@ impl Keys {
     }
 
     fn flag(&mut self, key: &str, default: bool) -> Result<bool, Refused> {
+        Ok(self.typed(key)?.unwrap_or(default))
+    }
+
+    fn typed(&mut self, key: &str) -> Result<Option<bool>, Refused> {
         match self.take(key).as_deref() {
-            None => Ok(default),
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
             Some(other) => Err(format!("{key}='{other}' is neither true nor false")),
         }
     }

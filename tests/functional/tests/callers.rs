@@ -104,6 +104,28 @@ fn a_full_stream_is_an_error_of_help_and_leaves_no_pod_that_nobody_knows() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_ends_every_command_alike() {
+    let (env, name) = lab(User::ordinary());
+    for words in [
+        &["image", "export", &name, "-"][..],
+        &["image", "extract", &name, "-"],
+        &["image", "list"],
+        &["--help"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = env.command(words);
+        command.stdout(writer).stderr(std::process::Stdio::piped());
+        let output = command.spawn();
+        let output = output.and_then(std::process::Child::wait_with_output);
+        let output = output.expect("run skua");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(141), "{words:?}: {said}");
+        assert!(said.is_empty(), "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_an_error_of_every_command_but_the_one_that_begins_it() {
     let (env, name) = lab(User::ordinary());
     let words = ["--insecure-options=image", "run", "--name=kept"];

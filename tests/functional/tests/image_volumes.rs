@@ -55,6 +55,17 @@ fn the_files_of_an_image_are_a_volume_that_cannot_be_written() {
 }
 
 #[test]
+fn the_files_of_an_image_cannot_be_asked_for_to_be_written() {
+    let env = Env::new(User::ordinary());
+    let app = env.layout(&Image::inspect().build());
+    let volume = format!("--volume=d,kind=image,source={app}");
+    let mount = "--mount=volume=d,target=/data,readonly=false";
+    let start = ["--insecure-options=image", "run", &volume, &app];
+    env.skua(&[&start[..], &[mount, "--", "id"]].concat())
+        .fails(&["/data cannot be writable", "volume 'd' is read-only"]);
+}
+
+#[test]
 fn a_prepared_pod_keeps_its_image_volume_and_is_judged_by_it_again() {
     let (env, registry, key) = (Env::new(User::ordinary()), Registry::start(), Key::new(1));
     let app = registry.push_signed("app/inspect", "1", &Image::inspect().build(), &key);

@@ -146,6 +146,11 @@ fn a_directory_of_the_host_is_mounted_writable_or_read_only() {
         );
         let refused = lab.ask(&[&volume], &mount, &["write", "/data/shared", "x"]);
         assert_eq!(refused["errno"], "EROFS");
+        let wish = ["--insecure-options=image", "run", &volume, &lab.image];
+        let writable = ["--mount=volume=data,target=/data,readonly=false"];
+        lab.env
+            .skua(&[&wish[..], &writable, &["--", "id"]].concat())
+            .fails(&["/data cannot be writable", "volume 'data' is read-only"]);
         let bind = format!("--volume={directory}:/data:ro");
         assert_eq!(
             lab.ask(&[], &[&bind], &["write", "/data/new", "x"])["errno"],

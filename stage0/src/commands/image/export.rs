@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use images::export::{Exported, With};
+use images::export::{ExportError, Exported, With};
 use images::reference::ImageName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -42,7 +42,7 @@ pub(super) fn run(
     let exported = if file == Path::new(STDOUT) {
         refuse_terminal("an image")?;
         let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-        let exported = export(&mut out)?;
+        let exported = export(&mut out).map_err(standard_output)?;
         out.flush().map_err(Error::Output)?;
         exported
     } else {
@@ -59,6 +59,17 @@ pub(super) fn run(
         output::print(&format!("{}\n", exported.manifest))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What standard output does not take is told as of every command.
+fn standard_output(error: Error) -> Error {
+    match error {
+        Error::Export(image, error) => match *error {
+            ExportError::Write(error) => Error::Output(error),
+            other => Error::Export(image, Box::new(other)),
+        },
+        other => other,
+    }
 }
 
 /// What is not as it was fetched.
