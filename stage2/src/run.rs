@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
         app.cgroup = Some(cgroup);
     }
     share(arguments.sockets, &mut apps)?;
+    stand_apart(&apps)?;
     if !is_built(arguments.builder)? {
         return Ok(crate::FAILED);
     }
@@ -119,6 +120,21 @@ fn block_signals() -> Result<SigSet, Error> {
         .thread_set_mask()
         .map_err(|e| Error::Harden("block signals", e))?;
     Ok(signals)
+}
+
+/// A saved group of our own. It gives no right, but whose ids are not all the same is nobody's equal: the kernel lets a process
+/// change the limits of another one whose ids are all its own (`prlimit(2)`), and an app may be user and group 0 as well. A
+/// pod of one id has no second group.
+fn stand_apart(apps: &[App]) -> Result<(), Error> {
+    let extents = apps.iter().flat_map(|app| &app.file.id_map.gids);
+    let mut others = extents.filter_map(|extent| {
+        let other = extent.inside.max(1);
+        extent.host_of(other).map(|_| other)
+    });
+    let Some(other) = others.next() else {
+        return Ok(());
+    };
+    sys::set_saved_group(other).map_err(|e| Error::Harden("have a saved group of its own", e))
 }
 
 /// Gives each app its sockets: all that have come, and all that it claims.

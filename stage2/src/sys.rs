@@ -239,6 +239,13 @@ fn ambient(operation: libc::c_int, number: u8) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Sets the saved group of this process, and no other.
+pub(crate) fn set_saved_group(gid: u32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only; -1 leaves a group as it is.
+    let result = unsafe { libc::syscall(libc::SYS_setresgid, -1, -1, gid) };
+    Errno::result(result).map(drop)
+}
+
 /// Gives every signal its default action, also those that the C library keeps for itself and would not touch.
 pub(crate) fn reset_signals() {
     // The kernel's struct sigaction: SIG_DFL, no flags, no restorer, an empty mask.

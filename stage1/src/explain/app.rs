@@ -12,7 +12,7 @@ use crate::plan::{Plan, insecure};
 /// What no app has, and stage2 has for itself.
 pub(super) fn first(manifest: &PodManifest) -> Item {
     let text = "be pid 1: nobody in the pod may trace it or read its memory, all signals are blocked and waited for, killed when \
-                the keeper is gone";
+                the keeper is gone, with a saved group that no process of the pod equals, if it has more than one";
     let apps: Vec<_> = manifest.apps.iter().map(|app| app.name.as_str()).collect();
     Item::new(Process::Stage2, "harden", json!({"apps": apps}), text)
 }

@@ -26,8 +26,9 @@ const MASKED: [&str; 15] = [
     "/sys/kernel/security",
 ];
 
-/// Read-only.
-const READ_ONLY: [&str; 5] = [
+/// Read-only. Files of pid 1 can be written by whoever is user 0 of the pod: who dies first when memory is used up.
+const READ_ONLY: [&str; 6] = [
+    "/proc/1",
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",

@@ -138,6 +138,16 @@ fn terminals_are_not_typed_into_whatever_the_upper_bits() {
 }
 
 #[test]
+fn the_limits_of_pid_1_are_its_own_whatever_the_upper_bits() {
+    for pid in [1, 1 | 1 << 32, 1 | 0xffff_ffff_0000_0000] {
+        assert_eq!(built_in("prlimit64", &[pid]), EPERM, "{pid:#x}");
+    }
+    for pid in [0, 2, 257, 1 << 32] {
+        assert_eq!(built_in("prlimit64", &[pid]), Action::ALLOW, "{pid:#x}");
+    }
+}
+
+#[test]
 fn only_common_socket_families_exist() {
     for family in [1, 2, 10, 16, 17] {
         assert_eq!(built_in("socket", &[family]), Action::ALLOW);

@@ -18,6 +18,7 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
         "kill" => kill(words),
         "queue" => queue(words),
         "own" => own(words),
+        "limit" => limit(words),
         "exec" => exec(words),
         "in-session" => in_session(words),
         _ => return None,
@@ -96,6 +97,13 @@ fn own(words: &[&str]) -> Answer {
         nix::unistd::write(&writer, b"x")
     });
     outcome(made)
+}
+
+/// `limit PID RESOURCE-NUMBER LIMIT`: of that process.
+fn limit(words: &[&str]) -> Answer {
+    let pid = number(words, 0)? as i32;
+    let resource = u32::try_from(number(words, 1)?).map_err(|e| e.to_string())?;
+    outcome(sys::limit(pid, resource, number(words, 2)?))
 }
 
 /// `exec PROGRAM [ARGUMENT…]`: becomes that program.

@@ -54,3 +54,13 @@ pub(crate) fn own(descriptor: &OwnedFd, pid: i32) -> Result<(), Errno> {
     // SAFETY: takes numbers only.
     Errno::result(unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_ASYNC) }).map(drop)
 }
+
+/// `prlimit(2)`: both limits.
+pub(crate) fn limit(pid: i32, resource: u32, limit: u64) -> Result<(), Errno> {
+    let limits = [limit, limit];
+    let old: *const u64 = std::ptr::null();
+    let new = limits.as_ptr();
+    // SAFETY: the kernel reads two numbers, which outlive the call, and writes nothing.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, new, old) };
+    Errno::result(result).map(drop)
+}
