@@ -81,7 +81,7 @@ pub(crate) enum Error {
     },
     /// There is no such network.
     #[error("there is no network '{0}'")]
-    NoNetwork(NetworkName),
+    NoNetwork(NetworkName, Vec<String>),
     /// There is no such pod.
     #[error("there is no pod '{}'", output::escaped(.0))]
     NoPod(String),
@@ -337,7 +337,9 @@ impl Error {
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) | Self::Registries(_) => "config",
-            Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(_) => "network",
+            Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(..) => {
+                "network"
+            }
             Self::NoPod(_) | Self::AmbiguousPod { .. } | Self::UuidFile(..) => "no-pod",
             Self::Running(_)
             | Self::NotRunning(_)
@@ -378,7 +380,10 @@ impl Error {
             Self::LayerChanged { image, .. } | Self::LayerUnknown(image, _) => {
                 Some(format!("skua image verify --repair {image}"))
             }
-            Self::NoNetwork(_) => Some("skua config lists the networks of net.d".to_owned()),
+            Self::NoNetwork(_, known) => Some(format!(
+                "there are {}; 'skua config' names the file of each",
+                known.join(", ")
+            )),
             Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
             Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
             Self::Record(error) => Some(error.hint()),

@@ -108,9 +108,19 @@ fn find(name: &NetworkName, conflists: &[Conflist]) -> Result<Option<String>, Er
                 path: broken.path.clone(),
                 why: why.clone(),
             }),
-            None => Err(Error::NoNetwork(name.clone())),
+            None => Err(Error::NoNetwork(name.clone(), known(conflists))),
         },
     }
+}
+
+/// What `--net` could have named as root, sorted.
+fn known(conflists: &[Conflist]) -> Vec<String> {
+    let described = conflists.iter().filter_map(|c| c.name.as_ref().ok());
+    let mut names: Vec<String> = described.map(ToString::to_string).collect();
+    names.extend(["none", "host", "default"].map(str::to_owned));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The conflists in force, by file name.

@@ -33,6 +33,13 @@ impl From<clap::Error> for Error {
             }
             _ => line.strip_prefix("error: ").unwrap_or(&line),
         };
+        let foreign = || std::env::args_os().find(|argument| argument.to_str().is_none());
+        let message = match (error.kind(), foreign()) {
+            (ErrorKind::InvalidUtf8, Some(argument)) => {
+                &format!("argument {argument:?} is not UTF-8")
+            }
+            _ => message,
+        };
         Self::Usage {
             message: message.to_owned(),
             hint: ours(&error, usage.as_deref())

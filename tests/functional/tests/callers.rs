@@ -182,6 +182,21 @@ fn a_prepared_pod_is_waited_for_until_it_has_been_run_and_has_ended() {
     }
 }
 
+#[test]
+fn privileged_the_networks_that_there_are_are_told_of_one_that_there_is_not() {
+    let Some(root) = User::root("privileged_the_networks_that_there_are") else {
+        return;
+    };
+    let (env, name) = lab(root);
+    let directory = env.config().join("net.d");
+    fs::create_dir(&directory).expect("make net.d");
+    let conflist = "{\"cniVersion\":\"1.0.0\",\"name\":\"inner\",\"plugins\":[]}";
+    fs::write(directory.join("x.conflist"), conflist).expect("write a conflist");
+    env.skua(&["--insecure-options=image", "run", "--net=nope", &name])
+        .fails(&["there is no network 'nope'"])
+        .complains("hint: there are default, host, inner, none;");
+}
+
 /// Whether a process watches a directory.
 fn watches(pid: i32) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))

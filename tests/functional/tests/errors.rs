@@ -172,7 +172,7 @@ fn an_argument_that_is_not_utf_8_is_refused() {
     let env = env();
     let mut command = env.command(&["run", "example.org/a", "--"]);
     command.arg(std::ffi::OsString::from_vec(vec![b'a', 0xff]));
-    Run::of(command).fails(&["UTF-8"]);
+    Run::of(command).fails(&["argument \"a\\xFF\" is not UTF-8"]);
 }
 
 #[test]
