@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::store::{Store, StoreError, is_absent, open};
-pub use grace::Grace;
+pub use grace::{Downloads, Grace};
 use marks::Marks;
 
 /// A failure to find out what may be removed, or to remove it.
@@ -153,7 +153,7 @@ pub fn collect<E: std::error::Error + 'static>(
         grace::forget_others(store, &waiting)?;
     }
     remove(store, blobs, trees, mode, &mut removed)?;
-    removed.leftovers = inbox::sweep(store, &pods.trees, mode)?;
+    removed.leftovers = inbox::sweep(store, &pods.trees, grace.downloads, mode)?;
     Ok(removed)
 }
 

@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use images::gc::Grace;
+use images::gc::{Downloads, Grace};
 use nix::time::{ClockId, clock_gettime};
 use pod::{Pod, PodDir, Running, State};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ impl Clock {
             seconds,
             boot_id: self.boot_id,
             since_boot: self.since_boot,
+            downloads: Downloads::Young,
         }
     }
 

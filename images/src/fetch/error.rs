@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::budget::TooMuch;
+use super::protocol::Fault;
 use super::rollback::{MovedBack, PastUnknown};
 use super::workers::SpawnError;
 use crate::certificates::CertificatesError;
@@ -223,6 +224,8 @@ pub enum FetchError {
         digest: Digest,
         /// The image.
         name: String,
+        /// Whose fault it is.
+        fault: Fault,
         /// What the unpack worker says.
         #[source]
         source: Told,
@@ -235,6 +238,15 @@ impl FetchError {
             name: name.to_owned(),
             what,
             limit,
+        }
+    }
+
+    /// The image is refused for what it is, and would be again.
+    pub(super) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Limit { .. } => true,
+            Self::Unpack { fault, .. } => *fault == Fault::Layer,
+            _ => false,
         }
     }
 
@@ -270,6 +282,12 @@ impl FetchError {
             Self::Registries { source, .. } => source.hint(),
             Self::MovedBack(back) => Some(back.hint()),
             Self::PastUnknown(unknown) => Some(unknown.hint()),
+            Self::Unpack {
+                fault: Fault::Full, ..
+            } => Some(
+                "'skua image gc --grace-period=0s' removes what no image needs, and downloads that broke off"
+                    .to_owned(),
+            ),
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"
             )),

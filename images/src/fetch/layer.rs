@@ -12,7 +12,7 @@ use super::error::Told;
 use super::keep::{self, Kept};
 use super::part::{Part, forget};
 use super::places::Served;
-use super::protocol::{Answer, Get, UnpackAnswer, UnpackJob, UnpackSays};
+use super::protocol::{Answer, Fault, Get, UnpackAnswer, UnpackJob, UnpackSays};
 use super::resolve::LayerSource;
 use super::source::{Answers, Source};
 use super::workers::Worker;
@@ -113,10 +113,11 @@ impl Unpacking<'_> {
             let error = FetchError::Unpack {
                 digest: self.layer.digest,
                 name: self.name.to_owned(),
+                fault: failure.fault,
                 source: Told::new(&failure.message),
             };
             match self.share.refused() {
-                _ if failure.corrupt => Failure::Corrupt(error),
+                _ if failure.fault == Fault::Corrupt => Failure::Corrupt(error),
                 Some(too_much) => Failure::Other(FetchError::limit(self.name, too_much)),
                 None => Failure::Other(error),
             }

@@ -43,7 +43,12 @@ pub(super) fn complete(
         fetcher.progress.on(Event::Layer(&layer.digest, layer.size));
     }
     let begun = Instant::now();
-    let done = in_parallel(fetcher, source, missing)?;
+    let done = in_parallel(fetcher, source, missing).inspect_err(|error| {
+        // What was downloaded of it is of no use to the next fetch either.
+        if error.is_for_good() {
+            forget_parts(fetcher, resolved);
+        }
+    })?;
     if begun.elapsed() < QUICK && !fetcher.keep_blobs {
         forget_parts(fetcher, resolved);
     }
@@ -58,9 +63,11 @@ pub(super) fn again(
     tree: TreeWriter,
 ) -> Result<Done, FetchError> {
     let part = fetcher.part(&unpacking.layer.digest);
-    let done = Layer { source, unpacking }.complete(tree)?;
-    forget(&part);
-    Ok(done)
+    let done = Layer { source, unpacking }.complete(tree);
+    if done.as_ref().map_or_else(FetchError::is_for_good, |_| true) {
+        forget(&part);
+    }
+    done
 }
 
 /// Removes bytes of layers that were kept to continue with.

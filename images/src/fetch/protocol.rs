@@ -191,6 +191,20 @@ pub type UnpackAnswer = Result<LayerReport, UnpackFailure>;
 pub struct UnpackFailure {
     /// The whole message, with causes.
     pub message: String,
+    /// What was wrong.
+    pub fault: Fault,
+}
+
+/// Whose fault it is that a layer was not unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
     /// The bytes were not those of the digest, or not as many: they must not be used again.
-    pub corrupt: bool,
+    Corrupt,
+    /// The layer is refused for what it is, and would be again.
+    Layer,
+    /// There was no space for it.
+    Full,
+    /// Something failed here.
+    Here,
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::protocol::{UnpackFailure, UnpackJob, UnpackSays};
+use super::protocol::{Fault, UnpackFailure, UnpackJob, UnpackSays};
 use crate::unpack::{self, Amount, Budget, LayerReport, Ownership, UnpackError};
 use crate::wire::{Channel, WireError, error_line};
 
@@ -29,7 +29,7 @@ pub fn serve(channel: &Channel, root: BorrowedFd<'_>) -> Result<(), WireError> {
     let unpacked = unpack::layer(blob, &job.expect, root, ownership, &job.limits, budget);
     let answer = unpacked.map_err(|error| UnpackFailure {
         message: error_line(&error),
-        corrupt: is_corrupt(&error),
+        fault: fault(&error),
     });
     match channel.send(&UnpackSays::Done(answer.clone()), &[]) {
         // The lists are for information; what they stand for was left out of the tree.
@@ -48,10 +48,16 @@ fn more(channel: &Channel, need: Amount) -> Result<Amount, WireError> {
     Ok(given)
 }
 
-/// Whether the bytes were not the blob's, as opposed to a blob that cannot be unpacked: that is told only when they were.
-fn is_corrupt(error: &UnpackError) -> bool {
-    matches!(
-        error,
-        UnpackError::Digest { .. } | UnpackError::TooLong(_) | UnpackError::TooShort { .. }
-    )
+/// Whose fault it was. That of the bytes is told only when they were not the blob's.
+fn fault(error: &UnpackError) -> Fault {
+    use UnpackError as E;
+    const FULL: [io::ErrorKind; 2] = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    match error {
+        E::Digest { .. } | E::TooLong(_) | E::TooShort { .. } => Fault::Corrupt,
+        E::Make { source, .. } if FULL.contains(&source.kind()) => Fault::Full,
+        E::Make { .. } | E::Owner { .. } | E::Read(_) | E::Budget(_) | E::Thread(_) | E::Panic => {
+            Fault::Here
+        }
+        _ => Fault::Layer,
+    }
 }

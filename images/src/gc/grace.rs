@@ -27,6 +27,17 @@ pub struct Grace {
     pub boot_id: String,
     /// Seconds since then.
     pub since_boot: u64,
+    /// Which downloads that broke off are kept.
+    pub downloads: Downloads,
+}
+
+/// Which downloads that broke off are kept to continue with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downloads {
+    /// Those of the last week.
+    Young,
+    /// None but those that go on.
+    None,
 }
 
 #[derive(Serialize, Deserialize)]

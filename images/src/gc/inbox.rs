@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Mode, age};
+use super::{Downloads, Mode, age};
 use crate::digest::Digest;
 use crate::store::{Store, StoreError, of_aside, open};
 
@@ -27,6 +27,7 @@ struct Sweep<'a> {
     mode: Mode,
     /// Trees, by diff id, that pods refer to.
     in_use: &'a HashSet<Digest>,
+    downloads: Downloads,
     /// Blobs that are unpacked: their downloads are done.
     unpacked: HashSet<Digest>,
 }
@@ -34,12 +35,14 @@ struct Sweep<'a> {
 pub(super) fn sweep(
     store: &Store,
     in_use: &HashSet<Digest>,
+    downloads: Downloads,
     mode: Mode,
 ) -> Result<Vec<PathBuf>, StoreError> {
     let sweep = Sweep {
         store,
         mode,
         in_use,
+        downloads,
         unpacked: unpacked(store)?,
     };
     let inbox = store.inbox();
@@ -91,7 +94,8 @@ impl Sweep<'_> {
             return !self.in_use.contains(&tree);
         }
         let blob = name.strip_suffix(".part").and_then(Digest::from_hex);
-        if blob.is_some_and(|blob| self.unpacked.contains(&blob)) {
+        let is_wanted = |blob| self.downloads == Downloads::Young && !self.unpacked.contains(blob);
+        if blob.as_ref().is_some_and(|blob| !is_wanted(blob)) {
             return true;
         }
         let length = file.metadata().map_or(0, |found| found.len());

@@ -333,6 +333,7 @@ fn grace(seconds: u64, boot_id: &str, since_boot: u64) -> Grace {
         seconds,
         boot_id: boot_id.to_owned(),
         since_boot,
+        downloads: Downloads::Young,
     }
 }
 

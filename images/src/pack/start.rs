@@ -144,6 +144,10 @@ pub fn changed(
     store: &Store,
     diff_id: &Digest,
 ) -> Result<Option<Change>, PackError> {
+    if store.tree_meta(diff_id).is_err() {
+        let record = store.tree_path(diff_id).join("meta.json");
+        return Ok(Some(Change::Of(record)));
+    }
     let Some(since) = store.tree_written(diff_id)? else {
         return Ok(Some(Change::Unknown(store.tree_fs(diff_id))));
     };

@@ -36,9 +36,9 @@ pub(crate) enum ImageCommand {
     },
     /// Remove what no image and no pod uses
     Gc {
-        /// Keep what has been unneeded for less than this
-        #[arg(long, value_name = "TIME", default_value = "0s")]
-        grace_period: Seconds,
+        /// Keep what has been unneeded for less than this; 0s removes downloads that broke off, too
+        #[arg(long, value_name = "TIME")]
+        grace_period: Option<Seconds>,
         /// Print what would be removed, and remove nothing
         #[arg(long)]
         dry_run: bool,

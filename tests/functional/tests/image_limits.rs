@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use functional::{Built, Env, Image, Layer, Registry, User, mount_data, private_mounts};
+use functional::registry::{Action, Fault};
+use functional::{
+    Built, Env, Image, Layer, Registry, User, eventually, mount_data, private_mounts,
+};
+use nix::sys::signal::Signal;
 
 const INSECURE: &str = "--insecure-options=image";
 
@@ -34,6 +38,66 @@ fn of_entries(each: usize) -> Built {
             image.layer(links)
         })
         .build()
+}
+
+fn parts(env: &Env) -> Vec<String> {
+    let inbox = fs::read_dir(env.data().join("store/inbox")).unwrap();
+    let names = inbox.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| name.contains(".part") || name.contains(".etag"))
+        .collect()
+}
+
+/// A layer that is kept while it comes, with its last entry in the last bytes.
+fn large() -> Built {
+    let mut state = 1_u64;
+    let mut bytes = Vec::with_capacity(3 << 20);
+    while bytes.len() < 3 << 20 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        bytes.extend(state.to_be_bytes());
+    }
+    let layer = Layer::new().file("big", 0o644, bytes);
+    let layer = (0..20).fold(layer, |layer, at| layer.symlink(&format!("l{at}"), "x"));
+    Image::new().layer(layer).build()
+}
+
+#[test]
+fn what_came_of_a_refused_layer_does_not_stay() {
+    let registry = Registry::start();
+    let name = registry.push("i", "1", &large());
+    let env = Env::new(User::ordinary());
+    settings(&env, "entries = 10");
+    env.skua(&[INSECURE, "fetch", &name]).fails(&["10 entries"]);
+    assert_eq!(parts(&env), Vec::<String>::new());
+}
+
+#[test]
+fn a_download_that_broke_off_goes_when_no_grace_is_asked_for() {
+    let registry = Registry::start();
+    let image = large();
+    let name = registry.push("i", "1", &image);
+    let stalled = Fault::always(&image.layers[0].digest, Action::Stall(2 << 20));
+    registry.fault(stalled);
+    let env = Env::new(User::ordinary());
+    let fetch = env.spawn(&[INSECURE, "fetch", &name]);
+    let hex = &image.layers[0].digest["sha256:".len()..];
+    let part = env.data().join("store/inbox").join(format!("{hex}.part"));
+    eventually("half of the layer is there", || {
+        fs::metadata(&part).is_ok_and(|part| part.len() >= 2 << 20)
+    });
+    let none = ["image", "gc", "--grace-period=0s"];
+    env.skua(&none).success();
+    assert!(part.exists(), "a fetch is at it");
+    fetch.signal(Signal::SIGKILL);
+    drop(fetch);
+    env.skua(&["image", "gc"]).success();
+    assert!(part.exists(), "it could be continued");
+    eventually("nobody is at it any more", || {
+        env.skua(&none).success();
+        parts(&env).is_empty()
+    });
 }
 
 #[test]

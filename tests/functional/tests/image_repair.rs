@@ -124,6 +124,22 @@ fn in_a_copied_store_everything_counts_as_changed() {
 }
 
 #[test]
+fn a_layer_without_a_record_that_can_be_read_is_unpacked_again() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let record = lab.tree(1).join("meta.json");
+        for text in [Some(""), Some("{}"), None] {
+            match text {
+                Some(text) => fs::write(&record, text).unwrap(),
+                None => fs::remove_file(&record).unwrap(),
+            }
+            lab.verify(&["--repair"]).success();
+            lab.verify(&[]).success().says("2 layers unchanged");
+        }
+    }
+}
+
+#[test]
 fn a_store_of_an_older_skua_goes_on_working() {
     let lab = Lab::new(User::ordinary());
     for layer in 0..2 {

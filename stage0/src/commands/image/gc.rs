@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use images::gc::{Mode, Removed};
+use images::gc::{Downloads, Mode, Removed};
 use images::store::Store;
 
 use crate::age::Clock;
@@ -12,13 +12,18 @@ use crate::typed::Seconds;
 use crate::{in_use, output, size};
 
 pub(super) fn run(
-    grace_period: Seconds,
+    grace_period: Option<Seconds>,
     dry_run: bool,
     context: &Context,
 ) -> Result<ExitCode, Error> {
     let store = context.store()?;
     let mode = if dry_run { Mode::DryRun } else { Mode::Remove };
-    let removed = collect(&store, grace_period, mode, context)?;
+    let downloads = match grace_period {
+        Some(Seconds(0)) => Downloads::None,
+        _ => Downloads::Young,
+    };
+    let seconds = grace_period.unwrap_or(Seconds(0));
+    let removed = collect(&store, seconds, downloads, mode, context)?;
     if dry_run || !context.quiet {
         output::print(&text(&removed, mode))?;
     }
@@ -29,11 +34,13 @@ pub(super) fn run(
 pub(super) fn collect(
     store: &Store,
     grace_period: Seconds,
+    downloads: Downloads,
     mode: Mode,
     context: &Context,
 ) -> Result<Removed, Error> {
     let in_use = || in_use::by_pods(&context.data);
-    let grace = Clock::now()?.grace(grace_period.0.into());
+    let mut grace = Clock::now()?.grace(grace_period.0.into());
+    grace.downloads = downloads;
     images::gc::collect(store, in_use, &grace, mode).map_err(|e| Error::CollectImages(Box::new(e)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use images::gc::Mode;
+use images::gc::{Downloads, Mode};
 use images::reference::ImageName;
 
 use crate::context::Context;
@@ -25,6 +25,6 @@ pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Erro
     for name in &names {
         store.remove_ref(name)?;
     }
-    super::gc::collect(&store, Seconds(0), Mode::Remove, context)?;
+    super::gc::collect(&store, Seconds(0), Downloads::Young, Mode::Remove, context)?;
     Ok(ExitCode::SUCCESS)
 }
