@@ -172,3 +172,22 @@ fn abstract_sockets_outside_are_out_of_reach_when_scoped() {
     let supported = !end.stderr.contains("older than ABI 6");
     assert_eq!(end.code, if supported { 0 } else { 254 }, "{end:?}");
 }
+
+/// stage1 hands out no directory (`tests/functional/tests/streams.rs`); this is what stands behind that.
+#[test]
+fn a_directory_that_leaks_in_leads_nowhere_under_landlock() {
+    if skip_reason("a_directory_that_leaks_in_leads_nowhere_under_landlock") {
+        return;
+    }
+    for (confined, said) in [(true, "Permission denied"), (false, "of the host")] {
+        let mut pod =
+            script("cat /proc/self/fd/0/secret 2>&1; echo new 2>&1 > /proc/self/fd/0/new");
+        "mkdir $1/leaked; echo of the host > $1/leaked/secret; exec <$1/leaked"
+            .clone_into(&mut pod.before);
+        pod.apps[0]["stdin"] = json!(true);
+        pod.apps[0]["landlock"]["files"] = json!(confined);
+        let end = pod.run();
+        assert!(end.stdout.contains(said), "{end:?}");
+        assert_eq!(end.code, i32::from(confined), "{end:?}");
+    }
+}

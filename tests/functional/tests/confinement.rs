@@ -288,34 +288,6 @@ fn with_input(env: &Env, name: &str, input: &Path, options: &str, question: &[&s
 }
 
 #[test]
-fn a_directory_of_the_host_that_leaks_in_as_a_descriptor_leads_nowhere() {
-    for user in User::all() {
-        let env = Env::new(user);
-        let name = image(&env, "1", &Image::inspect());
-        let directory = env.scratch("leaked");
-        std::fs::create_dir(&directory).expect("mkdir");
-        std::fs::write(directory.join("secret"), "of the host").expect("write");
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(env.scratch(""), open).expect("chmod");
-        env.give(&directory);
-        for question in [
-            &["read", "/proc/self/fd/0/secret"][..],
-            &["list", "/proc/self/fd/0"],
-            &["write", "/proc/self/fd/0/new", "x"],
-        ] {
-            let options = "--insecure-options=image";
-            let found = with_input(&env, &name, &directory, options, question);
-            assert_eq!(found["errno"], "EACCES", "{user:?} {question:?}: {found}");
-        }
-        // It is Landlock that denies it.
-        let options = "--insecure-options=image,landlock";
-        let question = ["read", "/proc/self/fd/0/secret"];
-        let found = with_input(&env, &name, &directory, options, &question);
-        assert_eq!(found["text"], "of the host", "{user:?}: {found}");
-    }
-}
-
-#[test]
 fn files_that_are_standard_streams_can_be_opened_again_no_further_than_they_are_open() {
     let env = Env::new(User::ordinary());
     let name = image(&env, "1", &Image::inspect());
