@@ -58,6 +58,7 @@ pub const SYSTEM_CALLS: &str = "system-calls.json";
 /// pods/<state>/<id>/           pods, see PodDir
 /// ids/<first id>               uid ranges: in use ⇔ somebody holds the file's flock
 /// skeleton/                    the lowest layer of every app, made by stage1
+/// scratch-<pid>-<number>/      what is not finished: in use ⇔ somebody holds the directory's flock
 /// ```
 #[derive(Clone, Debug)]
 pub struct DataDir(pub PathBuf);

@@ -23,6 +23,8 @@ pub mod policy;
 mod remove;
 mod running;
 mod sandbox;
+#[cfg(feature = "remove")]
+mod scratch;
 mod service_manager;
 #[cfg(feature = "policy")]
 pub mod small_file;
@@ -56,6 +58,8 @@ pub use origin::{Origin, Origins};
 pub use remove::{remove_directory, remove_tree};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
+#[cfg(feature = "remove")]
+pub use scratch::Scratch;
 pub use service_manager::{ServiceManager, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE, watchdog};
 pub use status::{
     AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,

@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
-use pod::{DataDir, IdMapChoice};
+use pod::{DataDir, IdMapChoice, Scratch};
 
 use crate::error::Error;
 
@@ -33,16 +33,17 @@ pub(crate) fn ensure(data: &DataDir, choice: &IdMapChoice) -> Result<(), Error> 
         IdMapChoice::Range { store_base, .. } => Some(*store_base),
         IdMapChoice::Subordinate { .. } | IdMapChoice::Single { .. } => None,
     };
-    let temporary = data.0.join(format!("skeleton.{}", std::process::id()));
-    let made = build(&temporary, owner).and_then(|()| match fs::rename(&temporary, &path) {
-        // Another pod was faster.
-        Err(_) if path.exists() => fs::remove_dir_all(&temporary),
-        other => other,
-    });
-    made.map_err(|e| {
-        let _ = fs::remove_dir_all(&temporary);
-        Error::PodFile(path, e)
-    })
+    let make = |scratch: Scratch| {
+        let temporary = scratch.path().join("skeleton");
+        build(&temporary, owner)?;
+        match fs::rename(&temporary, &path) {
+            // Another pod was faster.
+            Err(_) if path.exists() => Ok(()),
+            other => other,
+        }
+    };
+    let made = Scratch::new(data).and_then(make);
+    made.map_err(|e| Error::PodFile(path, e))
 }
 
 fn build(path: &Path, owner: Option<u32>) -> io::Result<()> {

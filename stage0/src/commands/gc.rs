@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use pod::{Locked, Pod, PodManifest, State};
+use pod::{Locked, Pod, PodManifest, Scratch, State};
 
 use crate::age::{self, Clock};
 use crate::context::Context;
@@ -46,10 +46,24 @@ pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
         now: Clock::now()?,
     };
     let pods = Pod::list(&context.data)?;
-    errand::each(context, &pods, |pod| match terms.is_due(pod)? {
+    let collected = errand::each(context, &pods, |pod| match terms.is_due(pod)? {
         true if args.dry_run => output::print(&format!("{}\n", pod.id)),
         true => terms.collect(pod, context),
         false => Ok(()),
+    });
+    if !args.dry_run {
+        unfinished(context)?;
+    }
+    collected
+}
+
+/// Removes what somebody who is gone had not finished.
+fn unfinished(context: &Context) -> Result<(), Error> {
+    let data = &context.data;
+    let left = Scratch::left(data).map_err(|e| Error::Remove(data.0.clone(), e))?;
+    left.iter().try_for_each(|scratch| {
+        let removed = scratch.remove();
+        removed.map_err(|e| Error::Remove(scratch.path().to_owned(), e))
     })
 }
 

@@ -10,23 +10,22 @@ use landlock::{ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
-use pod::DataDir;
+use pod::{DataDir, Scratch};
 
 use super::Check;
 
 /// User namespaces, and overlayfs inside them on the file system of the data directory.
 pub(super) fn namespaces_and_overlay(data: &DataDir) -> Vec<Check> {
-    let scratch = data.0.join(format!("doctor-{}", std::process::id()));
-    let made = ["lower", "upper", "work", "merged"]
-        .iter()
-        .try_for_each(|name| {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(scratch.join(name))
-        });
+    let directory = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = directory(&data.0).and_then(|()| {
+        let scratch = Scratch::new(data)?;
+        ["lower", "upper", "work", "merged"]
+            .iter()
+            .try_for_each(|name| directory(&scratch.path().join(name)))?;
+        Ok(scratch)
+    });
     let mut checks = vec![match &made {
-        Ok(()) => Check::ok("data", data.0.display().to_string()),
+        Ok(_) => Check::ok("data", data.0.display().to_string()),
         Err(e) => Check::missing(
             "data",
             format!("{}: {e}", data.0.display()),
@@ -39,8 +38,8 @@ pub(super) fn namespaces_and_overlay(data: &DataDir) -> Vec<Check> {
         Ok(()) => Check::ok("namespaces", "a user namespace with a mount namespace"),
         Err(e) => Check::missing("namespaces", e.to_string(), namespace_remedy()),
     });
-    if entered && made.is_ok() {
-        checks.push(match overlay(&scratch) {
+    if let (true, Ok(scratch)) = (entered, &made) {
+        checks.push(match overlay(scratch.path()) {
             Ok(()) => Check::ok("overlay", "mounted inside a user namespace, with userxattr"),
             Err(e) => Check::missing(
                 "overlay",
@@ -49,8 +48,6 @@ pub(super) fn namespaces_and_overlay(data: &DataDir) -> Vec<Check> {
             ),
         });
     }
-    // What cannot be removed here could not be made.
-    let _ = fs::remove_dir_all(&scratch);
     checks
 }
 

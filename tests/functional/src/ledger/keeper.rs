@@ -20,6 +20,9 @@ impl Ledger {
                 for call in ["mkdir", "openat", "chown", "lchown", "rename"] {
                     self.often(call, &["/skeleton"]);
                 }
+                for call in ["mkdir", "unlinkat"] {
+                    self.often(call, &["/scratch-"]);
+                }
             }
             "map-ids" => self.map_ids(args),
             "map-mounts" => self.map_mounts(plan),

@@ -68,6 +68,50 @@ fn a_pod_that_cannot_be_removed_is_kept_and_its_exit_status_is_its_own() {
     lab.nothing_left();
 }
 
+/// What is not finished in the data directory.
+fn unfinished(lab: &Lab) -> Vec<PathBuf> {
+    let entries = fs::read_dir(lab.env.data()).expect("the data directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let known = ["store", "pods", "ids", "skeleton"];
+    paths
+        .filter(|path| !known.iter().any(|name| path.ends_with(name)))
+        .collect()
+}
+
+#[test]
+fn what_a_killed_keeper_or_doctor_had_not_finished_is_collected() {
+    let test = "what_a_killed_keeper_or_doctor_had_not_finished_is_collected";
+    if let Some(program) = missing_program(&["strace"]) {
+        return skip(test, program);
+    }
+    let lab = Lab::new(User::Caller);
+    let log = lab.env.scratch("trace");
+    let run = [
+        "--insecure-options=image",
+        "run",
+        &lab.image,
+        "--",
+        "exit",
+        "0",
+    ];
+    for (words, call) in [(&run[..], "lchown"), (&["doctor"][..], "unshare")] {
+        let inject = format!("inject={call}:signal=KILL");
+        let options = ["-e", inject.as_str()];
+        let command = trace::below_strace(&lab.env, words, &options, &log);
+        assert_ne!(Run::of(command).code(), Some(0), "{call}");
+        let left = unfinished(&lab);
+        assert_eq!(left.len(), 1, "{call}: {left:?}");
+        let maker = fs::File::open(&left[0]).expect("open it");
+        maker.lock().expect("lock it");
+        lab.skua(&["gc", "--grace-period=0"]).success();
+        assert_eq!(unfinished(&lab), left, "{call}: its maker lives");
+        drop(maker);
+        lab.skua(&["gc", "--grace-period=0"]).success();
+        assert_eq!(unfinished(&lab), Vec::<PathBuf>::new(), "{call}");
+    }
+    lab.nothing_left();
+}
+
 #[test]
 fn files_of_every_user_of_a_pod_are_removed_as_every_user() {
     for user in User::all() {
