@@ -32,7 +32,7 @@ fn known(error: &Error) -> Option<&'static str> {
         }
         Error::Kept(_) => Some("its exit status is its own; `skua gc` removes it later"),
         Error::WriteOnly(..) => Some(
-            "the terminal is another user's, as after `su`, and apps could read what is typed there: `--interactive` gives an app one of its own, `2>&1 | cat` gives none",
+            "the terminal is another user's, as after `su` without `--pty`, and apps could read what is typed there: `--interactive` gives an app one of its own, `2>&1 | cat` gives none",
         ),
         Error::Starting => Some("no app of it has been executed: try again in a moment"),
         Error::Stream(..) => Some(

@@ -1,6 +1,5 @@
 //! What an app holds, sees and can do to what is outside of it: asked and tried from inside, for every kind of caller.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use functional::{Entry, Env, Image, Kind, Layer, Run, User, scopes_abstract_sockets};
