@@ -22,7 +22,7 @@ pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
 }
 
 /// The store of an environment; a name's record counts by what it stands for, not by when it was resolved, and how much of
-/// the disk a tree takes does not count: any listing may have written it down.
+/// the disk a tree takes does not count: any listing may have written it down. Nor does when a tree was written.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -35,6 +35,10 @@ pub fn store_snapshot(env: &Env) -> BTreeMap<String, String> {
         !matches!(parts[..], ["trees", _, _, "disk"])
     });
     for (path, what) in &mut found {
+        if path.starts_with("trees/") && path.ends_with("/written") && path.split('/').count() == 4
+        {
+            "when".clone_into(what);
+        }
         if path.starts_with("refs/") && !what.starts_with("directory") {
             let bytes = fs::read(root.join(path)).expect("read a record");
             let mut record: serde_json::Value = serde_json::from_slice(&bytes).expect("a record");

@@ -1,7 +1,7 @@
 //! Images in the store, from outside: listed, shown, removed, collected, verified, repaired.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use functional::{Built, Entry, Env, Image, Key, Kind, Layer, Registry, Run, User, sha256};
@@ -11,12 +11,9 @@ const INSECURE: &str = "--insecure-options=image";
 
 /// A layer whose files an ordinary user cannot remove without the ids of their owners.
 fn stubborn(content: &str) -> Layer {
+    let closed = Entry::new("closed", Kind::Directory).mode(0o700);
     Layer::new()
-        .entry(
-            Entry::new("closed", Kind::Directory)
-                .mode(0o700)
-                .owner(7, 8),
-        )
+        .entry(closed.owner(7, 8))
         .entry(Entry::new("closed/file", Kind::File(content.into())).owner(7, 8))
         .entry(Entry::new("unwritable", Kind::Directory).mode(0o500))
         .file("unwritable/file", 0o400, content)
@@ -339,7 +336,7 @@ fn what_was_changed_without_a_trace_is_found_by_comparing_contents() {
         verify(&["--contents"]).success().says("2 layers unchanged");
         let (tree, file) = (lab.tree(0, 1), lab.tree(0, 1).join("fs/unwritable/file"));
         let mtime = fs::metadata(&file).unwrap().modified().unwrap();
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(&file, "X").unwrap();
         fs::File::options()
             .write(true)
@@ -350,10 +347,10 @@ fn what_was_changed_without_a_trace_is_found_by_comparing_contents() {
         fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
         // As if the disk had done it: the record of the layer is younger than the file.
         let meta = tree.join("meta.json");
-        fs::set_permissions(&meta, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let time = fs::metadata(&meta).unwrap();
-        let (seconds, rest) = (MetadataExt::ctime(&time), MetadataExt::ctime_nsec(&time));
-        fs::write(tree.join("written"), format!("{seconds}.{rest:09}\n")).unwrap();
+        fs::set_permissions(&meta, PermissionsExt::from_mode(0o600)).unwrap();
+        let at = fs::metadata(&meta).unwrap();
+        let written = format!("{}.{:09}\n", at.ctime(), at.ctime_nsec());
+        fs::write(tree.join("written"), written).unwrap();
         verify(&[]).success();
         verify(&["--contents"])
             .fails(&["was changed", "'unwritable/file' has another content"])

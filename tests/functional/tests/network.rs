@@ -120,16 +120,6 @@ fn an_ordinary_user_is_told_what_there_is_instead_of_cni() {
 }
 
 #[test]
-fn a_port_cannot_be_published_without_a_network_that_can() {
-    let local = Local::new(User::ordinary());
-    for net in ["--net=none", "--net=host"] {
-        local
-            .run(&[net, "--publish=18081:80"], &["exit", "0"])
-            .fails(&["publish"]);
-    }
-}
-
-#[test]
 fn privileged_a_pod_on_the_default_bridge_is_reached_by_its_published_port() {
     let Some(root) = private_host("a_pod_on_the_default_bridge") else {
         return;
@@ -167,42 +157,6 @@ fn privileged_a_pod_on_the_default_bridge_is_reached_by_its_published_port() {
     ));
     assert_eq!(hear("127.0.0.1:18080"), "local");
     pod.wait().success();
-    assert_eq!(left_of_networks(), BTreeSet::new());
-}
-
-#[test]
-fn privileged_a_port_that_somebody_has_is_not_taken_away() {
-    let Some(root) = private_host("a_port_that_somebody_has") else {
-        return;
-    };
-    let local = Local::new(root);
-    let publish = |port: &str| {
-        let publish = format!("--publish={port}");
-        local.run(&["--net=default", &publish], &["exit", "0"])
-    };
-    let server = std::net::TcpListener::bind("0.0.0.0:18086").unwrap();
-    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp of the host: Address"]);
-    publish("127.0.0.1:18086:80").fails(&["cannot publish 127.0.0.1:18086/tcp"]);
-    publish("18086:80/udp").success();
-    drop(server);
-    let server = std::net::UdpSocket::bind("0.0.0.0:18086").unwrap();
-    publish("18086:80/udp").fails(&["cannot publish 0.0.0.0:18086/udp"]);
-    drop(server);
-    publish("203.0.113.9:18086:80").fails(&["203.0.113.9:18086", "Cannot assign"]);
-    assert_eq!(left_of_networks(), BTreeSet::new());
-
-    let flags = ["--net=default", "--publish=18086:80", "--name=first"];
-    let pod = local
-        .env
-        .spawn(&local.words(&flags, &["listen", "0.0.0.0:80", "the first"]));
-    eventually("the first pod has joined", || {
-        let status = local.env.skua(&["status", "first", "--format=json"]);
-        status.code() == Some(0) && status.json()["networks"][0]["addresses"][0].is_string()
-    });
-    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp"]);
-    assert_eq!(hear("192.0.2.1:18086"), "the first");
-    pod.wait().success();
-    publish("18086:80").success();
     assert_eq!(left_of_networks(), BTreeSet::new());
 }
 

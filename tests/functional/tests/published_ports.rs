@@ -1,0 +1,69 @@
+//! Ports of the host that a pod publishes: by a network that can, and nobody else's.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use functional::{Env, Image, User, eventually, left_of_networks, private_host};
+
+/// What a server says to who connects; retried until it is there.
+fn hear(address: &str) -> String {
+    let mut heard = String::new();
+    eventually(&format!("an answer from {address}"), || {
+        let Ok(mut stream) = TcpStream::connect(address) else {
+            return false;
+        };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+        stream.read_to_string(&mut heard).is_ok() && !heard.is_empty()
+    });
+    heard.trim().to_owned()
+}
+
+#[test]
+fn a_port_cannot_be_published_without_a_network_that_can() {
+    let env = Env::new(User::ordinary());
+    let image = env.layout(&Image::inspect().build());
+    for net in ["--net=none", "--net=host"] {
+        let publish = ["run", net, "--publish=18081:80", &image, "--", "exit", "0"];
+        env.skua(&[&["--insecure-options=image"], &publish[..]].concat())
+            .fails(&["publish"]);
+    }
+}
+
+#[test]
+fn privileged_a_port_that_somebody_has_is_not_taken_away() {
+    let Some(root) = private_host("a_port_that_somebody_has") else {
+        return;
+    };
+    let env = Env::new(root);
+    let image = env.layout(&Image::inspect().build());
+    let words = ["--insecure-options=image", "run", "--net=default"];
+    let publish = |port: &str| {
+        let publish = format!("--publish={port}");
+        env.skua(&[&words[..], &[&publish, &image, "--", "exit", "0"]].concat())
+    };
+    let server = TcpListener::bind("0.0.0.0:18086").unwrap();
+    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp of the host: Address"]);
+    publish("127.0.0.1:18086:80").fails(&["cannot publish 127.0.0.1:18086/tcp"]);
+    publish("18086:80/udp").success();
+    drop(server);
+    let server = UdpSocket::bind("0.0.0.0:18086").unwrap();
+    publish("18086:80/udp").fails(&["cannot publish 0.0.0.0:18086/udp"]);
+    drop(server);
+    publish("203.0.113.9:18086:80").fails(&["203.0.113.9:18086", "Cannot assign"]);
+    assert_eq!(left_of_networks(), BTreeSet::new());
+
+    let first = ["--publish=18086:80", "--name=first", &image, "--"];
+    let listen = ["listen", "0.0.0.0:80", "the first"];
+    let pod = env.spawn(&[&words[..], &first, &listen].concat());
+    eventually("the first pod has joined", || {
+        let status = env.skua(&["status", "first", "--format=json"]);
+        status.code() == Some(0) && status.json()["networks"][0]["addresses"][0].is_string()
+    });
+    publish("18086:80").fails(&["cannot publish 0.0.0.0:18086/tcp"]);
+    assert_eq!(hear("192.0.2.1:18086"), "the first");
+    pod.wait().success();
+    publish("18086:80").success();
+    assert_eq!(left_of_networks(), BTreeSet::new());
+}
