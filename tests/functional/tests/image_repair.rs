@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use functional::{Built, Env, Image, Layer, Registry, Run, User, eventually};
+use functional::{Built, Env, Image, Layer, Registry, Run, User};
 use nix::sys::signal::Signal;
 
 /// A store with an image of two layers.
@@ -55,17 +55,13 @@ fn a_pod_whose_keeper_was_killed_stands_in_no_repairs_way() {
         let run = [
             "--insecure-options=image",
             "run",
-            "--name=killed",
             &lab.name,
             "--",
-            "sleep",
-            "600000",
+            "ignore",
+            "SIGUSR1",
         ];
-        let pod = lab.env.spawn(&run);
-        eventually("the pod runs", || {
-            let run = lab.skua(&["status", "--format=json", "killed"]);
-            run.code() == Some(0) && run.json()["pod_pid"].is_u64()
-        });
+        let mut pod = lab.env.spawn(&run);
+        pod.prints("ready");
         pod.signal(Signal::SIGKILL);
         drop(pod);
         let file = lab.tree(1).join("fs/file");
