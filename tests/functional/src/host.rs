@@ -2,12 +2,15 @@
 //! are never touched, and tests do not see each other's.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::{User, missing_program, skip};
+use crate::{User, eventually, missing_program, skip};
 
 /// Turns this thread into a host of its own: with a loopback interface, and 192.0.2.1 as an address that others could
 /// reach. `None`, said so, when that cannot be had here.
@@ -65,4 +68,21 @@ pub fn left_of_networks() -> BTreeSet<String> {
          find /var/lib/cni -name '10.*' 2>/dev/null || :
          iptables-save | grep -e 'id: ' -e '10[.]209[.]0[.][2-9]' -e '10[.]98[.]' || :");
     text.lines().map(str::to_owned).collect()
+}
+
+/// What a server says to who connects; retried until it is there.
+///
+/// # Panics
+/// When it says nothing within a minute.
+#[must_use]
+pub fn hear(address: &str) -> String {
+    let mut heard = String::new();
+    eventually(&format!("an answer from {address}"), || {
+        let Ok(mut stream) = TcpStream::connect(address) else {
+            return false;
+        };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+        stream.read_to_string(&mut heard).is_ok() && !heard.is_empty()
+    });
+    heard.trim().to_owned()
 }

@@ -25,7 +25,7 @@
 //! | `stuck.rs` | what a command that does not end waits for |
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `golden.rs` | expectations in files, one for all kernels |
-//! | `host.rs` | [`private_host`]: a host of a test's own, for networks |
+//! | `host.rs` | [`private_host`]: a host of a test's own, for networks; [`hear`] |
 //! | `policy.rs` | a host with a `policy.toml` of a test's own; stage1 by hand |
 //! | `trace.rs`, `ledger.rs` | the system calls of a command, and what of them a plan accounts for |
 //! | `key.rs` | [`Key`]: ed25519 keys; cosign, minisign and raw signatures |
@@ -63,7 +63,7 @@ pub use binaries::{PROGRAMS, binaries, inspect_bytes};
 pub use debian::{debian_layout, nginx_layout, read_layout, signing_tools};
 pub use docker_registry::DockerRegistry;
 pub use env::Env;
-pub use host::{left_of_networks, private_host, sh};
+pub use host::{hear, left_of_networks, private_host, sh};
 pub use image::{Blob, Built, Image, sha256};
 pub use key::{Cosign, Key};
 pub use layer::{Compression, Entry, Kind, Layer};

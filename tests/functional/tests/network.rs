@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use functional::{Env, Image, Run, User, eventually, lax, left_of_networks, private_host, sh};
+use functional::{
+    Env, Image, Run, User, eventually, hear, lax, left_of_networks, private_host, sh,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -67,19 +67,6 @@ impl Local {
         command.env("CNI_PATH", format!("{}:/usr/lib/cni", ours.display()));
         command
     }
-}
-
-/// What a server says to who connects; retried until it is there.
-fn hear(address: &str) -> String {
-    let mut heard = String::new();
-    eventually(&format!("an answer from {address}"), || {
-        let Ok(mut stream) = TcpStream::connect(address) else {
-            return false;
-        };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-        stream.read_to_string(&mut heard).is_ok() && !heard.is_empty()
-    });
-    heard.trim().to_owned()
 }
 
 #[test]

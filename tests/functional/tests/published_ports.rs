@@ -1,24 +1,9 @@
 //! Ports of the host that a pod publishes: by a network that can, and nobody else's.
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::net::{TcpListener, UdpSocket};
 
-use functional::{Env, Image, User, eventually, left_of_networks, private_host};
-
-/// What a server says to who connects; retried until it is there.
-fn hear(address: &str) -> String {
-    let mut heard = String::new();
-    eventually(&format!("an answer from {address}"), || {
-        let Ok(mut stream) = TcpStream::connect(address) else {
-            return false;
-        };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-        stream.read_to_string(&mut heard).is_ok() && !heard.is_empty()
-    });
-    heard.trim().to_owned()
-}
+use functional::{Env, Image, User, eventually, hear, left_of_networks, private_host};
 
 #[test]
 fn a_port_cannot_be_published_without_a_network_that_can() {
