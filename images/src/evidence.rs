@@ -56,6 +56,9 @@ pub enum EvidenceError {
     /// It cannot be read.
     #[error("cannot read evidence {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
+    /// A signature that the user names cannot be read.
+    #[error("cannot read signature {}", .0.display())]
+    Detached(PathBuf, #[source] io::Error),
     /// There is more than any image needs.
     #[error("more than {MAX_ITEMS} signatures for one image")]
     TooMany,
@@ -76,7 +79,7 @@ impl Item {
     /// # Errors
     /// [`EvidenceError`] when it cannot be read or is no signature.
     pub fn load_detached(path: &Path) -> Result<Self, EvidenceError> {
-        let read = |e| EvidenceError::Read(path.to_owned(), e);
+        let read = |e| EvidenceError::Detached(path.to_owned(), e);
         let bytes = small_file::required(path, MAX_ITEM, By::CommandLine).map_err(read)?;
         if bytes.starts_with(b"untrusted comment:") {
             return Ok(Self::Minisign(bytes));

@@ -19,8 +19,10 @@ pub enum Error {
     Parse(PathBuf, serde_json::Error),
     /// The file was written by a newer skua.
     Newer(PathBuf, u32),
-    /// The directory cannot be listed, made or opened.
+    /// The directory cannot be listed or opened.
     Directory(PathBuf, io::Error),
+    /// The directory cannot be made.
+    Make(PathBuf, io::Error),
     /// The lock of the pod cannot be taken.
     Lock(PathBuf, io::Error),
     /// The pod cannot be moved to another state.
@@ -56,6 +58,7 @@ impl fmt::Display for Error {
                 crate::CONTRACT_VERSION
             ),
             Self::Directory(path, _) => write!(f, "cannot open directory {}", path.display()),
+            Self::Make(path, _) => write!(f, "cannot make directory {}", path.display()),
             Self::Lock(path, _) => write!(f, "cannot lock {}", path.display()),
             Self::Move(from, to, _) => {
                 write!(f, "cannot move {} to {}", from.display(), to.display())
@@ -72,6 +75,7 @@ impl std::error::Error for Error {
             | Self::Write(_, e)
             | Self::Sync(_, e)
             | Self::Directory(_, e)
+            | Self::Make(_, e)
             | Self::Lock(_, e)
             | Self::Move(_, _, e) => Some(e),
             Self::Parse(_, e) => Some(e),

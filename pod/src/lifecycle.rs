@@ -75,7 +75,7 @@ impl Pod {
     /// Makes a new pod in [`State::Embryo`], locked. The state directories are made if they are missing (mode 0700).
     ///
     /// # Errors
-    /// [`Error::Directory`] or [`Error::Lock`].
+    /// [`Error::Make`] or [`Error::Lock`].
     pub fn create(data: &DataDir, id: PodId) -> Result<Locked, Error> {
         let pod = Self {
             data: data.clone(),
@@ -91,9 +91,9 @@ impl Pod {
                     .recursive(true)
                     .mode(0o700)
                     .create(&parent)
-                    .map_err(|e| Error::Directory(parent, e))?;
+                    .map_err(|e| Error::Make(parent, e))?;
             }
-            private_directory(&path).map_err(|e| Error::Directory(path.clone(), e))?;
+            private_directory(&path).map_err(|e| Error::Make(path.clone(), e))?;
         }
         pod.try_lock()?
             .ok_or_else(|| Error::Lock(path, io::Error::from(io::ErrorKind::WouldBlock)))

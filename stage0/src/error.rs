@@ -1,6 +1,7 @@
 //! What stage0 can fail at: a variant for each step.
 
 mod boxed;
+mod hint;
 mod print;
 mod typed;
 
@@ -82,6 +83,9 @@ pub(crate) enum Error {
     /// There is no such network.
     #[error("there is no network '{0}'")]
     NoNetwork(NetworkName, Vec<String>),
+    /// The network that is to be had when the command line names none.
+    #[error("cannot use the network that {} names", .0.display())]
+    NetworkOf(PathBuf, #[source] Box<Error>),
     /// There is no such pod.
     #[error("there is no pod '{}'", output::escaped(.0))]
     NoPod(String),
@@ -95,7 +99,10 @@ pub(crate) enum Error {
     },
     /// A file that should hold a UUID.
     #[error("cannot read the UUID in {}", .0.display())]
-    UuidFile(PathBuf, #[source] io::Error),
+    UuidFile(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no such pod as a file names.
+    #[error("there is no pod {}, whose UUID is in {}", .0, .1.display())]
+    NoPodOfFile(PodId, PathBuf),
     /// The pod lives.
     #[error("pod {0} is running")]
     Running(PodId),
@@ -236,9 +243,16 @@ pub(crate) enum Error {
     /// An image that is to be removed is missing.
     #[error("image {0} is not in the store")]
     NothingToRemove(String),
-    /// A file of the host that the command line names is not there.
-    #[error("cannot find {}", .0.display())]
-    HostPath(PathBuf, #[source] io::Error),
+    /// A file of the host that the command line names is not there, or is nothing that this process may look at.
+    #[error("cannot find {}, which {flag} names", .path.display())]
+    HostPath {
+        /// The flag.
+        flag: &'static str,
+        /// The file, made absolute.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The kernel does not tell of our parent's end.
     #[error("cannot ask for a signal at the end of the process that started us")]
     DeathSignal(#[source] io::Error),
@@ -332,7 +346,7 @@ impl Error {
             Self::Fetch(_) => "fetch",
             Self::Worker(_) => "worker",
             Self::DeathSignal(_) | Self::ParentGone => "parent",
-            Self::HostPath(..) | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
+            Self::HostPath { .. } | Self::LockData(..) | Self::UuidFileSave(..) => "prepare",
             Self::Lock(_) => "lock",
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
@@ -340,7 +354,10 @@ impl Error {
             Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(..) => {
                 "network"
             }
-            Self::NoPod(_) | Self::AmbiguousPod { .. } | Self::UuidFile(..) => "no-pod",
+            Self::NoPod(_)
+            | Self::NoPodOfFile(..)
+            | Self::AmbiguousPod { .. }
+            | Self::UuidFile(..) => "no-pod",
             Self::Running(_)
             | Self::NotRunning(_)
             | Self::NotPrepared(..)
@@ -350,51 +367,9 @@ impl Error {
             | Self::NameTaken(..) => "pod-state",
             Self::Exec(..) | Self::InheritLock(_) | Self::Stage1 { .. } => "handover",
             Self::Unit { .. } | Self::Socket(_) | Self::Credential(_) => "unit",
-            Self::Tell { source, .. } => source.code(),
+            Self::Tell { source, .. } | Self::NetworkOf(_, source) => source.code(),
             Self::Record(_) | Self::Watch(..) => "pod",
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
-        }
-    }
-
-    /// What the user can do about it, where we know.
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Usage { hint, .. } => hint.clone(),
-            Self::Unit { hint, .. } => Some((*hint).to_owned()),
-            Self::Socket(error) => Some(error.hint()),
-            Self::Credential(error) => error.hint(),
-            Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
-            Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
-            Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
-            Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
-            Self::Trust(error) => error.hint(),
-            Self::NotInStore(image) => Some(format!("skua fetch {image}")),
-            Self::NothingToRemove(_) => Some("'skua image list' lists those that are".to_owned()),
-            Self::ContentChanged { image, .. } => {
-                Some(format!("skua image verify --contents --repair {image}"))
-            }
-            Self::LayerBusy(..) => Some(
-                "pods that run from it, or another command: 'skua list' shows them, and it can be repaired when they have ended"
-                    .to_owned(),
-            ),
-            Self::LayerChanged { image, .. } | Self::LayerUnknown(image, _) => {
-                Some(format!("skua image verify --repair {image}"))
-            }
-            Self::NoNetwork(_, known) => Some(format!(
-                "there are {}; 'skua config' names the file of each",
-                known.join(", ")
-            )),
-            Self::NoPod(_) => Some("skua list shows all pods".to_owned()),
-            Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
-            Self::Record(error) => Some(error.hint()),
-            Self::CollectImages(error) => error.pods()?.hint(),
-            Self::Running(id) => Some(format!("skua stop {id}")),
-            Self::Expired(_) => Some(
-                "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
-                    .to_owned(),
-            ),
-            Self::Exec(_, named, _) => Some(named.hint().to_owned()),
-            _ => None,
         }
     }
 }

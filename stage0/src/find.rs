@@ -170,7 +170,8 @@ pub(crate) fn named(data: &DataDir, name: &PodName) -> Result<Named, Error> {
 
 fn by_file(data: &DataDir, file: &Path) -> Result<Pod, Error> {
     let bytes = small_file::required(file, MAX_UUID_FILE, By::CommandLine)
-        .map_err(|e| Error::UuidFile(file.to_owned(), e))?;
-    let id = PodId::parse(String::from_utf8_lossy(&bytes).trim_end())?;
-    Pod::find(data, &id).ok_or_else(|| Error::NoPod(id.to_string()))
+        .map_err(|e| Error::UuidFile(file.to_owned(), e.into()))?;
+    let id = PodId::parse(String::from_utf8_lossy(&bytes).trim_end())
+        .map_err(|e| Error::UuidFile(file.to_owned(), e.into()))?;
+    Pod::find(data, &id).ok_or_else(|| Error::NoPodOfFile(id, file.to_owned()))
 }

@@ -34,12 +34,23 @@ pub(crate) struct Conflist {
     pub(crate) name: Result<NetworkName, String>,
 }
 
-/// What `--net` means on this host.
-pub(crate) fn resolve(
-    typed: &NetworkArg,
+/// The network that is typed, or else configured. What is wrong with that one is told with its file: who typed nothing
+/// cannot know of it.
+pub(crate) fn of_pod(
+    typed: Option<&NetworkArg>,
     context: &Context,
     settings: &Settings,
 ) -> Result<Network, Error> {
+    match (typed, &settings.net.from) {
+        (Some(typed), _) => resolve(typed, context, settings),
+        (None, None) => resolve(&settings.net.value, context, settings),
+        (None, Some(file)) => resolve(&settings.net.value, context, settings)
+            .map_err(|error| Error::NetworkOf(file.clone(), Box::new(error))),
+    }
+}
+
+/// What `--net` means on this host.
+fn resolve(typed: &NetworkArg, context: &Context, settings: &Settings) -> Result<Network, Error> {
     let requests = match typed {
         NetworkArg::None => return Ok(Network::None),
         NetworkArg::Host => return Ok(Network::Host),

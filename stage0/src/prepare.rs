@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -60,8 +60,7 @@ pub(crate) fn manifest(
 ) -> Result<PodManifest, Error> {
     limits_allowed(flags, &lines, context)?;
     let settings = Settings::load(&context.config_directories)?;
-    let typed = flags.net.as_ref().unwrap_or(&settings.net.value);
-    let network = network::resolve(typed, context, &settings)?;
+    let network = network::of_pod(flags.net.as_ref(), context, &settings)?;
     let (volume_images, apps) = images(lines, flags, store, context)?;
     let draft = Draft {
         id: new_id()?,
@@ -233,19 +232,28 @@ fn paths_exist(manifest: &PodManifest) -> Result<(), Error> {
         .volumes
         .iter()
         .filter_map(|volume| match &volume.source {
-            VolumeSource::Host(host) => Some(&host.path),
+            VolumeSource::Host(host) => Some(("--volume", &host.path)),
             VolumeSource::Empty { .. }
             | VolumeSource::Tmpfs { .. }
             | VolumeSource::Image { .. } => None,
         });
     let profiles = manifest.apps.iter().filter_map(|app| match &app.seccomp {
-        SeccompChoice::Profile { path } => Some(path),
+        SeccompChoice::Profile { path } => Some(("--seccomp", path)),
         SeccompChoice::Default | SeccompChoice::Unconfined => None,
     });
-    for path in volumes.chain(profiles) {
-        fs::metadata(path).map_err(|e| Error::HostPath(path.into(), e))?;
+    for (flag, path) in volumes.chain(profiles) {
+        look_at(flag, path)?;
     }
     Ok(())
+}
+
+/// What is at a path of the host that `flag` names.
+fn look_at(flag: &'static str, path: &str) -> Result<Metadata, Error> {
+    fs::metadata(path).map_err(|source| Error::HostPath {
+        flag,
+        path: path.into(),
+        source,
+    })
 }
 
 fn caller() -> Result<Caller<'static>, Error> {
@@ -260,14 +268,14 @@ fn caller() -> Result<Caller<'static>, Error> {
 
 /// What is at a path of the host that is to be a device.
 fn device(path: &str) -> Result<manifest::Node, Error> {
-    let found = fs::metadata(path).map_err(|e| Error::HostPath(path.into(), e))?;
+    let found = look_at("--device", path)?;
     let (is, number) = (found.file_type(), found.rdev());
     let kind = match (is.is_char_device(), is.is_block_device()) {
         (true, _) => DeviceKind::Character,
         (_, true) => DeviceKind::Block,
         _ => {
             let hint = "directories and files of the host are volumes";
-            let what = format!("{path} is not a device");
+            let what = format!("{path}, which --device names, is not a device");
             return Err(Error::usage(what, Some(hint)));
         }
     };
@@ -348,7 +356,7 @@ fn create(id: &PodId, context: &Context) -> Result<Locked, Error> {
 fn is_taken(error: &pod::Error, attempts: usize) -> bool {
     match error {
         pod::Error::Lock(..) => true,
-        pod::Error::Directory(_, e) => attempts > 1 && e.kind() == io::ErrorKind::AlreadyExists,
+        pod::Error::Make(_, e) => attempts > 1 && e.kind() == io::ErrorKind::AlreadyExists,
         _ => false,
     }
 }

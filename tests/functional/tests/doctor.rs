@@ -102,3 +102,25 @@ fn config_says_where_each_program_is_that_doctor_looks_at() {
         );
     }
 }
+
+#[test]
+fn privileged_doctor_does_not_send_who_has_no_name_to_usermod() {
+    const ID: u32 = 54_321;
+    if User::root("privileged_doctor_does_not_send_who_has_no_name").is_none() {
+        return;
+    }
+    let env = Env::new(User::Number(ID));
+    let report = env.skua(&["doctor", "--format=json"]);
+    let checks = report.json()["checks"].as_array().expect("checks").clone();
+    let ids = checks.iter().find(|check| check["name"] == "ids");
+    let remedy = ids.and_then(|check| check["remedy"].as_str());
+    let remedy = remedy.expect("no name, no ids");
+    for part in [
+        "/etc/passwd has no user 54321",
+        ":65536' to /etc/subuid and to /etc/subgid",
+        "useradd --uid 54321",
+    ] {
+        assert!(remedy.contains(part), "{}", report.report());
+    }
+    assert!(!remedy.contains("usermod"), "{}", report.report());
+}

@@ -61,19 +61,27 @@ pub(super) fn ids() -> Check {
         IdMapChoice::Single { uid, .. } => Check::limited(
             name,
             format!("one id only, your own ({uid}): all files of an image belong to it"),
-            format!("install uidmap, and as root: {}", add_ids()),
+            more_ids(uid),
         ),
     }
 }
 
-/// Gives the caller ids that nobody has: a range of two users would open the pods of each to the other.
-fn add_ids() -> String {
+/// How the caller gets ids that nobody has: a range of two users would open the pods of each to the other. `newuidmap` and
+/// `usermod` know users by their names only.
+fn more_ids(uid: u32) -> String {
     let end = |path: &str| first_free(&fs::read_to_string(path).unwrap_or_default());
     let first = end("/etc/subuid").max(end("/etc/subgid"));
     let range = format!("{first}-{}", first + 65_535);
-    let uid = nix::unistd::geteuid().as_raw();
-    let user = id_map::name_of(uid).unwrap_or_else(|| uid.to_string());
-    format!("usermod --add-subuids {range} --add-subgids {range} {user}")
+    match id_map::name_of(uid) {
+        Some(user) => format!(
+            "install uidmap, and as root: usermod --add-subuids {range} --add-subgids {range} {user}"
+        ),
+        None => format!(
+            "/etc/passwd has no user {uid}, and newuidmap serves none without a name. If another service names it \
+             ('getent passwd {uid}' prints a line), install uidmap, and as root add the line '{uid}:{first}:65536' to \
+             /etc/subuid and to /etc/subgid; else it has to become a user first: useradd --uid {uid} NAME"
+        ),
+    }
 }
 
 /// The first id behind all ranges of a table as `subuid(5)`.

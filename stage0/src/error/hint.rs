@@ -1,0 +1,85 @@
+//! What the user can do about an error, where we know.
+
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+
+use super::Error;
+
+impl Error {
+    /// What the user can do about it, where we know.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Unit { hint, .. } => Some((*hint).to_owned()),
+            Self::Socket(error) => Some(error.hint()),
+            Self::Credential(error) => error.hint(),
+            Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
+            Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
+            Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
+            Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
+            Self::Trust(error) => error.hint(),
+            Self::NotInStore(image) => Some(format!("skua fetch {image}")),
+            Self::NothingToRemove(_) => Some("'skua image list' lists those that are".to_owned()),
+            Self::ContentChanged { image, .. } => {
+                Some(format!("skua image verify --contents --repair {image}"))
+            }
+            Self::LayerBusy(..) => Some(
+                "pods that run from it, or another command: 'skua list' shows them, and it can be repaired when they have ended"
+                    .to_owned(),
+            ),
+            Self::LayerChanged { image, .. } | Self::LayerUnknown(image, _) => {
+                Some(format!("skua image verify --repair {image}"))
+            }
+            Self::NoNetwork(_, known) => Some(format!(
+                "there are {}; 'skua config' names the file of each",
+                known.join(", ")
+            )),
+            Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
+            Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
+            Self::Record(error) => Some(error.hint()),
+            Self::CollectImages(error) => error.pods()?.hint(),
+            Self::Running(id) => Some(format!("skua stop {id}")),
+            Self::Expired(_) => Some(
+                "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
+                    .to_owned(),
+            ),
+            Self::Exec(_, named, _) => Some(named.hint().to_owned()),
+            Self::NetworkOf(_, error) => error.hint(),
+            Self::HostPath { flag, source, .. } => of_host_path(flag, source),
+            Self::Pod(_) | Self::Store(_) | Self::LockData(..) => self.of_storage(),
+            _ => None,
+        }
+    }
+
+    /// What can be done where the data directory cannot be written or read: the cause says which of these it is.
+    fn of_storage(&self) -> Option<String> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = self.source();
+        let mut kind = None;
+        while let Some(error) = cause {
+            kind = error.downcast_ref().map(io::Error::kind).or(kind);
+            cause = error.source();
+        }
+        match kind? {
+            ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotADirectory => {
+                Some("--data-dir names another directory for images and pods".to_owned())
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
+                "'skua gc' and 'skua image gc' make room; --data-dir names another directory for images and pods"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// What can be done about a file of the host that is not found.
+fn of_host_path(flag: &str, error: &io::Error) -> Option<String> {
+    match (flag, error.kind()) {
+        ("--volume", ErrorKind::NotFound) => {
+            Some("make it first: skua makes no file or directory of the host".to_owned())
+        }
+        _ => None,
+    }
+}
