@@ -56,7 +56,6 @@ pub const SYSTEM_CALLS: &str = "system-calls.json";
 /// ```text
 /// store/                       images, see crate images
 /// pods/<state>/<id>/           pods, see PodDir
-/// ids/<first id>               uid ranges: in use ⇔ somebody holds the file's flock
 /// skeleton/                    the lowest layer of every app, made by stage1
 /// scratch-<pid>-<number>/      what is not finished: in use ⇔ somebody holds the directory's flock
 /// ```
@@ -86,12 +85,6 @@ impl DataDir {
     #[must_use]
     pub fn pod(&self, state: State, id: &PodId) -> PathBuf {
         self.pods_in(state).join(id.as_str())
-    }
-
-    /// The lock files of uid ranges.
-    #[must_use]
-    pub fn ids(&self) -> PathBuf {
-        self.0.join("ids")
     }
 }
 

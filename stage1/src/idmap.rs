@@ -1,18 +1,17 @@
 //! User and group ids: a range of one's own for root, the map of the pod, the map of mounts.
 //!
-//! **Runs as** the keeper. **Needs** the manifest's choice. **Leaves** a lock on `<data>/ids/<first>` and the maps of the
+//! **Runs as** the keeper. **Needs** the manifest's choice. **Leaves** a [`range`](crate::range) and the maps of the
 //! inside. **Undone by** the end of the keeper.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
 
-use pod::{DataDir, Extent, IdMap, IdMapChoice, PodId};
+use pod::{Extent, IdMap, IdMapChoice, PodId};
 
 use crate::error::Error;
 use crate::plan::MapWriter;
+use crate::range;
 use crate::sys::brief::Brief;
 
 /// The id map of a pod, and the lock that keeps others from its range.
@@ -25,16 +24,12 @@ pub(crate) struct Allocated {
 }
 
 /// Turns the manifest's choice into a map; for a range, takes the first free one from a place that the pod's id gives.
-pub(crate) fn allocate(
-    choice: &IdMapChoice,
-    data: &DataDir,
-    id: &PodId,
-) -> Result<Allocated, Error> {
+pub(crate) fn allocate(choice: &IdMapChoice, id: &PodId) -> Result<Allocated, Error> {
     match choice {
         IdMapChoice::Range {
             first, last, count, ..
         } => {
-            let (base, lock) = free_range(*first, *last, *count, data, id)?;
+            let (base, lock) = range::take(*first, *last, *count, id)?;
             let map = IdMap::range(base, *count);
             Ok(Allocated {
                 map,
@@ -64,60 +59,6 @@ pub(crate) fn single(uid: u32, gid: u32) -> IdMap {
     IdMap {
         uids: one(uid),
         gids: one(gid),
-    }
-}
-
-fn free_range(
-    first: u32,
-    last: u32,
-    count: u32,
-    data: &DataDir,
-    id: &PodId,
-) -> Result<(u32, File), Error> {
-    let ranges = last
-        .checked_sub(first)
-        .and_then(|ids| (ids.checked_add(1)?).checked_div(count));
-    let ranges = ranges.filter(|ranges| *ranges > 0).ok_or(Error::NoRange)?;
-    let start = begin_at(id) % ranges;
-    for step in 0..ranges {
-        let base = first + (start + step) % ranges * count;
-        if let Some(lock) = try_range(base, data)? {
-            return Ok((base, lock));
-        }
-    }
-    Err(Error::NoRange)
-}
-
-/// The first eight digits of the pod's id, which are random.
-fn begin_at(id: &PodId) -> u32 {
-    u32::from_str_radix(&id.as_str()[..8], 16).unwrap_or(0)
-}
-
-fn try_range(base: u32, data: &DataDir) -> Result<Option<File>, Error> {
-    let path = data.ids().join(base.to_string());
-    let open = || {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-    };
-    let lock = open().or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(data.ids())?;
-            open()
-        }
-        _ => Err(error),
-    });
-    let lock = lock.map_err(|e| Error::RangeLock(path.clone(), e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(Error::RangeLock(path, e)),
     }
 }
 

@@ -28,6 +28,7 @@ mod op;
 mod opened;
 mod plan;
 mod pty;
+mod range;
 mod remove;
 mod report;
 mod rootfs;

@@ -45,7 +45,7 @@ fn sandbox(
     streams::check()?;
     let (pod, manifest) = (&opened.dir, &opened.manifest);
     let given = Given::take(manifest)?;
-    let ids = idmap::allocate(&manifest.id_map, &host.data, &manifest.id)?;
+    let ids = idmap::allocate(&manifest.id_map, &manifest.id)?;
     let mut plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;
     labels::check(manifest)?;
     let placement = cgroup::placement(&plan.limits, manifest)?;

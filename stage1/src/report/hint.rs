@@ -30,6 +30,9 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::NoRange => {
             Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
         }
+        Error::RangeLock(_, e) if e.raw_os_error() == Some(libc::EROFS) => Some(
+            "a unit with ProtectSystem=strict makes it by RuntimeDirectory=skua-ids, RuntimeDirectoryMode=0700 and RuntimeDirectoryPreserve=yes; so does any pod of root's outside of such a unit",
+        ),
         Error::Kept(_) => Some("its exit status is its own; `skua gc` removes it later"),
         Error::WriteOnly(..) => Some(
             "the terminal is another user's, as after `su` without `--pty`, and apps could read what is typed there: `--interactive` gives an app one of its own, `2>&1 | cat` gives none",

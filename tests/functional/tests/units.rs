@@ -12,13 +12,17 @@ use functional::systemd::{
 };
 use functional::{Run, User, binaries, systemd};
 
-/// What the unit that we ship goes without.
+/// What the unit that we ship goes without, and the directory that it needs for that.
 fn hardened() -> Vec<&'static str> {
     let unit = include_str!("../../../dist/systemd/hardened.service");
+    let directory = unit
+        .lines()
+        .filter(|line| line.starts_with("RuntimeDirectory"));
+    assert_eq!(directory.clone().count(), 3);
     let lines = unit.lines().skip_while(|line| !line.starts_with("# begin"));
     let lines: Vec<_> = lines.skip(1).take_while(|line| *line != "# end").collect();
     assert!(lines.len() > 10, "{lines:?}");
-    lines
+    lines.into_iter().chain(directory).collect()
 }
 
 /// What runs the words that follow in a unit that is `properties`, with its output.

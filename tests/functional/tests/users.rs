@@ -1,6 +1,6 @@
 //! Who an app is: names and numbers of its image, and images that lie about them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -101,34 +101,6 @@ fn privileged_no_group_of_the_caller_is_left() {
             .current_dir(env.home());
         let id = Run::of(with_groups).success().json();
         assert_eq!(id["groups"], json!([]), "{user:?}");
-    }
-}
-
-/// Where a pod begins to look for ids follows from its own id: there, they are somebody's already.
-#[test]
-fn privileged_ids_that_a_living_pod_has_are_given_to_no_other() {
-    const FIRST: u32 = 0x7000_0000;
-    const RANGES: u32 = (0x7ffd_ffff - FIRST + 1) / 65_536;
-    let Some(root) = User::root("privileged_ids_that_a_living_pod_has_are_given_to_no_other")
-    else {
-        return;
-    };
-    let env = Env::new(root);
-    let name = image(&env, "1", Layer::new().file("x", 0o644, ""));
-    for taken in [false, true] {
-        let words = ["--insecure-options=image", "prepare", &name, "--", "maps"];
-        let id = env.skua(&words).success().stdout.trim().to_owned();
-        let begin = u32::from_str_radix(&id[..8], 16).expect("digits") % RANGES;
-        let base = FIRST + begin * 65_536;
-        let path = env.data().join("ids").join(base.to_string());
-        fs::create_dir_all(env.data().join("ids")).expect("a directory");
-        let lock = File::create(&path).expect("a lock");
-        if taken {
-            lock.lock().expect("the lock");
-        }
-        let run = env.skua(&["--insecure-options=image", "run-prepared", &id]);
-        let found = run.success().json()["uids"][0][1].clone();
-        assert_eq!(found == json!(base), !taken, "{found}, begun at {base}");
     }
 }
 

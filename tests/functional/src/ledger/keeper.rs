@@ -10,8 +10,8 @@ impl Ledger {
             // They are open.
             "take-sockets" | "take-credentials" => {}
             "take-ids" => {
-                self.maybe("mkdir", &["/ids\""]);
-                self.often("openat", &["/ids/", "O_WRONLY|O_CREAT|O_CLOEXEC"]);
+                self.maybe("mkdir", &["\"/run/skua-ids\", 0700"]);
+                self.often("fcntl", &["</run/skua-ids>, F_OFD_"]);
             }
             // Only reads, or asks plugins and systemctl, which are then seen to be executed.
             "find-cgroup" => self.program(Times::Maybe, "systemctl"),
