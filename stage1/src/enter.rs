@@ -225,13 +225,10 @@ fn open_terminal(app: &AppFile) -> Result<Terminal, Error> {
 /// Becomes stage2 `enter`. From the exec on the kernel knows it as undumpable only when stage2 says so; until then no app can
 /// trace it because no app has all the capabilities that it has.
 fn program(order: &Enter, target: &Target, slave: Option<&OwnedFd>) -> Result<Infallible, Error> {
-    let placed = [(&target.apps, APPS_FD)];
-    handover::execute(
-        &target.stage2,
-        &arguments(order, &target.ids)?,
-        &placed,
-        slave,
-    )
+    let arguments = arguments(order, &target.ids)?;
+    let placed = vec![(&target.apps, APPS_FD)];
+    let program = handover::program(&target.stage2, arguments, placed, slave)?;
+    Err(Error::ExecStage2(program.execute()))
 }
 
 fn arguments(order: &Enter, ids: &AppIds) -> Result<Vec<CString>, Error> {

@@ -4,16 +4,14 @@
 //! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups, the one that tells the keeper and those of sockets, an empty environment, and all signals blocked that the keeper forwards: none is lost before
 //! stage2 listens. **Undone by** nothing: it ends in exec.
 
-use std::convert::Infallible;
 use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::given::Socket;
 use crate::plan::Plan;
-use crate::sys;
+use crate::sys::Program;
 use crate::trees::Handed;
 
 /// The directory `apps/` in stage2, for its whole life.
@@ -35,27 +33,28 @@ pub(crate) struct Ends<'a> {
     pub(crate) sockets: Vec<Socket>,
 }
 
-/// The root of the pod.
-pub(crate) enum Root {
-    /// It is there, and a terminal for the standard streams if an app has one.
-    Built(Option<OwnedFd>),
-    /// A child with this pid is still at it.
-    BuiltBy(u32),
-}
-
 /// The first number above all descriptors of stage2.
 pub(crate) fn first_free(cgroup: Option<&Cgroup>, sockets: &[Socket]) -> RawFd {
     let apps = cgroup.map_or(0, |cgroup| cgroup.app_procs().len());
     RawFd::try_from(apps + sockets.len()).map_or(RawFd::MAX, |count| KEEPER_FD + 2 + count)
 }
 
-/// Becomes stage2 as pid 1. A terminal becomes the standard streams.
-pub(crate) fn to_stage2(
+/// Who builds the root of the pod.
+#[derive(Clone, Copy)]
+pub(crate) enum Root<'a> {
+    /// It is there, and a terminal for the standard streams if an app has one.
+    Built(Option<&'a OwnedFd>),
+    /// A child is to build it, beside stage2.
+    BuiltBeside,
+}
+
+/// stage2 as pid 1, ready to be executed.
+pub(crate) fn stage2(
     plan: &Plan,
     handed: &Handed,
     ends: &Ends<'_>,
-    root: &Root,
-) -> Result<Infallible, Error> {
+    root: Root<'_>,
+) -> Result<Program, Error> {
     let mut placed = vec![
         (&handed.apps, APPS_FD),
         (&handed.status, STATUS_FD),
@@ -76,30 +75,28 @@ pub(crate) fn to_stage2(
         options.extend(["--socket".to_owned(), value]);
     }
     let terminal = match root {
-        Root::Built(terminal) => terminal.as_ref(),
-        Root::BuiltBy(pid) => {
-            options.extend(["--builder".to_owned(), pid.to_string()]);
+        Root::Built(terminal) => terminal,
+        Root::BuiltBeside => {
+            options.push("--builder".to_owned());
             None
         }
     };
     let arguments = arguments(plan, options)?;
-    execute(&handed.stage2, &arguments, &placed, terminal)
+    program(&handed.stage2, arguments, placed, terminal)
 }
 
-/// Becomes stage2 with these descriptors, under these numbers, and no others but the standard streams.
-pub(crate) fn execute(
+/// stage2 with these descriptors, under these numbers, and no others but the standard streams, which a terminal becomes.
+pub(crate) fn program<'a>(
     stage2: &OwnedFd,
-    argv: &[CString],
-    placed: &[(&OwnedFd, RawFd)],
-    terminal: Option<&OwnedFd>,
-) -> Result<Infallible, Error> {
-    sys::default_action(libc::SIGPIPE);
-    let program = place(stage2, placed, terminal).map_err(Error::Handover)?;
-    Err(Error::ExecStage2(sys::execute(
-        program.as_fd(),
-        argv,
-        &environment(),
-    )))
+    argv: Vec<CString>,
+    mut placed: Vec<(&'a OwnedFd, RawFd)>,
+    terminal: Option<&'a OwnedFd>,
+) -> Result<Program, Error> {
+    let streams = terminal
+        .into_iter()
+        .flat_map(|slave| (0..3).map(move |number| (slave, number)));
+    placed.extend(streams);
+    Program::new(stage2, argv, environment(), &placed).map_err(Error::Handover)
 }
 
 /// All that stage2 has of the caller's environment: how errors are to be printed, and whether to say more.
@@ -113,28 +110,6 @@ fn environment() -> Vec<CString> {
         .filter_map(kept)
         .filter_map(|text| CString::new(text).ok())
         .collect()
-}
-
-/// The sources are first lifted above the numbers they must go to, so that none is closed before it is placed.
-fn place(
-    stage2: &OwnedFd,
-    placed: &[(&OwnedFd, RawFd)],
-    terminal: Option<&OwnedFd>,
-) -> io::Result<OwnedFd> {
-    sys::close_at_exec_from(3)?;
-    let highest = placed.iter().map(|(_, number)| *number).max();
-    let first = highest.unwrap_or(KEEPER_FD).max(KEEPER_FD) + 1;
-    let lift = |from: &OwnedFd| sys::lift(from.as_fd(), first);
-    let program = lift(stage2)?;
-    let lifted = placed.iter().map(|(from, _)| lift(from));
-    let lifted = lifted.collect::<io::Result<Vec<_>>>()?;
-    if let Some(slave) = terminal {
-        (0..3).try_for_each(|number| sys::place(slave.as_fd(), number))?;
-    }
-    for (from, (_, number)) in lifted.iter().zip(placed) {
-        sys::place(from.as_fd(), *number)?;
-    }
-    Ok(program)
 }
 
 fn arguments(plan: &Plan, options: Vec<String>) -> Result<Vec<CString>, Error> {

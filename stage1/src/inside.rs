@@ -17,7 +17,7 @@ use std::path::Path;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use pod::IdMap;
 
@@ -30,7 +30,7 @@ use crate::handover::{self, Ends, Root};
 use crate::op::{Op, Step};
 use crate::plan::{Namespaces, Opener, Plan};
 use crate::rootfs::{Builder, HostFiles};
-use crate::sys::{self, Child, Cloned};
+use crate::sys::{self, Child, Cloned, Program};
 use crate::trees::{self, Trees};
 use crate::wait;
 
@@ -153,12 +153,25 @@ fn live(
     let (first, mounting) = plan.steps_around(&Op::Staging);
     carry_out(plan, first, &mut builder)?;
     builder.take(mounts(plan, stage2, channel)?);
-    let root = match plan.has_terminal() {
-        true => Root::Built(build(plan, mounting, &mut builder, channel)?),
-        false => Root::BuiltBy(build_beside(plan, mounting, &mut builder, channel)?),
+    let error = if plan.has_terminal() {
+        let terminal = build(plan, mounting, &mut builder, channel)?;
+        stage2_of(plan, &builder, ends, Root::Built(terminal.as_ref()))?.execute()
+    } else {
+        let program = stage2_of(plan, &builder, ends, Root::BuiltBeside)?;
+        let build = || built(plan, mounting, &mut builder, channel);
+        program.execute_beside(c"/", build)
     };
+    Err(Error::ExecStage2(error))
+}
+
+fn stage2_of(
+    plan: &Plan,
+    builder: &Builder,
+    ends: &Ends<'_>,
+    root: Root<'_>,
+) -> Result<Program, Error> {
     let handed = builder.handed.as_ref().ok_or(Error::NothingHanded)?;
-    handover::to_stage2(plan, handed, ends, &root)
+    handover::stage2(plan, handed, ends, root)
 }
 
 fn carry_out(plan: &Plan, steps: &[Step], builder: &mut Builder) -> Result<(), Error> {
@@ -184,23 +197,10 @@ fn build(
 
 /// The same in a child, so that stage2 can start meanwhile; it waits for the child before it starts an app. `pivot_root`
 /// changes the root of every process that has the old one, so pid 1 must hold on to nothing else (`pivot_root(2)`).
-fn build_beside(
-    plan: &Plan,
-    steps: &[Step],
-    builder: &mut Builder,
-    channel: &Channel,
-) -> Result<u32, Error> {
-    match sys::clone3(0, None).map_err(Error::Clone)? {
-        Cloned::Parent(child) => {
-            chdir("/").map_err(|e| Error::Handover(e.into()))?;
-            Ok(child.pid)
-        }
-        Cloned::Child => {
-            let Err(error) = build(plan, steps, builder, channel) else {
-                sys::exit_now(0)
-            };
-            fail(channel, &error)
-        }
+fn built(plan: &Plan, steps: &[Step], builder: &mut Builder, channel: &Channel) -> u8 {
+    match build(plan, steps, builder, channel) {
+        Ok(_) => 0,
+        Err(error) => fail(channel, &error),
     }
 }
 

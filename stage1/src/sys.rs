@@ -17,9 +17,12 @@ use nix::unistd::{Pid, getppid};
 pub(crate) mod brief;
 mod entry;
 mod mount_attributes;
+mod program;
+mod share;
+pub(crate) mod xattr;
 
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
-pub(crate) mod xattr;
+pub(crate) use program::Program;
 
 /// The empty path of calls that work on the descriptor itself.
 const EMPTY: &CStr = c"";
@@ -180,27 +183,6 @@ fn configure(context: &OwnedFd, command: c_uint, pair: Option<(&CStr, &CStr)>) -
     Ok(())
 }
 
-/// `execveat(2)` of an open file. Returns only an error.
-pub(crate) fn execute(program: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> io::Error {
-    let pointers = |list: &[CString]| -> Vec<*const c_char> {
-        let null = std::iter::once(std::ptr::null());
-        list.iter().map(|text| text.as_ptr()).chain(null).collect()
-    };
-    let (argv, envp) = (pointers(argv), pointers(envp));
-    // SAFETY: both lists end with null and point to C strings that outlive the call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            program.as_raw_fd(),
-            EMPTY.as_ptr(),
-            argv.as_ptr(),
-            envp.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    io::Error::last_os_error()
-}
-
 /// `close_range(2)`: every descriptor from `first` on is closed when this process executes another program.
 pub(crate) fn close_at_exec_from(first: c_uint) -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
@@ -249,7 +231,7 @@ pub(crate) fn lift(from: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Makes `from` also descriptor `number`, which stays open at exec; whatever was there is closed.
-pub(crate) fn place(from: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+fn place(from: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     if from.as_raw_fd() == number {
         // SAFETY: no pointers.
         check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into())?;

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 
-use nix::unistd::Pid;
 use pod::{AppName, SocketName};
 
 use crate::error::Error;
@@ -30,8 +29,8 @@ pub(crate) struct Run {
     pub(crate) keeper: OwnedFd,
     /// Seconds from the stop signal to SIGKILL.
     pub(crate) stop_timeout: u32,
-    /// The child that builds the root of the pod; absent: it is built.
-    pub(crate) builder: Option<Pid>,
+    /// A child, the only one, still builds the root of the pod.
+    pub(crate) builder: bool,
     /// Where to say that every app has been executed; absent: nobody wants to know.
     pub(crate) started: Option<OwnedFd>,
     /// Where each app joins its cgroup, in the same order; none when they have no cgroups of their own.
@@ -63,7 +62,7 @@ struct Seen {
     status: Option<OwnedFd>,
     keeper: Option<OwnedFd>,
     stop_timeout: Option<u32>,
-    builder: Option<Pid>,
+    builder: bool,
     started: Option<OwnedFd>,
     cgroups: Vec<OwnedFd>,
     sockets: Vec<Socket>,
@@ -102,7 +101,7 @@ fn read(mut given: impl Iterator<Item = Result<String, Error>>) -> Result<Seen, 
             "--keeper-fd" => seen.keeper = Some(descriptor(&value()?)?),
             "--started-fd" => seen.started = Some(descriptor(&value()?)?),
             "--stop-timeout" => seen.stop_timeout = Some(number(&value()?)?),
-            "--builder" => seen.builder = Some(process(&value()?)?),
+            "--builder" => seen.builder = true,
             "--cgroup-fd" => seen.cgroups.push(descriptor(&value()?)?),
             "--socket" => seen.sockets.push(socket(&value()?)?),
             "--app" => seen.app = Some(AppName::parse(&value()?).map_err(Error::Contract)?),
@@ -169,7 +168,7 @@ fn enter(seen: Seen) -> Result<Arguments, Error> {
             status: None,
             keeper: None,
             stop_timeout: None,
-            builder: None,
+            builder: false,
             started: None,
             cgroups: _,
             sockets: _,
@@ -195,13 +194,6 @@ fn text(word: OsString) -> Result<String, Error> {
 fn number(word: &str) -> Result<u32, Error> {
     word.parse()
         .map_err(|_| Error::Arguments("a number was expected"))
-}
-
-/// One process, no group of them.
-fn process(word: &str) -> Result<Pid, Error> {
-    let number = i32::try_from(number(word)?).ok().filter(|pid| *pid > 0);
-    let pid = number.map(Pid::from_raw);
-    pid.ok_or(Error::Arguments("--builder needs a process id"))
 }
 
 /// User, group and groups, with commas.

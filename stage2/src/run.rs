@@ -9,8 +9,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, chdir};
+use nix::sys::wait::{WaitStatus, wait};
+use nix::unistd::chdir;
 use pod::Capability;
 
 use crate::app::{self, App};
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: Run) -> Result<u8, Error> {
     }
     share(arguments.sockets, &mut apps)?;
     stand_apart(&apps)?;
-    if !is_built(arguments.builder)? {
+    if arguments.builder && !is_built()? {
         return Ok(crate::FAILED);
     }
     // stage1 went to `/` beside the builder, and may have looked it up in the host's root and come there after the pivot.
@@ -99,12 +99,9 @@ fn die_with(keeper: &OwnedFd) -> Result<(), Error> {
 }
 
 /// Waits until the root of the pod is built. A builder that fails has told the keeper why, and there is nothing to add.
-fn is_built(builder: Option<Pid>) -> Result<bool, Error> {
-    let Some(builder) = builder else {
-        return Ok(true);
-    };
+fn is_built() -> Result<bool, Error> {
     loop {
-        match waitpid(builder, None) {
+        match wait() {
             Ok(WaitStatus::Exited(_, status)) => return Ok(status == 0),
             Ok(WaitStatus::Signaled(_, signal, _)) => return Err(Error::Builder(signal)),
             Ok(_) | Err(Errno::EINTR) => {}

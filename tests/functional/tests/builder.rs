@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use functional::{Background, Env, Image, User, eventually, lax, left_of_networks, private_host};
+use functional::{
+    Background, Env, Image, User, binaries, eventually, lax, left_of_networks, private_host,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -68,6 +70,27 @@ fn pid_1_keeps_nothing_of_the_host() {
             pod.signal(Signal::SIGTERM);
             pod.wait();
         }
+    }
+}
+
+/// Pid 1 shares its memory with the builder at that moment: it has to get rid of it before it says anything.
+#[test]
+fn stage2_that_is_no_program_is_an_error_of_one_line() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let programs = env.scratch("programs");
+        fs::create_dir(&programs).expect("a directory for programs");
+        for name in ["skua-stage1", "skua-worker"] {
+            fs::copy(binaries().join(name), programs.join(name)).expect("copy a program");
+        }
+        let stage2 = env.write("programs/skua-stage2", "no program");
+        fs::set_permissions(&stage2, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let libexec = format!("--libexec-dir={}", programs.display());
+        let words = [&[libexec.as_str()], &RUN[..], &["--net=none", &image]].concat();
+        let run = env.skua(&words);
+        run.fails(&["cannot execute stage2", "Exec format error"]);
+        assert_eq!(pods(&env, "run"), Vec::<PathBuf>::new(), "{user:?}");
     }
 }
 
