@@ -1,18 +1,38 @@
 //! Where the benchmarks run: a mount namespace of their own with a journalled ext4 on a loop device, as users have, and one
 //! cgroup2 mount where peers expect it. When the process ends the kernel takes all of it away.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// A directory on the loop device; all contenders keep their data here.
 pub(crate) struct Lab {
     pub(crate) directory: PathBuf,
+    /// The same with the host's cgroups of version 1 instead, where it has both.
+    pub(crate) version_1: Option<Rc<View>>,
+}
+
+/// A mount namespace beside the lab's.
+pub(crate) struct View {
+    there: File,
+    home: File,
+}
+
+impl View {
+    /// Does something there: what is started meanwhile stays.
+    pub(crate) fn within<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+        setns(&self.there, CloneFlags::CLONE_NEWNS)?;
+        let done = act();
+        setns(&self.home, CloneFlags::CLONE_NEWNS)?;
+        Ok(done)
+    }
 }
 
 impl Lab {
@@ -42,8 +62,11 @@ impl Lab {
         fs::remove_file(&image)?;
         mounted?;
         succeed(Command::new("chmod").arg("0755").arg(&directory))?;
-        only_cgroup2()?;
-        Ok(Self { directory })
+        let version_1 = only_cgroup2()?;
+        Ok(Self {
+            directory,
+            version_1,
+        })
     }
 
     /// A new directory in the lab.
@@ -62,14 +85,22 @@ impl Drop for Lab {
     }
 }
 
-/// crun refuses a mixture of cgroup versions even when told to use none: show it version 2 alone.
-fn only_cgroup2() -> Result<(), Failure> {
+/// crun refuses a mixture of cgroup versions even when told to use none: show it version 2 alone. Version 1 alone is in the
+/// view that comes back.
+fn only_cgroup2() -> Result<Option<Rc<View>>, Failure> {
     let root = Path::new("/sys/fs/cgroup");
     if root.join("cgroup.procs").exists() && root.join("cgroup.controllers").exists() {
-        return Ok(());
+        return Ok(None);
     }
+    let mounts = || File::open("/proc/self/ns/mnt");
+    let home = mounts()?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    succeed(Command::new("umount").arg(root.join("unified")))?;
+    let there = mounts()?;
+    setns(&home, CloneFlags::CLONE_NEWNS)?;
     succeed(Command::new("umount").args(["--recursive", "/sys/fs/cgroup"]))?;
-    succeed(Command::new("mount").args(["-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"]))
+    succeed(Command::new("mount").args(["-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"]))?;
+    Ok(Some(Rc::new(View { there, home })))
 }
 
 /// Runs a command of the setup; its standard error is the failure.

@@ -11,14 +11,19 @@ mod skua;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
 
 use functional::User;
 use lab::{Failure, Lab, succeed};
-use measure::{burst, in_turn, print};
+use measure::{Contender, in_turn, print};
 use peers::Sandbox;
 use skua::Skua;
 
-const RUNS: usize = 40;
+/// Rounds of one launch of each contender.
+const ROUNDS: usize = 40;
+/// Rounds of [`AT_ONCE`] launches.
+const ROUNDS_AT_ONCE: usize = 10;
+const AT_ONCE: usize = 50;
 
 fn main() -> ExitCode {
     let part = std::env::args().nth(1);
@@ -55,40 +60,49 @@ fn launches(lab: &Lab) -> Result<(), Failure> {
         User::Single.ids(),
     ] {
         let caller = peers::caller(lab, uid, gid)?;
-        launch(&root, &programs, &caller)?;
+        launch(lab, &root, &programs, &caller)?;
     }
     Ok(())
 }
 
 /// `/bin/true` and exit: skua fetched and verified the image before, the others were given a directory.
-fn launch(root: &Path, programs: &Path, caller: &peers::Caller) -> Result<(), Failure> {
+fn launch(lab: &Lab, root: &Path, programs: &Path, caller: &peers::Caller) -> Result<(), Failure> {
     let argv = ["/bin/true"];
     let skua = Skua::new(root, programs, caller, &argv)?;
     memory::measure(&skua, 10)?;
-    let mut contenders = vec![
-        peers::crun(root, caller, &argv, Sandbox::AsSpecified)?,
-        skua.run(),
+    let crun = |sandbox| peers::crun(root, caller, &argv, sandbox);
+    let mut contenders = vec![crun(Sandbox::AsSpecified)?, skua.run()];
+    if caller.uid == 0 {
+        // Only root may make a cgroup here.
+        contenders.push(in_some_cgroup(lab, crun(Sandbox::WithCgroup)?));
+    }
+    let at_once = contenders.len();
+    contenders.extend([
         skua.unconfined(),
         peers::bubblewrap(root, caller, &argv)?,
         peers::podman(root, caller, &argv)?,
-    ];
+    ]);
     if caller.uid == 0 {
-        // Only root may make a cgroup here.
-        contenders.insert(2, peers::crun(root, caller, &argv, Sandbox::WithCgroup)?);
-        for sandbox in [Sandbox::OwnRange, Sandbox::OwnRangeAndFilter] {
-            contenders.push(peers::crun(root, caller, &argv, sandbox)?);
-        }
+        contenders.push(crun(Sandbox::OwnRange)?);
+        contenders.push(crun(Sandbox::OwnRangeAndFilter)?);
     }
-    let base = contenders[0].name.clone();
-    print(
-        "launch /bin/true and exit",
-        &in_turn(&contenders, RUNS),
-        &base,
-    )?;
-    let at_once = if caller.uid == 0 { 3 } else { 2 };
-    let bursts: Vec<_> = contenders[..at_once].iter().map(|c| burst(c, 50)).collect();
-    print("50 at once, until the last has ended", &bursts, &base)?;
+    let all: Vec<_> = contenders.iter().collect();
+    let base = &all[0].name;
+    let title = "launch /bin/true and exit";
+    print(title, &in_turn(&all, ROUNDS, 1), base)?;
+    let title = format!("{AT_ONCE} at once, until the last has ended");
+    let rows = in_turn(&all[..at_once], ROUNDS_AT_ONCE, AT_ONCE);
+    print(&title, &rows, base)?;
     Ok(())
+}
+
+/// crun bounds its locked memory before it makes a cgroup of version 2, which takes CAP_SYS_RESOURCE: without, it gets one of
+/// version 1 where the host has those too.
+fn in_some_cgroup(lab: &Lab, crun: Contender) -> Contender {
+    match &lab.version_1 {
+        Some(view) if crun.time(0, 1).is_err() => crun.seeing(Rc::clone(view), "cgroup v1"),
+        _ => crun,
+    }
 }
 
 /// A root with one static program, so that the launch is measured and not the dynamic linker.

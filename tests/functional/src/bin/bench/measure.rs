@@ -1,13 +1,18 @@
 //! Timing commands in turn and printing medians and ratios: the machine's drift hits all of them alike.
 
 use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use crate::lab::View;
 
 /// One command to time: how to make it for run number `n`, and what it is called in the table.
 pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) command: Box<dyn Fn(usize) -> Command>,
+    /// Where it runs, if not in the lab.
+    view: Option<Rc<View>>,
 }
 
 impl Contender {
@@ -15,6 +20,50 @@ impl Contender {
         Self {
             name: name.to_owned(),
             command: Box::new(command),
+            view: None,
+        }
+    }
+
+    /// The same elsewhere.
+    pub(crate) fn seeing(mut self, view: Rc<View>, note: &str) -> Self {
+        self.view = Some(view);
+        self.name = format!("{} {note}", self.name);
+        self
+    }
+
+    fn spawn(&self, n: usize) -> io::Result<Child> {
+        let mut command = (self.command)(n);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        match &self.view {
+            Some(view) => view.within(|| command.spawn())?,
+            None => command.spawn(),
+        }
+    }
+
+    /// Times `count` runs of it that are started at once, until the last has ended. An error says what the first that failed
+    /// has printed.
+    pub(crate) fn time(&self, round: usize, count: usize) -> Result<Duration, String> {
+        let start = Instant::now();
+        let first = round * count;
+        let children: Vec<_> = (first..first + count).map(|n| self.spawn(n)).collect();
+        let mut failures = Vec::new();
+        for child in children {
+            match child.and_then(Child::wait_with_output) {
+                Ok(output) if output.status.success() => {}
+                Ok(output) => failures.push(format!(
+                    "{}: {}",
+                    output.status,
+                    String::from_utf8_lossy(&output.stderr).trim()
+                )),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        match failures.first() {
+            None => Ok(start.elapsed()),
+            Some(first) => Err(format!("{} of {count} failed: {first}", failures.len())),
         }
     }
 }
@@ -32,28 +81,9 @@ impl Row {
     }
 }
 
-/// Runs one command to its end; an error says what it printed.
-pub(crate) fn once(command: &mut Command) -> Result<Duration, String> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let start = Instant::now();
-    let output = command.output().map_err(|e| e.to_string())?;
-    let time = start.elapsed();
-    if output.status.success() {
-        Ok(time)
-    } else {
-        Err(format!(
-            "{}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))
-    }
-}
-
-/// Times all contenders in turn, `runs` rounds after two that do not count. A contender that fails is left out from then on.
-pub(crate) fn in_turn(contenders: &[Contender], runs: usize) -> Vec<Row> {
+/// Times all contenders in turn, each time `count` at once, `rounds` rounds after two that do not count. A contender that
+/// fails is left out from then on.
+pub(crate) fn in_turn(contenders: &[&Contender], rounds: usize, count: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = contenders
         .iter()
         .map(|c| Row {
@@ -61,10 +91,10 @@ pub(crate) fn in_turn(contenders: &[Contender], runs: usize) -> Vec<Row> {
             times: Ok(Vec::new()),
         })
         .collect();
-    for round in 0..runs + 2 {
+    for round in 0..rounds + 2 {
         for (contender, row) in contenders.iter().zip(&mut rows) {
             let Ok(times) = &mut row.times else { continue };
-            match once(&mut (contender.command)(round)) {
+            match contender.time(round, count) {
                 Ok(time) if round >= 2 => times.push(time),
                 Ok(_) => {}
                 Err(error) => row.times = Err(error),
@@ -75,40 +105,6 @@ pub(crate) fn in_turn(contenders: &[Contender], runs: usize) -> Vec<Row> {
         times.sort();
     }
     rows
-}
-
-/// Times `count` runs of one contender started at once, until the last has ended.
-pub(crate) fn burst(contender: &Contender, count: usize) -> Row {
-    let start = Instant::now();
-    let children: Vec<_> = (0..count)
-        .map(|n| {
-            let mut command = (contender.command)(n);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-        })
-        .collect();
-    let mut failures = Vec::new();
-    for child in children {
-        match child.and_then(std::process::Child::wait_with_output) {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => failures.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => failures.push(error.to_string()),
-        }
-    }
-    let times = match failures.first() {
-        None => Ok(vec![start.elapsed()]),
-        Some(first) => Err(format!(
-            "{} of {count} failed, the first: {first}",
-            failures.len()
-        )),
-    };
-    Row {
-        name: contender.name.clone(),
-        times,
-    }
 }
 
 /// Prints the rows with their ratio to the row named `base`.
