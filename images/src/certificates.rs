@@ -43,6 +43,9 @@ pub enum CertificatesError {
     /// A file does not contain what its name says.
     #[error("cannot use {}: there is no PEM {} in it", .0.display(), .1)]
     NotPem(PathBuf, &'static str),
+    /// `SSL_CERT_FILE` cannot be used.
+    #[error("cannot check the certificate of {0}: SSL_CERT_FILE names no file of certificates")]
+    Bundle(String, #[source] Box<CertificatesError>),
     /// The private key has a password.
     #[error("cannot use {}: the private key is encrypted", .0.display())]
     Encrypted(PathBuf),
@@ -63,6 +66,9 @@ impl CertificatesError {
                 "NAME.cert is a client certificate and needs NAME.key; a certificate authority is called NAME.crt"
                     .to_owned(),
             ),
+            Self::Bundle(..) => {
+                Some("where it is not set, the authorities of this system count".to_owned())
+            }
             Self::Directory(path, error) | Self::Read(path, error)
                 if error.kind() == io::ErrorKind::PermissionDenied =>
             {
@@ -92,7 +98,8 @@ impl Certificates {
     ) -> Result<Self, CertificatesError> {
         let mut found = Self::default();
         if let Some(path) = bundle {
-            found.authorities = required(path, MAX_AUTHORITIES)?;
+            let unusable = |error| CertificatesError::Bundle(host.to_owned(), Box::new(error));
+            found.authorities = certificates(path, MAX_AUTHORITIES).map_err(unusable)?;
             found.exclusive = true;
         }
         for directory in directories {
@@ -110,7 +117,7 @@ impl Certificates {
         for path in names {
             match path.extension().and_then(OsStr::to_str) {
                 Some("crt") => {
-                    let text = pem(path, "certificate", b"CERTIFICATE-----")?;
+                    let text = certificates(path, MAX_FILE)?;
                     self.authorities.extend_from_slice(&text);
                     self.authorities.push(b'\n');
                 }
@@ -135,11 +142,11 @@ impl Certificates {
 
 fn identity(certificate: &Path) -> Result<Vec<u8>, CertificatesError> {
     let key = certificate.with_extension("key");
-    let mut text = pem(certificate, "certificate", b"CERTIFICATE-----")?;
+    let mut text = certificates(certificate, MAX_FILE)?;
     if !key.exists() {
         return Err(CertificatesError::Half(certificate.to_owned(), key));
     }
-    let secret = pem(&key, "private key", b"PRIVATE KEY-----")?;
+    let secret = pem(&key, MAX_FILE, "private key", b"PRIVATE KEY-----")?;
     if contains(&secret, b"ENCRYPTED") {
         return Err(CertificatesError::Encrypted(key));
     }
@@ -164,9 +171,19 @@ fn list(directory: &Path) -> Result<Option<Vec<PathBuf>>, CertificatesError> {
     Ok(Some(names))
 }
 
+/// The text of a file that must have certificates in it.
+fn certificates(path: &Path, limit: usize) -> Result<Vec<u8>, CertificatesError> {
+    pem(path, limit, "certificate", b"CERTIFICATE-----")
+}
+
 /// The text of a file that must have a PEM section of this kind in it.
-fn pem(path: &Path, what: &'static str, ending: &[u8]) -> Result<Vec<u8>, CertificatesError> {
-    let text = required(path, MAX_FILE)?;
+fn pem(
+    path: &Path,
+    limit: usize,
+    what: &'static str,
+    ending: &[u8],
+) -> Result<Vec<u8>, CertificatesError> {
+    let text = required(path, limit)?;
     if contains(&text, b"-----BEGIN ") && contains(&text, ending) {
         return Ok(text);
     }
@@ -262,7 +279,9 @@ mod tests {
         let bundle = root.path().join("bundle.pem");
         assert!(Certificates::load(&[], "h", Some(&bundle)).is_err());
         std::fs::write(&bundle, "").unwrap();
+        assert!(Certificates::load(&[], "h", Some(&bundle)).is_err());
+        std::fs::write(&bundle, CERTIFICATE).unwrap();
         let found = Certificates::load(&[], "h", Some(&bundle)).unwrap();
-        assert!(found.exclusive && found.authorities.is_empty());
+        assert!(found.exclusive && found.authorities == CERTIFICATE.as_bytes());
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod auth_file;
+mod complaints;
 mod helper;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use thiserror::Error;
 use crate::registries::AUTH_FILES;
 use crate::{escape, strict_json};
 use auth_file::{AuthFile, Match};
+pub use complaints::Complaint;
 pub use helper::HelperError;
 
 /// A user name and password, or an identity token that is exchanged for access tokens.
@@ -46,6 +48,29 @@ impl fmt::Debug for Credential {
             Self::Password { .. } => "Password",
             Self::IdentityToken(_) => "IdentityToken",
         })
+    }
+}
+
+/// A credential, and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// What is sent.
+    pub credential: Credential,
+    /// The file or the program that has it, for messages.
+    pub origin: String,
+}
+
+/// As a message has it: whose it is, and where it was found.
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = &self.origin;
+        match &self.credential {
+            Credential::Password { user, .. } => {
+                write!(f, "user '{user}' with the password of {origin}")
+            }
+            Credential::IdentityToken(_) => write!(f, "the identity token of {origin}"),
+        }
     }
 }
 
@@ -110,7 +135,7 @@ pub fn find(
     helpers: &[String],
     host: &str,
     repository: &str,
-) -> Result<Option<Credential>, CredentialsError> {
+) -> Result<Option<Login>, CredentialsError> {
     for helper in helpers {
         let found = if helper == AUTH_FILES {
             in_files(files, host, repository)?
@@ -128,15 +153,20 @@ fn in_files(
     files: &[PathBuf],
     host: &str,
     repository: &str,
-) -> Result<Option<Credential>, CredentialsError> {
+) -> Result<Option<Login>, CredentialsError> {
     for path in files {
         let Some(file) = AuthFile::load(path)? else {
             continue;
         };
         let found = match file.find(host, repository) {
-            Match::Entry(key, entry) => Some(entry.credential().ok_or_else(|| {
-                CredentialsError::Entry(path.clone(), escape::text(key.as_bytes()))
-            })?),
+            Match::Entry(key, entry) => {
+                let unusable =
+                    || CredentialsError::Entry(path.clone(), escape::text(key.as_bytes()));
+                Some(Login {
+                    credential: entry.credential().ok_or_else(unusable)?,
+                    origin: path.display().to_string(),
+                })
+            }
             Match::Helper(name) => ask(name, host)?,
             Match::Nowhere => None,
         };
@@ -147,12 +177,19 @@ fn in_files(
     Ok(None)
 }
 
-fn ask(helper: &str, host: &str) -> Result<Option<Credential>, CredentialsError> {
-    helper::credential(helper, host).map_err(|source| CredentialsError::Helper {
-        host: host.to_owned(),
-        program: helper::program(&escape::text(helper.as_bytes())),
-        source,
-    })
+fn ask(helper: &str, host: &str) -> Result<Option<Login>, CredentialsError> {
+    let program = helper::program(&escape::text(helper.as_bytes()));
+    match helper::credential(helper, host) {
+        Ok(found) => Ok(found.map(|credential| Login {
+            credential,
+            origin: program,
+        })),
+        Err(source) => Err(CredentialsError::Helper {
+            host: host.to_owned(),
+            program,
+            source,
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod manifest;
 mod pace;
 mod redirect;
 mod serve;
+mod untrusted;
+mod way;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,11 +21,12 @@ use reqwest::blocking::Response;
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use url::Url;
 
-use crate::credentials::Credential;
+use crate::credentials::Login;
 use crate::fetch::protocol::{Endpoint, Transport};
 use auth::Asker;
+use error::Denied;
 pub use error::RegistryError;
-use http::{Certificates, Http, Whose, host_of};
+use http::{Certificates, Http, Whose, host_of, refusal};
 pub use serve::serve;
 
 /// The registry that `docker.io` stands for.
@@ -56,7 +59,7 @@ struct Registry {
     repository: String,
     /// It is the place that the image's name says.
     own: bool,
-    credential: Option<Credential>,
+    login: Option<Login>,
     /// The `Authorization` header that last worked, for the registry itself only.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -96,7 +99,7 @@ impl Registry {
             home: Mutex::new(home),
             repository: endpoint.repository,
             own: endpoint.own,
-            credential: endpoint.credential,
+            login: endpoint.login,
             authorization: Mutex::new(None),
         })
     }
@@ -120,6 +123,23 @@ impl Registry {
             }
             self.authenticate(&home, &response, used.as_ref())?;
             tries += 1;
+        }
+    }
+
+    /// Why an answer is not the one hoped for. What was refused to us is told with who we said we are.
+    fn refusal(&self, response: Response) -> RegistryError {
+        let at_home = redirect::same_origin(response.url(), &self.home().url);
+        let sent = self
+            .login
+            .as_ref()
+            .filter(|_| self.authorization().is_some());
+        match refusal(response) {
+            RegistryError::Denied { host, message, .. } if at_home => RegistryError::Denied {
+                host,
+                to: Denied::new(sent),
+                message,
+            },
+            other => other,
         }
     }
 
@@ -169,7 +189,7 @@ impl Registry {
                 http: &self.http,
                 home: &home.url,
                 repository: &self.repository,
-                credential: self.credential.as_ref(),
+                login: self.login.as_ref(),
             };
             *known = Some(asker.authorize(response)?);
         }

@@ -15,7 +15,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Credential;
-use crate::{escape, strict_json};
+use super::complaints::{Complaint, Complaints, after_colon};
+use crate::strict_json;
 
 /// How long a helper may think: it may have to ask its user.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -40,18 +41,20 @@ pub enum HelperError {
     #[error("cannot read its answer")]
     Read(#[source] io::Error),
     /// It takes too long.
-    #[error("it gave no answer within 60 s")]
-    TimedOut,
+    #[error("it gave no answer within 60 s{0}")]
+    TimedOut(Complaint),
     /// Its answer is endless.
     #[error("its answer has more than 65536 bytes")]
     TooLong,
     /// It failed.
-    #[error("it failed ({status}): {said}")]
+    #[error("it failed ({status}){said}{complaint}")]
     Failed {
         /// How it ended.
         status: ExitStatus,
-        /// What it said, escaped.
+        /// Its answer, escaped, with a separator before it; or nothing.
         said: String,
+        /// What else it said.
+        complaint: Complaint,
     },
     /// Its answer is not understood.
     #[error("cannot understand its answer")]
@@ -101,16 +104,26 @@ fn answer(
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(HelperError::Start)?;
+    let complaints = child.stderr.take().map(Complaints::listen);
+    let complaint = || {
+        complaints
+            .as_ref()
+            .map(Complaints::last)
+            .unwrap_or_default()
+    };
     let ended = converse(&mut child, server, deadline);
     if ended.is_err() {
         // It fails only when it has ended already; then there is nothing to kill.
         let _ = child.kill();
         let _ = child.wait();
     }
-    let (status, output) = ended?;
+    let (status, output) = ended.map_err(|error| match error {
+        HelperError::TimedOut(_) => HelperError::TimedOut(complaint()),
+        other => other,
+    })?;
     if !status.success() {
         let said = String::from_utf8_lossy(&output);
         if said.contains(NOT_FOUND) {
@@ -118,7 +131,8 @@ fn answer(
         }
         return Err(HelperError::Failed {
             status,
-            said: escape::text(said.trim().as_bytes()),
+            said: after_colon(said.trim().as_bytes()),
+            complaint: complaint(),
         });
     }
     let answer: Answer =
@@ -154,7 +168,7 @@ fn converse(
     }
     let left = deadline.saturating_duration_since(Instant::now());
     let output = receiver.recv_timeout(left);
-    let output = output.map_err(|_| HelperError::TimedOut)?;
+    let output = output.map_err(|_| HelperError::TimedOut(Complaint::default()))?;
     let output = output.map_err(HelperError::Read)?;
     if output.len() > MAX_OUTPUT {
         return Err(HelperError::TooLong);
@@ -164,7 +178,7 @@ fn converse(
             return Ok((status, output));
         }
         if Instant::now() > deadline {
-            return Err(HelperError::TimedOut);
+            return Err(HelperError::TimedOut(Complaint::default()));
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -194,7 +208,7 @@ mod tests {
                     other => break other,
                 }
             };
-            assert!(matches!(error, HelperError::TimedOut), "{name}: {error}");
+            assert!(matches!(error, HelperError::TimedOut(_)), "{name}: {error}");
         }
     }
 }

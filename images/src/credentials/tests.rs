@@ -18,7 +18,8 @@ fn find(
     host: &str,
     repository: &str,
 ) -> Result<Option<Credential>, CredentialsError> {
-    super::find(files, &[AUTH_FILES.to_owned()], host, repository)
+    let found = super::find(files, &[AUTH_FILES.to_owned()], host, repository)?;
+    Ok(found.map(|login| login.credential))
 }
 
 fn user(found: Option<Credential>) -> Option<String> {
@@ -117,4 +118,9 @@ fn secrets_do_not_show_in_debug_output() {
         password: "hunter2".into(),
     };
     assert_eq!(format!("{secret:?}"), "Password");
+    let login = Login {
+        credential: secret,
+        origin: "/auth.json".to_owned(),
+    };
+    assert!(!format!("{login} {login:?}").contains("hunter2"));
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::credentials::Credential;
+use crate::credentials::Login;
 use crate::digest::Digest;
 use crate::unpack::{Amount, Expect, LayerReport, Limits};
 
@@ -47,7 +47,7 @@ pub struct Endpoint {
     /// There is a descriptor with a client certificate.
     pub has_identity: bool,
     /// The one credential that belongs to this repository.
-    pub credential: Option<Credential>,
+    pub login: Option<Login>,
 }
 
 /// Whether there is TLS between us and the registry.

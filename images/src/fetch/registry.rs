@@ -56,14 +56,17 @@ fn endpoint(
     helpers: &[String],
 ) -> Result<(Endpoint, Vec<File>), FetchError> {
     let transport = transport(fetcher, place);
-    let credential = credentials::find(
+    let login = credentials::find(
         &fetcher.credentials,
         helpers,
         &place.host,
         &place.repository,
     )?;
+    let any_certificate = fetcher.any_certificate || place.insecure;
     // A registry on this machine may need none, so there a bundle may be missing.
-    let needed = |path: &&std::path::PathBuf| transport == Transport::Https || path.exists();
+    let needed = |path: &&std::path::PathBuf| {
+        !any_certificate && (transport == Transport::Https || path.exists())
+    };
     let bundle = fetcher.authorities.as_ref().filter(needed);
     let certificates = match transport {
         Transport::Http => Certificates::default(),
@@ -82,11 +85,11 @@ fn endpoint(
         repository: place.repository.clone(),
         own: place.own,
         transport,
-        any_certificate: fetcher.any_certificate || place.insecure,
+        any_certificate,
         no_system_authorities: certificates.exclusive,
         has_authorities: authorities.is_some(),
         has_identity: identity.is_some(),
-        credential,
+        login,
     };
     Ok((endpoint, texts.collect::<Result<_, _>>()?))
 }

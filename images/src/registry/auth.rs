@@ -9,10 +9,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::challenge::{self, Challenge};
-use super::error::RegistryError;
+use super::error::{Denied, RegistryError};
 use super::http::{Http, Whose, host_of, refusal};
 use super::redirect;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, Login};
 use crate::strict_json;
 
 const MAX_TOKEN_ANSWER: usize = 256 * 1024;
@@ -23,7 +23,7 @@ pub(super) struct Asker<'a> {
     /// The registry.
     pub(super) home: &'a Url,
     pub(super) repository: &'a str,
-    pub(super) credential: Option<&'a Credential>,
+    pub(super) login: Option<&'a Login>,
 }
 
 impl Asker<'_> {
@@ -46,8 +46,12 @@ impl Asker<'_> {
         }
     }
 
+    fn credential(&self) -> Option<&Credential> {
+        self.login.map(|login| &login.credential)
+    }
+
     fn basic(&self) -> Result<HeaderValue, RegistryError> {
-        let Some(Credential::Password { user, password }) = self.credential else {
+        let Some(Credential::Password { user, password }) = self.credential() else {
             return Err(RegistryError::NoCredentials(host_of(self.home)));
         };
         use base64::Engine;
@@ -70,7 +74,14 @@ impl Asker<'_> {
             self.token_request(client, &url, service, &scope)
         })?;
         if response.status() != StatusCode::OK {
-            return Err(refusal(response));
+            return Err(match refusal(response) {
+                RegistryError::Denied { host, message, .. } => RegistryError::Denied {
+                    host,
+                    to: Denied::new(self.login),
+                    message,
+                },
+                other => other,
+            });
         }
         let token = read_token(response, &host)?;
         secret(&format!("Bearer {token}")).ok_or(RegistryError::NoToken(host))
@@ -85,7 +96,7 @@ impl Asker<'_> {
     ) -> reqwest::Result<Request> {
         let mut parameters = vec![("scope", scope)];
         parameters.extend(service.map(|service| ("service", service)));
-        if let Some(Credential::IdentityToken(token)) = self.credential {
+        if let Some(Credential::IdentityToken(token)) = self.credential() {
             parameters.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "skua"),
@@ -103,7 +114,7 @@ impl Asker<'_> {
         let mut url = url.clone();
         url.query_pairs_mut().extend_pairs(parameters);
         let request = client.get(url);
-        match self.credential {
+        match self.credential() {
             Some(Credential::Password { user, password }) => {
                 request.basic_auth(user, Some(password)).build()
             }
@@ -123,7 +134,7 @@ impl Asker<'_> {
         if self.home.scheme() == "https" && url.scheme() != "https" {
             return Err(refuse("it has less TLS than the registry"));
         }
-        if self.credential.is_some() && url.scheme() != "https" && url.host() != self.home.host() {
+        if self.login.is_some() && url.scheme() != "https" && url.host() != self.home.host() {
             return Err(refuse(
                 "it is another host, without TLS, and would get the password",
             ));
@@ -165,25 +176,24 @@ mod tests {
     use super::super::http::Certificates;
     use super::*;
 
-    fn realm(
-        home: &str,
-        realm: &str,
-        credential: Option<&Credential>,
-    ) -> Result<Url, RegistryError> {
+    fn realm(home: &str, realm: &str, login: Option<&Login>) -> Result<Url, RegistryError> {
         Asker {
             http: &Http::new(Certificates::Any, None, false),
             home: &Url::parse(home).unwrap(),
             repository: "r",
-            credential,
+            login,
         }
         .realm(realm)
     }
 
     #[test]
     fn a_password_goes_only_where_it_is_safe() {
-        let password = Credential::Password {
-            user: "u".into(),
-            password: "p".into(),
+        let password = Login {
+            credential: Credential::Password {
+                user: "u".into(),
+                password: "p".into(),
+            },
+            origin: "f".into(),
         };
         for (home, server, with_password, anonymous) in [
             ("https://192.0.2.1", "https://192.0.2.2/token", true, true),

@@ -14,7 +14,7 @@ use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RAN
 
 use super::Registry;
 use super::error::RegistryError;
-use super::http::{MAX_TRIES, backoff, host_of, refusal};
+use super::http::{MAX_TRIES, backoff, host_of};
 use super::manifest::text;
 use super::pace::{Pace, Paced};
 use crate::digest::Digest;
@@ -127,7 +127,7 @@ impl Transfer<'_> {
             StatusCode::OK => at,
             StatusCode::PARTIAL_CONTENT if at > 0 && self.is_rest(&response, at) => 0,
             StatusCode::PARTIAL_CONTENT => return Err(RegistryError::Range(host)),
-            _ => return Err(refusal(response)),
+            _ => return Err(registry.refusal(response)),
         };
         let found = text(&response, &ETAG);
         if found != self.etag {

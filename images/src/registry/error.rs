@@ -1,10 +1,14 @@
 //! Why a registry did not give what was asked for. Made in the registry worker, shown by the coordinator as one line.
 
+use std::fmt;
 use std::io;
 
 use thiserror::Error;
 
 use super::challenge::ChallengeError;
+use super::untrusted;
+use super::way::Proxy;
+use crate::credentials::Login;
 
 /// The most tries of a request that is not answered at all.
 const MAX_SILENCES: u32 = 2;
@@ -31,14 +35,24 @@ pub enum RegistryError {
     NoCertificates(String),
     /// Its certificate is of an authority that nobody here knows.
     #[error(
-        "the certificate of {0} is signed by no authority that is known here (certs.d/{0}/ca.crt, SSL_CERT_FILE)"
+        "the certificate of {0} is signed by no authority that is known here (if you trust it: put it into certs.d/{0}/ca.crt, or into the file that SSL_CERT_FILE names)"
     )]
     UnknownAuthority(String),
+    /// Its certificate is not good for another reason.
+    #[error("the certificate of {host} is not trusted: {why}")]
+    Untrusted {
+        /// Whose it is.
+        host: String,
+        /// The reason.
+        why: String,
+    },
     /// No answer came.
-    #[error("cannot reach {host}: {}", innermost(.error))]
+    #[error("cannot reach {host}{}: {}", through(.proxy.as_ref()), innermost(.error))]
     Send {
         /// Whom we asked.
         host: String,
+        /// The proxy on the way there.
+        proxy: Option<Proxy>,
         /// Why not.
         error: reqwest::Error,
     },
@@ -58,10 +72,12 @@ pub enum RegistryError {
     )]
     NoCredentials(String),
     /// The registry does not accept our credentials.
-    #[error("{host} refuses access{message}")]
+    #[error("{host} refuses access{to}{message}{}", .to.remedy())]
     Denied {
         /// Who refused.
         host: String,
+        /// To whom.
+        to: Denied,
         /// What the answer says, with a separator before it, or nothing.
         message: String,
     },
@@ -132,16 +148,50 @@ pub enum RegistryError {
     Everywhere(Vec<String>),
 }
 
+/// Who is refused access.
+#[derive(Debug)]
+pub enum Denied {
+    /// We, and no credential belongs there: a redirect leads to it.
+    Elsewhere,
+    /// Whoever has no credentials.
+    Nobody,
+    /// Whose they are, and where they were found.
+    Login(String),
+}
+
+impl Denied {
+    /// Whoever sent this.
+    pub(super) fn new(sent: Option<&Login>) -> Self {
+        sent.map_or(Self::Nobody, |login| Self::Login(login.to_string()))
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Elsewhere => "",
+            Self::Nobody => " (log in with skopeo, podman or docker, if the image is there)",
+            Self::Login(_) => " (log in anew with skopeo, podman or docker, as who may fetch it)",
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere => Ok(()),
+            Self::Nobody => f.write_str(" without credentials"),
+            Self::Login(login) => write!(f, " to {login}"),
+        }
+    }
+}
+
 impl RegistryError {
     /// A request that got no answer.
-    pub(super) fn send(host: String, error: reqwest::Error) -> Self {
-        if is_unknown_authority(&error) {
-            return Self::UnknownAuthority(host);
-        }
-        Self::Send {
+    pub(super) fn send(host: String, proxy: Option<Proxy>, error: reqwest::Error) -> Self {
+        untrusted::of_handshake(&host, &error).unwrap_or_else(|| Self::Send {
             host,
+            proxy,
             error: error.without_url(),
-        }
+        })
     }
 
     /// Whether a request that failed in this way for the given time is worth another try. Silence is long in itself.
@@ -171,6 +221,7 @@ impl RegistryError {
             self,
             Self::Send { .. }
                 | Self::UnknownAuthority(_)
+                | Self::Untrusted { .. }
                 | Self::NoCertificates(_)
                 | Self::Certificates(..)
                 | Self::Identity(..)
@@ -188,6 +239,10 @@ pub(super) fn is_transient(status: reqwest::StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
+fn through(proxy: Option<&Proxy>) -> String {
+    proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"))
+}
+
 /// Why there was no answer: what is on the way there are the layers of the HTTP library, which say nothing to its users' users.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -195,20 +250,4 @@ fn innermost(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-/// Whether TLS failed since nobody vouches for the certificate.
-fn is_unknown_authority(error: &(dyn std::error::Error + 'static)) -> bool {
-    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-    if error.downcast_ref() == Some(&unknown) {
-        return true;
-    }
-    // An `io::Error` names as its source what is behind the error that it wraps, not that error.
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    match wrapped {
-        Some(inner) => is_unknown_authority(inner),
-        None => error.source().is_some_and(is_unknown_authority),
-    }
 }

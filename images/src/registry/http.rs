@@ -12,7 +12,8 @@ use reqwest::blocking::{Client, ClientBuilder, Request, Response};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use url::Url;
 
-use super::error::{RegistryError, is_transient};
+use super::error::{Denied, RegistryError, is_transient};
+use super::way::Proxy;
 
 /// The most tries of one request.
 pub(super) const MAX_TRIES: u32 = 5;
@@ -142,6 +143,11 @@ impl Http {
         }
     }
 
+    /// The proxy on the way to `url`.
+    fn proxy(&self, url: &Url) -> Option<Proxy> {
+        (!self.direct).then(|| Proxy::to(url)).flatten()
+    }
+
     /// Sends the request that `make` builds until there is an answer that is no passing trouble.
     pub(super) fn send(
         &self,
@@ -150,7 +156,7 @@ impl Http {
         make: impl Fn(&Client) -> reqwest::Result<Request>,
     ) -> Result<Response, RegistryError> {
         let client = self.client(url, whose)?;
-        let failed = |source| RegistryError::send(host_of(url), source);
+        let failed = |source| RegistryError::send(host_of(url), self.proxy(url), source);
         let mut tries = 1;
         loop {
             let answer = make(&client)
@@ -214,7 +220,11 @@ pub(super) fn refusal(response: Response) -> RegistryError {
     let status = response.status();
     let message = message(response);
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied { host, message },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
+            host,
+            to: Denied::Elsewhere,
+            message,
+        },
         _ => RegistryError::Status {
             host,
             status,

@@ -10,7 +10,7 @@ use reqwest::header::{
 
 use super::Registry;
 use super::error::RegistryError;
-use super::http::{MAX_TRIES, backoff, host_of, refusal};
+use super::http::{MAX_TRIES, backoff, host_of};
 use super::pace::Paced;
 use crate::digest::Digest;
 
@@ -55,8 +55,8 @@ impl Registry {
             |response| match response.status() {
                 StatusCode::OK => Ok(Judged::Read(response)),
                 StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Judged::Ended(Reply::NotModified)),
-                StatusCode::NOT_FOUND => Ok(not_found(response)),
-                _ => Err(refusal(response)),
+                StatusCode::NOT_FOUND => Ok(self.not_found(response)),
+                _ => Err(self.refusal(response)),
             },
         )
     }
@@ -71,11 +71,11 @@ impl Registry {
             limit,
             |response| {
                 if response.status().is_server_error() {
-                    return Err(refusal(response));
+                    return Err(self.refusal(response));
                 }
                 let kind = text(&response, &CONTENT_TYPE).unwrap_or_default();
                 if response.status() != StatusCode::OK || !kind.starts_with(INDEX) {
-                    return Ok(not_found(response));
+                    return Ok(self.not_found(response));
                 }
                 Ok(Judged::Read(response))
             },
@@ -113,6 +113,10 @@ impl Registry {
         }
     }
 
+    fn not_found(&self, response: Response) -> Judged {
+        Judged::Ended(Reply::NotFound(self.refusal(response).to_string()))
+    }
+
     /// What a place calls a version holds for that place alone, unless it is a digest. Only the versions of the place that
     /// the name says are kept.
     fn means_the_same(&self, etag: &str) -> bool {
@@ -125,10 +129,6 @@ impl Registry {
 enum Judged {
     Read(Response),
     Ended(Reply),
-}
-
-fn not_found(response: Response) -> Judged {
-    Judged::Ended(Reply::NotFound(refusal(response).to_string()))
 }
 
 fn whole(response: Response, limit: u64) -> Result<Vec<u8>, RegistryError> {

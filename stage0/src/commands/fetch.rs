@@ -169,7 +169,9 @@ pub(crate) fn with_fetcher<T>(
         registries: context.registries(),
         credentials: credentials::files(|name| env::var_os(name)),
         certificates: context.certificates(),
-        authorities: env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+        authorities: env::var_os("SSL_CERT_FILE")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         signatures: wanted.signatures.to_vec(),
         allow_downgrade: wanted.allow_downgrade,
         keep_blobs: wanted.keep_blobs

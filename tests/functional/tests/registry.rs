@@ -269,7 +269,7 @@ fn a_certificate_is_checked_unless_the_user_says_otherwise() {
             Run::of(command)
         };
         fetch(INSECURE, None).fails(&["certificate"]);
-        fetch(INSECURE, Some(&empty)).fails(&["no CA certificates"]);
+        fetch(INSECURE, Some(&empty)).fails(&["SSL_CERT_FILE", "empty.pem", "no PEM certificate"]);
         fetch(INSECURE, Some(&registry.authority())).success();
         fetch("--insecure-options=image,tls", None).success();
     }
