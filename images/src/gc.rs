@@ -71,7 +71,7 @@ pub struct InUse {
 }
 
 /// What was removed, or would be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Removed {
     /// Manifests, configs and indexes.
     pub blobs: Vec<Digest>,
@@ -85,6 +85,8 @@ pub struct Removed {
     pub busy: usize,
     /// Objects that nothing needs but whose time is not over.
     pub waiting: usize,
+    /// Names of which the record cannot be read: everything may be needed by their images, so that it stays.
+    pub unreadable: Vec<StoreError>,
 }
 
 /// An object that looks unneeded.
@@ -135,6 +137,11 @@ pub fn collect<E: std::error::Error + 'static>(
     // Whatever was needed before the locks were taken is needed now, or its lease was among the busy ones.
     let mut needed = Marks::of_names(store)?;
     let pods = in_use().map_err(GcError::Pods)?;
+    removed.unreadable = std::mem::take(&mut needed.unreadable);
+    if !removed.unreadable.is_empty() {
+        removed.leftovers = inbox::sweep(store, &pods.trees, grace.downloads, mode)?;
+        return Ok(removed);
+    }
     for digest in busy.into_iter().chain(pods.manifests) {
         needed.add_unnamed(store, digest);
     }

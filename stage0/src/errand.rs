@@ -25,3 +25,16 @@ pub(crate) fn each(
     }
     first.map_or(Ok(ExitCode::SUCCESS), Err)
 }
+
+/// Tells of every failure; the first one is the result.
+pub(crate) fn failed(
+    context: &Context,
+    failures: impl IntoIterator<Item = Error>,
+) -> Result<ExitCode, Error> {
+    let mut failures = failures.into_iter();
+    let first = failures.next();
+    for error in failures {
+        error.report(context.error_format);
+    }
+    first.map_or(Ok(ExitCode::SUCCESS), Err)
+}

@@ -14,6 +14,8 @@ use crate::store::{content_digest, diff_ids, document};
 pub(super) struct Marks {
     pub(super) blobs: HashSet<Digest>,
     pub(super) trees: HashSet<Digest>,
+    /// Records of names that cannot be read: everything may be needed by their images.
+    pub(super) unreadable: Vec<StoreError>,
 }
 
 impl Marks {
@@ -21,8 +23,12 @@ impl Marks {
     pub(super) fn of_names<E: std::error::Error + 'static>(
         store: &Store,
     ) -> Result<Self, GcError<E>> {
-        let mut marks = Self::default();
-        for record in store.ref_records()? {
+        let names = store.names();
+        let mut marks = Self {
+            unreadable: names.unreadable,
+            ..Self::default()
+        };
+        for record in names.records {
             let RefRecord {
                 name,
                 manifest,

@@ -12,6 +12,11 @@ fn nothing() -> Result<InUse, Infallible> {
     Ok(InUse::default())
 }
 
+#[track_caller]
+fn assert_same(one: &Removed, other: &Removed) {
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
+
 /// What a command that ends would leave: an image with its name, its layers and no lease.
 fn image(root: &Path, name: &ImageName, layers: &[Digest]) -> Digest {
     let store = Store::open(root).unwrap();
@@ -39,9 +44,9 @@ fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
             ..InUse::default()
         })
     };
-    assert_eq!(
-        collect(&store, pods, &now(), Mode::Remove).unwrap(),
-        Removed::default()
+    assert_same(
+        &collect(&store, pods, &now(), Mode::Remove).unwrap(),
+        &Removed::default(),
     );
 
     store.remove_ref(&first).unwrap();
@@ -51,7 +56,8 @@ fn what_no_name_and_no_pod_needs_goes_and_the_rest_stays() {
         (2, [a].as_slice())
     );
     assert!(store.has_tree(&a));
-    assert_eq!(collect(&store, pods, &now(), Mode::Remove).unwrap(), would);
+    let done = collect(&store, pods, &now(), Mode::Remove).unwrap();
+    assert_same(&done, &would);
     assert!(!store.has_tree(&a) && store.has_tree(&of_a_pod) && store.has_tree(&shared));
     assert!(!store.evidence_dir(&manifest).exists());
     let removed = collect(&store, nothing, &now(), Mode::Remove).unwrap();
@@ -72,9 +78,9 @@ fn the_manifest_of_a_pod_stays_with_its_signatures() {
             ..InUse::default()
         })
     };
-    assert_eq!(
-        collect(&store, pods, &now(), Mode::Remove).unwrap(),
-        Removed::default()
+    assert_same(
+        &collect(&store, pods, &now(), Mode::Remove).unwrap(),
+        &Removed::default(),
     );
     assert!(store.evidence_dir(&manifest).exists());
     assert!(store.read_blob(&manifest, 4096).is_ok());

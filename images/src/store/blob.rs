@@ -291,7 +291,7 @@ fn copy_hashed(mut from: impl Read, into: &mut File) -> io::Result<(Digest, u64)
 pub(crate) fn read_at_most(file: &mut File, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        return Err(io::Error::other("not a regular file"));
     }
     if metadata.size() > limit {
         return Ok(None);

@@ -105,6 +105,11 @@ pub enum StoreError {
         #[source]
         source: Box<StoreError>,
     },
+    /// A record from whose path no name follows, as of a local image, cannot be read.
+    #[error(
+        "an image, of which the name is not known, is damaged in the store: fetch it again, or remove its record"
+    )]
+    Nameless(#[source] Box<StoreError>),
     /// The record of a pinned name says something else than the name.
     #[error("the store's record of {name} is of another digest")]
     WrongRecord {

@@ -37,6 +37,15 @@ pub struct RefRecord {
     pub before: Vec<Digest>,
 }
 
+/// What is recorded of all names.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Sorted by name.
+    pub records: Vec<RefRecord>,
+    /// What is wrong with each record that cannot be read: what its image needs is unknown.
+    pub unreadable: Vec<StoreError>,
+}
+
 impl RefRecord {
     /// What the name stood for before, when it stands for `manifest` from now on.
     pub(crate) fn history(self, manifest: &Digest) -> Vec<Digest> {
@@ -60,12 +69,19 @@ impl Store {
         let write = || {
             let bytes = serde_json::to_vec(record)?;
             if let Some(parent) = path.parent() {
+                self.make_room(parent)?;
                 DirBuilder::new()
                     .recursive(true)
                     .mode(0o700)
                     .create(parent)?;
             }
-            self.replace(&path, &bytes)
+            match self.replace(&path, &bytes) {
+                Err(e) if e.kind() == io::ErrorKind::IsADirectory => {
+                    self.discard(&path)?;
+                    self.replace(&path, &bytes)
+                }
+                replaced => replaced,
+            }
         };
         write().map_err(|e| StoreError::Write(path.clone(), e))
     }
@@ -90,20 +106,45 @@ impl Store {
         let path = self.ref_path(name);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => match self.discard(&path) {
+                Ok(()) => Ok(true),
+                Err(e) => Err(StoreError::Remove(path, e)),
+            },
             Err(e) if is_absent(&e) => Ok(false),
             Err(e) => Err(StoreError::Remove(path, e)),
         }
     }
 
-    /// All records, sorted by name.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`] or [`StoreError::Record`].
-    pub fn ref_records(&self) -> Result<Vec<RefRecord>, StoreError> {
-        let mut records = Vec::new();
-        walk(&self.path("refs"), &mut records)?;
-        records.sort_by(|a: &RefRecord, b| a.name.cmp(&b.name));
-        Ok(records)
+    /// All records.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let mut names = Names::default();
+        let refs = self.path("refs");
+        names.read_all(&refs, &refs);
+        names.records.sort_by(|a, b| a.name.cmp(&b.name));
+        names
+    }
+
+    /// Removes a directory that is where a record has to be, out of sight first.
+    fn discard(&self, path: &Path) -> io::Result<()> {
+        let gone = self.take_away(path)?;
+        self.remove_dir(&gone)
+    }
+
+    /// Removes what is no directory where directories have to be.
+    fn make_room(&self, directory: &Path) -> io::Result<()> {
+        let refs = self.path("refs");
+        for path in directory
+            .ancestors()
+            .take_while(|path| path.starts_with(&refs))
+        {
+            match fs::symlink_metadata(path) {
+                Ok(found) if !found.is_dir() => fs::remove_file(path)?,
+                Err(e) if !is_absent(&e) => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn ref_path(&self, name: &ImageName) -> PathBuf {
@@ -138,23 +179,52 @@ fn read_record(path: &Path) -> Result<RefRecord, StoreError> {
     serde_json::from_slice(&bytes).map_err(|e| StoreError::Record(path.to_owned(), e))
 }
 
-/// Directories are hosts and components of repositories, files are records; what vanishes meanwhile is skipped.
-fn walk(directory: &Path, records: &mut Vec<RefRecord>) -> Result<(), StoreError> {
-    let unreadable = |e| StoreError::Read(directory.to_owned(), e);
-    let entries = match fs::read_dir(directory) {
-        Err(e) if is_absent(&e) => return Ok(()),
-        entries => entries.map_err(unreadable)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        if entry.file_type().map_err(unreadable)?.is_dir() {
-            walk(&entry.path(), records)?;
-            continue;
-        }
-        match read_record(&entry.path()) {
-            Err(StoreError::Read(_, e)) if is_absent(&e) => {}
-            record => records.push(record?),
+impl Names {
+    /// Directories are hosts and components of repositories; all else is a record, and so is what has the name of one. What
+    /// vanishes meanwhile is skipped.
+    fn read_all(&mut self, refs: &Path, directory: &Path) {
+        let vanished = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        let unreadable = |e| StoreError::Read(directory.to_owned(), e);
+        let entries = match fs::read_dir(directory) {
+            Err(e) if vanished(&e) => return,
+            Err(e) => return self.unreadable.push(unreadable(e)),
+            Ok(entries) => entries,
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))) {
+                Err(e) if vanished(&e) => {}
+                Err(e) => self.unreadable.push(unreadable(e)),
+                Ok((path, true)) if !is_record(refs, &path) => self.read_all(refs, &path),
+                Ok((path, _)) => match read_record(&path) {
+                    Err(StoreError::Read(_, e)) if vanished(&e) => {}
+                    Err(error) => self.unreadable.push(of_path(refs, &path, error)),
+                    Ok(record) => self.records.push(record),
+                },
+            }
         }
     }
-    Ok(())
+}
+
+/// Whether a path can be that of a record only.
+fn is_record(refs: &Path, path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b":") || name.starts_with(b"@") || path.parent() == Some(&refs.join("local"))
+}
+
+/// Says which image has a record that cannot be read, as far as the path tells.
+fn of_path(refs: &Path, path: &Path, error: StoreError) -> StoreError {
+    match name_of(refs, path) {
+        Some(name) => error.of_image(&name),
+        None => StoreError::Nameless(Box::new(error)),
+    }
+}
+
+fn name_of(refs: &Path, path: &Path) -> Option<ImageName> {
+    let repository = path.parent()?.strip_prefix(refs).ok()?.to_str()?;
+    let rest = path.file_name()?.to_str()?;
+    let text = match rest.strip_prefix('@') {
+        Some(digest) => format!("{repository}@{digest}"),
+        None => format!("{repository}:{}", rest.strip_prefix(':')?),
+    };
+    ImageName::parse_recorded(&text).ok()
 }

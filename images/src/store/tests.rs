@@ -231,10 +231,10 @@ fn tags_and_deeper_repositories_do_not_collide() {
         let found = store.ref_record(name).unwrap().unwrap();
         assert_eq!(found.name, name.to_string());
     }
-    assert_eq!(store.ref_records().unwrap().len(), names.len());
+    assert_eq!(store.names().records.len(), names.len());
     assert!(store.remove_ref(&names[0]).unwrap());
     assert!(!store.remove_ref(&names[0]).unwrap());
-    assert_eq!(store.ref_records().unwrap().len(), names.len() - 1);
+    assert_eq!(store.names().records.len(), names.len() - 1);
 }
 
 #[test]

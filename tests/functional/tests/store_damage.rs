@@ -2,7 +2,7 @@
 //! again.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use functional::{Built, Env, Image, Layer, Registry, User};
@@ -194,21 +194,98 @@ fn a_damaged_record_of_a_tree_stands_in_nobodys_way() {
     }
 }
 
+fn become_an_empty_directory(path: &Path) {
+    remove(path);
+    fs::create_dir(path).unwrap();
+}
+
+fn become_unreadable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+}
+
+fn lose_its_directory(path: &Path) {
+    let parent = path.parent().unwrap();
+    remove(parent);
+    fs::write(parent, "").unwrap();
+}
+
+/// What its image needs nobody knows, so that nothing may go; all other images are listed.
 #[test]
 fn a_damaged_record_of_a_name_is_noticed_named_and_repaired() {
     let lab = Lab::new(User::ordinary());
     let record = lab.store("refs").join(lab.registry.host()).join("i/:1");
-    for (kind, damage) in [("flipped", flip as fn(&Path)), ("cut", cut)] {
+    let other = lab.registry.push("other", "1", &Image::inspect().build());
+    let unneeded = Image::inspect().layer(Layer::new().file("u", 0o644, "u"));
+    let unneeded = unneeded.build();
+    let third = lab.registry.push("third", "1", &unneeded);
+    lab.env.skua(&[INSECURE, "fetch", &other]).success();
+    let named: [Damage; 8] = [
+        ("flipped", flip),
+        ("cut", cut),
+        ("a link", become_a_link),
+        ("a directory", become_a_directory),
+        ("an empty directory", become_an_empty_directory),
+        ("a fifo", become_a_fifo),
+        ("unreadable", become_unreadable),
+        ("below a file", lose_its_directory),
+    ];
+    for (kind, damage) in named {
+        eprintln!("the record is {kind}");
+        lab.env.skua(&[INSECURE, "fetch", &third]).success();
+        let own = lab.store("refs").join(lab.registry.host());
         damage(&record);
-        lab.run(&["--pull=never"]).fails(&[&lab.name]);
-        lab.env.skua(&["image", "gc"]).fails(&["refs", ":1"]);
+        lab.env.give(&own.join("i"));
+        let listed = lab.env.skua(&["image", "list"]).says(&other);
+        listed.says(&third).fails(&["refs", "i"]);
+        // Where the third one's layers end nobody can tell: they may be the damaged one's too.
+        lab.env.skua(&["image", "rm", &third]).fails(&["refs", "i"]);
+        lab.env.skua(&["image", "gc"]).fails(&["refs", "i"]);
+        let layer = &unneeded.layers[1].diff_id;
+        let tree = lab.store("trees/sha256").join(hex(layer));
+        assert!(tree.exists(), "{kind}");
         lab.env.skua(&[INSECURE, "fetch", &lab.name]).success();
         lab.run(&["--pull=never"]).exits(7);
-        eprintln!("{kind}");
+        lab.env.skua(&["image", "list"]).success().says(&lab.name);
+        lab.env.skua(&["image", "gc"]).success();
+        assert!(!tree.exists(), "{kind}");
     }
-    flip(&record);
-    lab.env.skua(&["image", "rm", &lab.name]).success();
-    lab.env.skua(&["image", "gc"]).success();
+    for damage in [flip, become_a_directory] {
+        damage(&record);
+        lab.env.give(&record);
+        lab.env.skua(&["image", "rm", &lab.name]).success();
+        lab.env.skua(&["image", "gc"]).success();
+        lab.env.skua(&[INSECURE, "fetch", &lab.name]).success();
+    }
+}
+
+/// From the path of a local image's record no name follows.
+#[test]
+fn a_damaged_record_of_a_local_image_is_noticed_and_repaired() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&image());
+        let records = env.data().join("store/refs/local");
+        for (kind, damage) in [
+            ("cut", cut as fn(&Path)),
+            ("an empty directory", become_an_empty_directory),
+        ] {
+            env.skua(&[INSECURE, "fetch", &name]).success();
+            let record = fs::read_dir(&records).unwrap().next().unwrap();
+            let record = record.unwrap().path();
+            damage(&record);
+            env.give(&record);
+            let path = record.to_str().unwrap();
+            let parts = [path, "fetch it again, or remove its record"];
+            env.skua(&["image", "list"]).fails(&parts);
+            env.skua(&["image", "gc"]).fails(&parts);
+            let fetched = env.skua(&[INSECURE, "fetch", &name]).success();
+            assert!(
+                !fetched.stderr.contains("unpacked"),
+                "{kind}: nothing was lost"
+            );
+            env.skua(&["image", "gc"]).success();
+        }
+    }
 }
 
 #[test]

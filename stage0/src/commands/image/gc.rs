@@ -9,7 +9,7 @@ use crate::age::Clock;
 use crate::context::Context;
 use crate::error::Error;
 use crate::typed::Seconds;
-use crate::{in_use, output, size};
+use crate::{errand, in_use, output, size};
 
 pub(super) fn run(
     grace_period: Option<Seconds>,
@@ -27,7 +27,16 @@ pub(super) fn run(
     if dry_run || !context.quiet {
         output::print(&text(&removed, mode))?;
     }
-    Ok(ExitCode::SUCCESS)
+    kept(removed, context)
+}
+
+/// Fails for every name that keeps all objects, because its record cannot be read.
+pub(super) fn kept(removed: Removed, context: &Context) -> Result<ExitCode, Error> {
+    let unreadable = removed.unreadable.into_iter();
+    errand::failed(
+        context,
+        unreadable.map(|error| Error::CollectImages(Box::new(error.into()))),
+    )
 }
 
 /// Removes what no image and no pod uses.

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::{Error, joined};
 use crate::output::{self, Format};
 use crate::worker::Spawner;
-use crate::{id_map, size};
+use crate::{errand, id_map, size};
 
 /// The version of the JSON. Fields are added, never renamed or removed.
 const VERSION: u32 = 1;
@@ -57,12 +57,16 @@ struct Row {
 
 pub(super) fn run(format: Format, context: &Context) -> Result<ExitCode, Error> {
     let store = context.store()?;
-    let records = store.ref_records()?;
+    let names = store.names();
     let disk = Disk {
         store: &store,
         workers: Spawner::new(id_map::choose(), context.debug),
     };
-    let mut images: Vec<Row> = records.iter().map(|record| row(&disk, record)).collect();
+    let mut images: Vec<Row> = names
+        .records
+        .iter()
+        .map(|record| row(&disk, record))
+        .collect();
     let total = share(&mut images);
     match format {
         Format::Json => output::print_json(&List {
@@ -78,7 +82,8 @@ pub(super) fn run(format: Format, context: &Context) -> Result<ExitCode, Error> 
             output::print(&output::table(&header, &rows))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    // What can be listed is; whose name is not known has no row.
+    errand::failed(context, names.unreadable.into_iter().map(Error::from))
 }
 
 /// What objects of the store take on the disk.

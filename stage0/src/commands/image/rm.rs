@@ -25,6 +25,6 @@ pub(super) fn run(images: &[String], context: &Context) -> Result<ExitCode, Erro
     for name in &names {
         store.remove_ref(name)?;
     }
-    super::gc::collect(&store, Seconds(0), Downloads::Young, Mode::Remove, context)?;
-    Ok(ExitCode::SUCCESS)
+    let removed = super::gc::collect(&store, Seconds(0), Downloads::Young, Mode::Remove, context)?;
+    super::gc::kept(removed, context)
 }
