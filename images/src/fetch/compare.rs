@@ -31,6 +31,10 @@ impl Fetcher<'_> {
         let mut source = None;
         let mut changed = Vec::new();
         for layer in &resolve::layers_of(image)? {
+            if let Some(broken) = self.broken_record(layer) {
+                changed.push(broken);
+                continue;
+            }
             let event = Event::Layer(&layer.digest, layer.size);
             self.progress.on(event);
             // Each is removed before the next one is made.
@@ -68,6 +72,16 @@ impl Fetcher<'_> {
             name: from.to_string(),
             wanted: image.manifest_digest,
             found: resolved.manifest.digest,
+        })
+    }
+
+    /// A layer without a record that can be read is changed, whatever its files are: nothing can be done with it.
+    fn broken_record(&self, layer: &LayerSource) -> Option<Changed> {
+        self.store.tree_meta(&layer.diff_id).err()?;
+        let record = self.store.tree_path(&layer.diff_id).join("meta.json");
+        Some(Changed {
+            layer: layer.diff_id,
+            difference: Difference::of_record(&record),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +25,8 @@ enum What {
     Kind,
     Metadata,
     Content,
+    /// Not of a file of the layer, but of what is known of it.
+    Record,
 }
 
 impl fmt::Display for Difference {
@@ -39,6 +42,17 @@ impl fmt::Display for Difference {
                 )
             }
             What::Content => write!(f, "'{path}' has another content"),
+            What::Record => write!(f, "its record {path} cannot be read"),
+        }
+    }
+}
+
+impl Difference {
+    /// The record of a tree cannot be read, so that it cannot be packed either.
+    pub(crate) fn of_record(path: &Path) -> Self {
+        Self {
+            path: escape::text(path.as_os_str().as_encoded_bytes()),
+            what: What::Record,
         }
     }
 }

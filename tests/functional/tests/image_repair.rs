@@ -124,13 +124,17 @@ fn a_layer_without_a_record_that_can_be_read_is_unpacked_again() {
     for user in User::all() {
         let lab = Lab::new(user);
         let record = lab.tree(1).join("meta.json");
+        let path = record.to_str().unwrap();
         for text in [Some(""), Some("{}"), None] {
-            match text {
-                Some(text) => fs::write(&record, text).unwrap(),
-                None => fs::remove_file(&record).unwrap(),
+            for how in [&[][..], &["--contents"]] {
+                match text {
+                    Some(text) => fs::write(&record, text).unwrap(),
+                    None => fs::remove_file(&record).unwrap(),
+                }
+                lab.verify(how).fails(&[path]).complains("--repair");
+                lab.verify(&[how, &["--repair"]].concat()).success();
+                lab.verify(how).success().says("2 layers unchanged");
             }
-            lab.verify(&["--repair"]).success();
-            lab.verify(&[]).success().says("2 layers unchanged");
         }
     }
 }
