@@ -7,6 +7,7 @@
 //! With an image that is as it was fetched go the signatures that the store has for it, and the index that it was chosen
 //! from: one may have signed that.
 
+mod error;
 mod signatures;
 
 use std::collections::HashMap;
@@ -19,43 +20,18 @@ use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use crate::digest::Digest;
-use crate::evidence::{Evidence, EvidenceError};
+use crate::evidence::Evidence;
 use crate::fetch::workers::Workers;
 use crate::layout::REF_NAME;
-use crate::pack::{Archive, Metadata, PackError, Packing, What};
+use crate::pack::{Archive, Metadata, Packing, What};
 use crate::reference::ImageName;
-use crate::store::{CONFIG_LIMIT, Image, MANIFEST_LIMIT, Store, StoreError};
+use crate::store::{CONFIG_LIMIT, Image, MANIFEST_LIMIT, Store};
+pub use error::ExportError;
 use signatures::Signatures;
 
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-
-/// Why an image cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The signatures in the store.
-    #[error(transparent)]
-    Evidence(#[from] EvidenceError),
-    /// A layer cannot be made again.
-    #[error("cannot pack layer {0}")]
-    Pack(Digest, #[source] PackError),
-    /// A kept layer cannot be read.
-    #[error("cannot read layer {0} in the store")]
-    Read(Digest, #[source] io::Error),
-    /// A layer is not what it was a moment ago, or what its digest says.
-    #[error("layer {0} in the store is not what its digest says")]
-    Changed(Digest),
-    /// The archive cannot be written.
-    #[error("cannot write the archive")]
-    Write(#[source] io::Error),
-    /// A document cannot be made.
-    #[error("cannot make the {0} of the image")]
-    Document(&'static str, #[source] serde_json::Error),
-}
 
 /// What was exported.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::budget::TooMuch;
 use super::protocol::Fault;
 use super::rollback::{MovedBack, PastUnknown};
-use super::workers::SpawnError;
+use super::workers::{Lost, SpawnError};
 use crate::certificates::CertificatesError;
 use crate::credentials::CredentialsError;
 use crate::digest::Digest;
@@ -18,7 +18,6 @@ use crate::registries::RegistriesError;
 use crate::store::StoreError;
 use crate::strict_json::JsonError;
 use crate::trust::Refusal;
-use crate::wire::WireError;
 
 /// What a worker says went wrong.
 #[derive(Debug, Error)]
@@ -72,8 +71,14 @@ pub enum FetchError {
     #[error("cannot start the {0} worker")]
     Spawn(&'static str, #[source] SpawnError),
     /// A worker does not follow the protocol or has died.
-    #[error("the {0} worker failed")]
-    Worker(&'static str, #[source] WireError),
+    #[error("cannot {doing}")]
+    Worker {
+        /// What it was to do.
+        doing: String,
+        /// What is known of it.
+        #[source]
+        source: Box<Lost>,
+    },
     /// A worker speaks out of turn.
     #[error("the {0} worker gave an answer that was not asked for")]
     OutOfTurn(&'static str),
@@ -233,6 +238,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    pub(super) fn worker(doing: impl Into<String>, source: Lost) -> Self {
+        Self::Worker {
+            doing: doing.into(),
+            source: Box::new(source),
+        }
+    }
+
     pub(super) fn limit(name: &str, (what, limit): TooMuch) -> Self {
         Self::Limit {
             name: name.to_owned(),
@@ -288,6 +300,7 @@ impl FetchError {
                 "'skua image gc --grace-period=0s' removes what no image needs, and downloads that broke off"
                     .to_owned(),
             ),
+            Self::Worker { source, .. } => source.hint(),
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"
             )),

@@ -98,11 +98,11 @@ fn ask_once(
         size: layer.size,
         etag: None,
     };
-    let answers = source.start(&get, served, write.as_fd(), None)?;
+    let answers = source.start(what, &get, served, write.as_fd(), None)?;
     drop(write);
     let kept = keep(store, layer, read)?;
     loop {
-        match answers.next()? {
+        match answers.next().map_err(|error| source.lost(what, error))? {
             Answer::Started { .. } | Answer::Progress(_) => {}
             Answer::PassedOver(said) => source.passed_over(&said),
             Answer::From(place) => served.from(place),

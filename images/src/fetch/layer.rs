@@ -81,7 +81,8 @@ impl Unpacking<'_> {
             squash: self.fetcher.owners == Owners::Squashed,
             limits: self.fetcher.limits.clone(),
         };
-        unpacker.channel.send(&job, &[blob]).map_err(lost)?;
+        let sent = unpacker.channel.send(&job, &[blob]);
+        sent.map_err(|error| self.lost(&unpacker, error))?;
         Ok(unpacker)
     }
 
@@ -97,6 +98,7 @@ impl Unpacking<'_> {
 
     /// Takes what it says, which it has said or will: the end, or that it needs more room.
     fn hear(&self, unpacker: &Worker) -> Result<Option<UnpackAnswer>, FetchError> {
+        let lost = |error| self.lost(unpacker, error);
         let (said, _) = unpacker.channel.receive().map_err(lost)?;
         let need = match said {
             UnpackSays::Done(answer) => return Ok(Some(answer)),
@@ -105,6 +107,12 @@ impl Unpacking<'_> {
         let given = self.share.more(need).unwrap_or_default();
         unpacker.channel.send(&given, &[]).map_err(lost)?;
         Ok(None)
+    }
+
+    /// The unpack worker does not answer as it should.
+    fn lost(&self, unpacker: &Worker, error: WireError) -> FetchError {
+        let doing = format!("unpack layer {} of {}", self.layer.digest, self.name);
+        FetchError::worker(doing, unpacker.lost("unpack", error))
     }
 
     /// What went wrong is the bytes' fault first: what was too much may have been another blob.
@@ -138,10 +146,6 @@ impl Unpacking<'_> {
         };
         (tree, meta)
     }
-}
-
-fn lost(error: WireError) -> FetchError {
-    FetchError::Worker("unpack", error)
 }
 
 impl Layer<'_> {
@@ -198,7 +202,9 @@ impl Layer<'_> {
             etag: part.as_ref().and_then(|part| part.etag.clone()),
         };
         let kept = part.as_ref().map(|part| part.file.as_fd());
-        let answers = self.source.start(&get, served, write.as_fd(), kept)?;
+        let answers = self
+            .source
+            .start(&self.what(), &get, served, write.as_fd(), kept)?;
         drop(write);
         // Whose fault a failure was: of the transfer, unless the unpack worker stopped it.
         match self.watch(&answers, &unpacker, part, served)? {
@@ -224,7 +230,8 @@ impl Layer<'_> {
                     None => continue,
                 }
             }
-            match answers.next()? {
+            let lost = |error| self.source.lost(&self.what(), error);
+            match answers.next().map_err(lost)? {
                 Answer::Started { etag } => {
                     if let Some(part) = &mut part {
                         part.note(etag);

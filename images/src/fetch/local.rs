@@ -76,6 +76,6 @@ fn start(fetcher: &Fetcher<'_>, kind: LayoutKind, input: &File) -> Result<Worker
     worker
         .channel
         .send(&LayoutJob { kind }, &descriptors)
-        .map_err(|error| FetchError::Worker(LAYOUT, error))?;
+        .map_err(|error| FetchError::worker("read the image", worker.lost(LAYOUT, error)))?;
     Ok(worker)
 }

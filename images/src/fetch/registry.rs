@@ -36,7 +36,10 @@ pub(super) fn start(
         .workers
         .registry()
         .map_err(|error| FetchError::Spawn(REGISTRY, error))?;
-    let lost = |error| FetchError::Worker(REGISTRY, error);
+    let lost = |error| {
+        let doing = format!("fetch {reference}");
+        FetchError::worker(doing, worker.lost(REGISTRY, error))
+    };
     let job = RegistryJob {
         endpoints: endpoints.len(),
     };

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::error::Told;
 use super::places::{Places, Served};
 use super::protocol::{Answer, Get, Request};
-use super::workers::Worker;
+use super::workers::{Lost, Worker};
 use super::{DocumentLimits, FetchError, Fetcher, local, registry};
 use crate::digest::Digest;
 use crate::reference::ImageName;
@@ -235,7 +235,7 @@ impl Source {
         served: &mut Served,
     ) -> Result<Reply, FetchError> {
         let (read, write) = io::pipe().map_err(FetchError::Pipe)?;
-        let answers = self.start(get, served, write.as_fd(), None)?;
+        let answers = self.start(what, get, served, write.as_fd(), None)?;
         drop(write);
         let mut bytes = Vec::new();
         read.take(limit + 1)
@@ -245,7 +245,7 @@ impl Source {
             return Err(self.too_large(what, limit));
         }
         loop {
-            match answers.next()? {
+            match answers.next().map_err(|error| self.lost(what, error))? {
                 Answer::Started { .. } | Answer::Progress(_) => {}
                 Answer::PassedOver(said) => self.passed_over(&said),
                 Answer::From(place) => served.from(place),
@@ -265,9 +265,10 @@ impl Source {
         }
     }
 
-    /// Asks for bytes into `sink`; those of `kept` come first, and it gets the others.
+    /// Asks for `what` into `sink`; those of `kept` come first, and it gets the others.
     pub(super) fn start(
         &self,
+        what: &str,
         get: &Get,
         served: &Served,
         sink: BorrowedFd<'_>,
@@ -280,13 +281,27 @@ impl Source {
         };
         let descriptors: Vec<_> = [sink, theirs.as_fd()].into_iter().chain(kept).collect();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = |error| FetchError::Worker(self.kind, error);
-        let worker = worker.as_ref().ok_or_else(|| lost(WireError::Closed))?;
-        worker.channel.send(&request, &descriptors).map_err(lost)?;
-        Ok(Answers {
-            channel: ours,
-            kind: self.kind,
-        })
+        let lost = |lost| FetchError::worker(self.fetching(what), lost);
+        let Some(worker) = worker.as_ref() else {
+            return Err(lost(Lost::stopped(self.kind)));
+        };
+        let sent = worker.channel.send(&request, &descriptors);
+        sent.map_err(|error| lost(worker.lost(self.kind, error)))?;
+        Ok(Answers(ours))
+    }
+
+    fn fetching(&self, what: &str) -> String {
+        format!("fetch {what} of {}", self.name)
+    }
+
+    /// The worker does not answer for `what` as it should.
+    pub(super) fn lost(&self, what: &str, error: WireError) -> FetchError {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = match worker.as_ref() {
+            Some(worker) => worker.lost(self.kind, error),
+            None => Lost::stopped(self.kind),
+        };
+        FetchError::worker(self.fetching(what), lost)
     }
 
     /// Its bytes come over a network and are worth keeping.
@@ -335,16 +350,13 @@ impl Source {
 }
 
 /// The answers to one request.
-pub(super) struct Answers {
-    channel: Channel,
-    kind: &'static str,
-}
+pub(super) struct Answers(Channel);
 
 impl Answers {
     /// Waits for an answer, or for a message or the end of `other`. `true`: there is an answer.
     pub(super) fn come_before(&self, other: &Channel) -> Result<bool, FetchError> {
         let mut ends = [
-            PollFd::new(&self.channel, PollFlags::IN),
+            PollFd::new(&self.0, PollFlags::IN),
             PollFd::new(other, PollFlags::IN),
         ];
         loop {
@@ -356,9 +368,7 @@ impl Answers {
         }
     }
 
-    pub(super) fn next(&self) -> Result<Answer, FetchError> {
-        let received = self.channel.receive();
-        let (answer, _) = received.map_err(|error| FetchError::Worker(self.kind, error))?;
-        Ok(answer)
+    pub(super) fn next(&self) -> Result<Answer, WireError> {
+        Ok(self.0.receive()?.0)
     }
 }

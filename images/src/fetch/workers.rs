@@ -1,13 +1,22 @@
 //! What the coordinator needs from whoever can start confined processes.
 
+mod lost;
+
 use std::fmt;
 use std::os::fd::BorrowedFd;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Channel;
+use crate::wire::{Channel, WireError};
+pub use lost::{Lost, hint_for};
+
+/// How long the end of a worker is waited for that has closed its socket: it closes with the process.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a worker could not be started.
 pub type SpawnError = Box<dyn std::error::Error + Send + Sync>;
@@ -52,28 +61,54 @@ pub trait Workers: Sync {
 pub struct Worker {
     /// The coordinator's end.
     pub channel: Channel,
-    child: Child,
+    child: Mutex<Child>,
+    id: u32,
 }
 
 impl Worker {
     /// The worker behind `channel`.
     #[must_use]
     pub fn new(channel: Channel, child: Child) -> Self {
-        Self { channel, child }
+        let id = child.id();
+        let child = Mutex::new(child);
+        Self { channel, child, id }
     }
 
     /// Its process id, valid as long as this value lives.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
+    }
+
+    /// Why it does not answer as it should: `error`, or how the process ended.
+    #[must_use]
+    pub fn lost(&self, name: &'static str, error: WireError) -> Lost {
+        let closed = matches!(error, WireError::Closed);
+        let ended = closed.then(|| self.ended()).flatten();
+        Lost { name, ended, error }
+    }
+
+    /// How it ended; nothing when it has only closed its socket.
+    #[must_use]
+    pub fn ended(&self) -> Option<ExitStatus> {
+        let until = Instant::now() + PATIENCE;
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < until => sleep(Duration::from_millis(1)),
+                _ => return None,
+            }
+        }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Both fail only when it has ended and been waited for, which nobody else does.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Both fail only when it has ended and been waited for.
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

@@ -32,7 +32,7 @@ pub fn extract(
 ) -> Result<LayerReport, PackError> {
     let spawned = workers.extract(into);
     let worker = spawned.map_err(|error| PackError::Spawn(EXTRACT, error))?;
-    let lost = |error| PackError::Worker(EXTRACT, error);
+    let lost = |error| Box::new(worker.lost(EXTRACT, error));
     let descriptors = [packing.archive().as_fd()];
     let job = ExtractJob { squash };
     worker.channel.send(&job, &descriptors).map_err(lost)?;

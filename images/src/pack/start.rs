@@ -9,10 +9,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::{PackAnswer, PackJob, PackReport, PackTree, What};
 use crate::digest::Digest;
 use crate::escape;
-use crate::fetch::workers::{SpawnError, Worker, Workers};
+use crate::fetch::workers::{Lost, SpawnError, Worker, Workers};
 use crate::store::{Store, StoreError, TreeMeta};
 use crate::unpack::Device;
-use crate::wire::WireError;
 
 /// How much may wait in the pipe.
 const PIPE_SIZE: usize = 1 << 20;
@@ -24,8 +23,8 @@ pub enum PackError {
     #[error("cannot start the {0} worker")]
     Spawn(&'static str, #[source] SpawnError),
     /// A worker does not follow the protocol or has died.
-    #[error("the {0} worker failed")]
-    Worker(&'static str, #[source] WireError),
+    #[error(transparent)]
+    Worker(#[from] Box<Lost>),
     /// No pipe.
     #[error("cannot make a pipe")]
     Pipe(#[source] io::Error),
@@ -46,6 +45,15 @@ pub enum PackError {
 impl PackError {
     pub(super) fn told(said: &str) -> Self {
         Self::Told(escape::message(said.as_bytes()))
+    }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Worker(lost) => lost.hint(),
+            _ => None,
+        }
     }
 }
 
@@ -90,7 +98,7 @@ impl Packing {
         };
         let spawned = workers.pack(first.as_fd());
         let worker = spawned.map_err(|error| PackError::Spawn(PACK, error))?;
-        let lost = |error| PackError::Worker(PACK, error);
+        let lost = |error| Box::new(worker.lost(PACK, error));
         let count = trees.len();
         let job = PackJob { what, trees: count };
         worker.channel.send(&job, &[out.as_fd()]).map_err(lost)?;
@@ -116,7 +124,7 @@ impl Packing {
     pub fn finish(self) -> Result<PackReport, PackError> {
         drop(self.archive);
         let received = self.worker.channel.receive::<PackAnswer>();
-        let (answer, _) = received.map_err(|error| PackError::Worker(PACK, error))?;
+        let (answer, _) = received.map_err(|error| Box::new(self.worker.lost(PACK, error)))?;
         answer.map_err(|failure| match failure.unread {
             true => PackError::Unread,
             false => PackError::told(&failure.message),

@@ -3,7 +3,10 @@
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
+use images::fetch::FetchError;
+
 use super::Error;
+use crate::worker::WorkerError;
 
 impl Error {
     /// What the user can do about it, where we know.
@@ -16,7 +19,8 @@ impl Error {
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
-            Self::Fetch(error) => error.hint().filter(|hint| !hint.is_empty()),
+            Self::Worker(error) => error.hint(),
+            Self::Fetch(error) => of_start(error).or_else(|| error.hint()).filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
             Self::NothingToRemove(_) => Some("'skua image list' lists those that are".to_owned()),
@@ -45,6 +49,8 @@ impl Error {
             ),
             Self::Exec(_, named, _) => Some(named.hint().to_owned()),
             Self::NetworkOf(_, error) => error.hint(),
+            Self::Export(_, error) => error.hint(),
+            Self::Verify(_, error) | Self::Extract(_, error) => error.hint(),
             Self::HostPath { flag, source, .. } => of_host_path(flag, source),
             Self::Pod(_) | Self::Store(_) | Self::LockData(..) => self.of_storage(),
             _ => None,
@@ -71,6 +77,14 @@ impl Error {
             ),
             _ => None,
         }
+    }
+}
+
+/// What can be done about a worker that could not be started: the reason is ours.
+fn of_start(error: &FetchError) -> Option<String> {
+    match error {
+        FetchError::Spawn(_, source) => source.downcast_ref::<WorkerError>()?.hint(),
+        _ => None,
     }
 }
 

@@ -16,16 +16,22 @@ pub(super) fn conduct(
     tree: BorrowedFd<'_>,
     choice: &IdMapChoice,
 ) -> Result<(), WorkerError> {
-    worker.channel.send(&Order::Enter, &[tree])?;
+    send(worker, &Order::Enter, &[tree])?;
     expect(worker, &State::Isolated)?;
     write_maps(worker.id(), choice)?;
     let drop_groups = !matches!(choice, IdMapChoice::Single { .. });
-    worker.channel.send(&Order::Go { drop_groups }, &[])?;
+    send(worker, &Order::Go { drop_groups }, &[])?;
     expect(worker, &State::Ready)
 }
 
+fn send(worker: &Worker, order: &Order, with: &[BorrowedFd<'_>]) -> Result<(), WorkerError> {
+    let sent = worker.channel.send(order, with);
+    sent.map_err(|error| WorkerError::lost(worker, error))
+}
+
 fn expect(worker: &Worker, wanted: &State) -> Result<(), WorkerError> {
-    let (state, _): (State, _) = worker.channel.receive()?;
+    let received = worker.channel.receive();
+    let (state, _): (State, _) = received.map_err(|error| WorkerError::lost(worker, error))?;
     match state {
         State::Failed(message) => Err(WorkerError::Isolate(message)),
         other if std::mem::discriminant(&other) == std::mem::discriminant(wanted) => Ok(()),

@@ -52,6 +52,9 @@ fn empty(path: &Path, workers: &Spawner) -> Result<(), WorkerError> {
         .open(path)
         .map_err(WorkerError::Directory)?;
     let worker = workers.empty(directory.as_fd())?;
-    let (outcome, _): (Result<(), String>, _) = worker.channel.receive()?;
+    let (outcome, _): (Result<(), String>, _) = worker
+        .channel
+        .receive()
+        .map_err(|error| WorkerError::lost(&worker, error))?;
     outcome.map_err(WorkerError::Empty)
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
+use images::fetch::workers::{Worker, hint_for};
 use images::wire::WireError;
 
 /// A step that failed, as the coordinator sees it.
@@ -23,6 +25,9 @@ pub(crate) enum WorkerError {
     /// The other side does not follow the protocol, or has gone.
     #[error("cannot talk to the other side")]
     Wire(#[from] WireError),
+    /// The other side has gone.
+    #[error("it ended without an answer ({0})")]
+    Ended(ExitStatus),
     /// The directory to empty.
     #[error("cannot open the directory")]
     Directory(#[source] io::Error),
@@ -41,4 +46,26 @@ pub(crate) enum WorkerError {
     /// It cannot be executed.
     #[error("cannot run {0}")]
     RunMapProgram(String, #[source] io::Error),
+}
+
+impl WorkerError {
+    /// Why `worker` does not answer as it should.
+    pub(super) fn lost(worker: &Worker, error: WireError) -> Self {
+        match error {
+            WireError::Closed => worker.ended().map_or(Self::Wire(error), Self::Ended),
+            other => Self::Wire(other),
+        }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ended(status) => hint_for(*status),
+            Self::MapProgram(..) | Self::RunMapProgram(..) => Some(
+                "'skua doctor' says which ids there are for you, and what to do about it"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }

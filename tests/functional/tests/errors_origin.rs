@@ -139,3 +139,29 @@ fn privileged_a_file_system_that_is_read_only_is_no_directory_that_cannot_be_ope
         .fails(&["cannot remove", "Read-only file system"])
         .complains(OTHER_DATA);
 }
+
+/// `newuidmap` knows users by their names, whatever `/etc/subuid` has for their number.
+#[test]
+fn privileged_who_has_ids_and_no_name_is_sent_to_doctor_and_not_to_sysctl() {
+    let test = "privileged_who_has_ids_and_no_name";
+    if functional::missing_program(&["newuidmap"]).is_some() {
+        return functional::skip(test, "newuidmap is not installed");
+    }
+    let Some(_) = private_mounts(test) else {
+        return;
+    };
+    let env = Env::new(User::Number(54_321));
+    let table = env.write("table", "54321:200000:65536\n");
+    let (none, bind) = (None::<&str>, nix::mount::MsFlags::MS_BIND);
+    for at in ["/etc/subuid", "/etc/subgid"] {
+        nix::mount::mount(Some(&table), at, none, bind, none).expect("bind");
+    }
+    let image = env.layout(&Image::inspect().build());
+    let run = env.skua(&[INSECURE, "fetch", &image]);
+    // What it began cannot be removed for the same reason, and a note says so.
+    let run = run
+        .exits(254)
+        .complains("skua: cannot start the unpack worker: ");
+    let run = run.complains("hint: 'skua doctor' says which ids there are for you");
+    assert!(!run.stderr.contains("sysctl"), "{}", run.report());
+}

@@ -250,7 +250,16 @@ fn a_dead_worker_is_an_error_and_leaves_nothing() {
                 // The network worker notices when it writes; it is waiting for the registry, which ends here.
                 drop(_registry);
             }
-            fetch.wait().fails(&["worker"]);
+            // That of the network ends in the middle of a layer, too.
+            let (doing, who) = match step {
+                0 => ("cannot fetch layer sha256:", "the registry worker"),
+                _ => ("cannot unpack layer sha256:", "the unpack worker"),
+            };
+            let killed = format!("{who} ended without an answer (signal: 9 (SIGKILL))");
+            fetch
+                .wait()
+                .fails(&[doing, "/i:1: ", &killed])
+                .complains("hint: the kernel kills so when memory runs out");
             let inbox = env.data().join("store/inbox");
             assert_eq!(fs::read_dir(inbox).unwrap().count(), 0, "{user:?} {step}");
         }
