@@ -21,6 +21,8 @@ pub enum Error {
     Newer(PathBuf, u32),
     /// The directory cannot be listed or opened.
     Directory(PathBuf, io::Error),
+    /// A directory of pods is a symbolic link.
+    Link(PathBuf),
     /// The directory cannot be made.
     Make(PathBuf, io::Error),
     /// The lock of the pod cannot be taken.
@@ -58,6 +60,11 @@ impl fmt::Display for Error {
                 crate::CONTRACT_VERSION
             ),
             Self::Directory(path, _) => write!(f, "cannot open directory {}", path.display()),
+            Self::Link(path) => write!(
+                f,
+                "{} is a symbolic link, and pods would not find their data directory through it",
+                path.display()
+            ),
             Self::Make(path, _) => write!(f, "cannot make directory {}", path.display()),
             Self::Lock(path, _) => write!(f, "cannot lock {}", path.display()),
             Self::Move(from, to, _) => {
@@ -79,7 +86,7 @@ impl std::error::Error for Error {
             | Self::Lock(_, e)
             | Self::Move(_, _, e) => Some(e),
             Self::Parse(_, e) => Some(e),
-            Self::TooLarge(_) | Self::Newer(..) | Self::Name { .. } => None,
+            Self::TooLarge(_) | Self::Newer(..) | Self::Link(_) | Self::Name { .. } => None,
         }
     }
 }

@@ -75,13 +75,15 @@ impl Pod {
     /// Makes a new pod in [`State::Embryo`], locked. The state directories are made if they are missing (mode 0700).
     ///
     /// # Errors
-    /// [`Error::Make`] or [`Error::Lock`].
+    /// [`Error::Link`], [`Error::Make`] or [`Error::Lock`].
     pub fn create(data: &DataDir, id: PodId) -> Result<Locked, Error> {
         let pod = Self {
             data: data.clone(),
             id,
             state: State::Embryo,
         };
+        no_link(data.pods())?;
+        no_link(data.pods_in(State::Run))?;
         let path = pod.path();
         if private_directory(&path).is_err() {
             // Embryo's comes last: where it is, the others are, also after a crash just here.
@@ -102,11 +104,13 @@ impl Pod {
     /// All pods of a data directory, by state. A pod that moves on while the list is made appears once.
     ///
     /// # Errors
-    /// [`Error::Directory`]. A missing data directory has no pods.
+    /// [`Error::Link`] or [`Error::Directory`]. A missing data directory has no pods.
     pub fn list(data: &DataDir) -> Result<Vec<Self>, Error> {
         let mut pods: Vec<Self> = Vec::new();
+        no_link(data.pods())?;
         for state in State::ALL {
             let directory = data.pods_in(state);
+            no_link(directory.clone())?;
             let entries = match fs::read_dir(&directory) {
                 Ok(entries) => entries,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -229,6 +233,15 @@ impl Locked {
         fs::rename(&from, &to).map_err(|e| Error::Move(from, to, e))?;
         self.pod.state = state;
         Ok(())
+    }
+}
+
+/// stage1 finds the data directory from the pod's, by names: through a symbolic link it would find another one. That is
+/// said before there is a pod that can neither be run nor removed.
+fn no_link(path: PathBuf) -> Result<(), Error> {
+    match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_symlink() => Err(Error::Link(path)),
+        _ => Ok(()),
     }
 }
 

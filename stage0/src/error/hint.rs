@@ -52,6 +52,10 @@ impl Error {
             Self::Export(_, error) => error.hint(),
             Self::Verify(_, error) | Self::Extract(_, error) => error.hint(),
             Self::HostPath { flag, source, .. } => of_host_path(flag, source),
+            Self::Pod(pod::Error::Link(_)) => Some(
+                "--data-dir, or a link in the place of the whole data directory, puts it elsewhere with all that is in it; so does a mount"
+                    .to_owned(),
+            ),
             Self::Pod(_) | Self::Store(_) | Self::LockData(..) => self.of_storage(),
             _ => None,
         }

@@ -1,5 +1,7 @@
-//! Pods from outside: found, listed, waited for, stopped, prepared; and in `removed.rs` removed, collected, and healed after a crash.
+//! Pods from outside: found, listed, waited for, stopped, prepared; in `removed.rs` removed, collected, and healed after a crash, and in `links.rs`
+//! where a link leads elsewhere.
 
+mod links;
 mod removed;
 
 use std::fs;
