@@ -59,7 +59,7 @@ pub use remove::{remove_directory, remove_tree};
 pub use running::{ProcessId, Running};
 pub use sandbox::{Device, DeviceKind, ProcessAttributes, SecurityLabels, Sysctl};
 #[cfg(feature = "remove")]
-pub use scratch::Scratch;
+pub use scratch::{Scratch, remove_older_locks};
 pub use service_manager::{ServiceManager, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE, watchdog};
 pub use status::{
     AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,

@@ -3,16 +3,30 @@
 //! ```text
 //! <data>/scratch-<pid>-<number>/   in use ⇔ somebody holds the directory's flock
 //! ```
+//!
+//! Of an older skua, which nobody makes any more:
+//!
+//! ```text
+//! <data>/skeleton.<pid>/, <data>/doctor-<pid>/   in use at most for a moment
+//! <data>/ids/<number>                            in use ⇔ somebody holds the file's flock
+//! ```
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::{DataDir, remove_tree};
 
 /// How their names begin.
 const PREFIX: &str = "scratch-";
+
+/// How those of an older skua began, before a process id. They had no lock.
+const OLDER: [&str; 2] = ["skeleton.", "doctor-"];
+
+/// When the maker of one of those is gone for certain.
+const AGE: Duration = Duration::from_secs(60 * 60);
 
 /// A directory that is removed when this is dropped.
 #[derive(Debug)]
@@ -60,7 +74,9 @@ impl Scratch {
         let mut left = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let ours = name.starts_with(PREFIX) || is_older(&name) && is_old(&entry)?;
             if !ours || !entry.file_type()?.is_dir() {
                 continue;
             }
@@ -88,7 +104,37 @@ impl Drop for Scratch {
     }
 }
 
-/// Locks a directory that is still at `path`. `None`: somebody has it, or has removed it.
+fn is_older(name: &str) -> bool {
+    let pid = OLDER.iter().find_map(|prefix| name.strip_prefix(prefix));
+    pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_old(entry: &fs::DirEntry) -> io::Result<bool> {
+    let age = entry.metadata()?.modified()?.elapsed();
+    Ok(age.is_ok_and(|age| age > AGE))
+}
+
+/// Removes the locks by which pods of an older skua had user ids, as soon as nobody holds one of them.
+///
+/// # Errors
+/// They cannot be read or removed.
+pub fn remove_older_locks(data: &DataDir) -> io::Result<()> {
+    let directory = data.0.join("ids");
+    let entries = match fs::read_dir(&directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        match lock(&path)? {
+            Some(_lock) => fs::remove_file(&path)?,
+            None => return Ok(()),
+        }
+    }
+    fs::remove_dir(&directory)
+}
+
+/// Locks a directory, or a file, that is still at `path`. `None`: somebody has it, or has removed it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     let file = match File::open(path) {

@@ -61,6 +61,8 @@ pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
 fn unfinished(context: &Context) -> Result<(), Error> {
     let data = &context.data;
     let left = Scratch::left(data).map_err(|e| Error::Remove(data.0.clone(), e))?;
+    let locks = pod::remove_older_locks(data);
+    locks.map_err(|e| Error::Remove(data.0.join("ids"), e))?;
     left.iter().try_for_each(|scratch| {
         let removed = scratch.remove();
         removed.map_err(|e| Error::Remove(scratch.path().to_owned(), e))

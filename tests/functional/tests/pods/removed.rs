@@ -72,7 +72,7 @@ fn a_pod_that_cannot_be_removed_is_kept_and_its_exit_status_is_its_own() {
 fn unfinished(lab: &Lab) -> Vec<PathBuf> {
     let entries = fs::read_dir(lab.env.data()).expect("the data directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let known = ["store", "pods", "ids", "skeleton"];
+    let known = ["store", "pods", "skeleton"];
     paths
         .filter(|path| !known.iter().any(|name| path.ends_with(name)))
         .collect()
@@ -110,6 +110,49 @@ fn what_a_killed_keeper_or_doctor_had_not_finished_is_collected() {
         assert_eq!(unfinished(&lab), Vec::<PathBuf>::new(), "{call}");
     }
     lab.nothing_left();
+}
+
+/// An older skua made directories without locks, and locks of a data directory.
+#[test]
+fn what_an_older_skua_left_is_collected() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        let at = |name: &str| lab.env.data().join(name);
+        let old = ["skeleton.4711", "doctor-4711"].map(at);
+        let others = ["skeleton.mine", "skeleton.4712", "doctor-4712"].map(at);
+        for path in old.iter().chain(&others) {
+            fs::create_dir_all(path.join("etc")).expect("a directory");
+            fs::write(path.join("etc/hosts"), "").expect("a file");
+        }
+        let locks = ["ids/1879048192", "ids/1879113728"].map(at);
+        fs::create_dir(at("ids")).expect("a directory");
+        for path in &locks {
+            fs::write(path, "").expect("a lock");
+        }
+        lab.env.give(&lab.env.data());
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+        for path in old.iter().chain(&others[..1]) {
+            let directory = fs::File::open(path).expect("open it");
+            directory.set_modified(time).expect("set its time");
+        }
+        let held = locks
+            .each_ref()
+            .map(|path| fs::File::open(path).expect("open it"));
+        held.iter().for_each(|lock| lock.lock().expect("lock it"));
+        lab.skua(&["gc"]).success();
+        assert!(old.iter().all(|path| !path.exists()), "{user:?}");
+        assert!(
+            others.iter().all(|path| path.exists()),
+            "{user:?}: not old, or not ours"
+        );
+        assert!(
+            locks.iter().all(|path| path.exists()),
+            "{user:?}: of living pods"
+        );
+        drop(held);
+        lab.skua(&["gc"]).success();
+        assert!(!at("ids").exists(), "{user:?}");
+    }
 }
 
 #[test]
