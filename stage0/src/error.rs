@@ -149,6 +149,8 @@ pub(crate) enum Error {
         entrypoint: &'static str,
         /// What it said, or how it ended.
         why: String,
+        /// What can be done about it.
+        hint: Option<String>,
     },
     /// The unit that started us asks for what we do not do.
     #[error("{what}")]

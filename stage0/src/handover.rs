@@ -106,12 +106,14 @@ impl<'a> Stage1<'a> {
         self.answer("explain", command, &input)
     }
 
-    /// Clears away what a pod without a keeper left outside its directory.
-    pub(crate) fn gc(&self, pod: &Locked) -> Result<(), Error> {
+    /// Clears away what a pod without a keeper left outside its directory. What is abandoned of its networks, if that may be: one
+    /// line for each.
+    pub(crate) fn gc(&self, pod: &Locked, networks: Networks) -> Result<String, Error> {
         inherit(pod.lock.as_fd())?;
         let mut command = self.command("gc", &pod.pod.dir());
+        command.args((networks == Networks::Abandoned).then_some("--abandon-networks"));
         command.env(LOCK_FD_VARIABLE, pod.lock.as_raw_fd().to_string());
-        self.errand("gc", command)
+        self.answer("gc", command, b"")
     }
 
     /// Lets a pod say more, with `--debug`.
@@ -160,12 +162,29 @@ impl<'a> Stage1<'a> {
             return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&ended.stderr);
-        let cause = said
-            .lines()
-            .find_map(|line| line.strip_prefix("skua: stage1: "));
-        let why = cause.map_or_else(|| ended.status.to_string(), str::to_owned);
-        Err(Error::Stage1 { entrypoint, why })
+        let lines = |prefix| {
+            said.lines()
+                .filter_map(move |line| line.strip_prefix(prefix))
+        };
+        let why = match lines("skua: stage1: ").collect::<Vec<_>>() {
+            said if said.is_empty() => ended.status.to_string(),
+            said => said.join("; "),
+        };
+        Err(Error::Stage1 {
+            entrypoint,
+            why,
+            hint: lines("hint: ").next_back().map(str::to_owned),
+        })
     }
+}
+
+/// What becomes of networks that a dead pod cannot leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Networks {
+    /// The pod is kept for them.
+    Left,
+    /// They keep what they have for the pod.
+    Abandoned,
 }
 
 /// How stage1 prints a plan.

@@ -185,6 +185,10 @@ pub(crate) enum Error {
     Kept(#[source] Box<Error>),
     #[error("the process that removes the files of the pod was killed")]
     RemoverDied,
+    #[error(
+        "a network was not left, and what it keeps for the pod, such as an address, stays taken"
+    )]
+    Abandoned(#[source] NetworkError),
     #[error("the keeper of the pod was killed")]
     KeeperKilled,
     #[error("the pod is not running")]

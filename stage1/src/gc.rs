@@ -5,6 +5,8 @@
 //! **Runs as** the caller, with the pod's lock: nobody else does this. **Needs** nothing but the pod directory.
 //! **Leaves** the pod in `exited-garbage`. **Undone by** nothing; after a failure the next `gc` does it again.
 
+use std::io::{self, Write};
+
 use pod::{App, NetworkUse, PodDir, PodId, PodManifest, PodResult, Running, State};
 
 use crate::alive;
@@ -13,8 +15,9 @@ use crate::cgroup::account::Account;
 use crate::error::{Error, joined};
 use crate::finish;
 use crate::host::{self, Host};
-use crate::network::{self, Netns};
+use crate::network::{self, Netns, NetworkError};
 use crate::opened;
+use crate::report;
 use crate::wait;
 
 /// A pod that nobody keeps any more.
@@ -26,8 +29,17 @@ struct Dead {
     lost: Vec<Error>,
 }
 
+/// What becomes of networks whose plugins do not let the pod go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Networks {
+    /// The pod stays, so that they are left once that is possible.
+    Left,
+    /// They keep what they have for the pod, and it is printed which.
+    Abandoned,
+}
+
 /// Ends a dead pod.
-pub(crate) fn gc() -> Result<u8, Error> {
+pub(crate) fn gc(left: Networks) -> Result<u8, Error> {
     let host = Host::probe()?;
     let mut dead = Dead::new(host::pod_id()?);
     let locked = opened::lock(&host, &dead.id, State::Run)?;
@@ -36,12 +48,23 @@ pub(crate) fn gc() -> Result<u8, Error> {
     let given_up = network::mend(&dead.dir, dead.manifest.as_ref());
     dead.lost.extend(given_up.into_iter().map(Error::from));
     let networks = network::uses(&dead.dir);
-    let mut errors = network::del(&dead.dir, Netns::Gone).into_iter();
-    if let Some(error) = errors.next() {
-        return Err(error.into());
+    let errors = network::del(&dead.dir, Netns::Gone);
+    match left {
+        Networks::Left => all_or_none(errors)?,
+        Networks::Abandoned => dead.abandon(errors)?,
     }
     dead.record(account, networks)?;
     finish::move_on(locked, dead.manifest.as_ref()).map(|()| 0)
+}
+
+/// Fails with the first error, when the others are told.
+fn all_or_none(errors: Vec<NetworkError>) -> Result<(), Error> {
+    let mut errors = errors.into_iter();
+    let Some(first) = errors.next() else {
+        return Ok(());
+    };
+    errors.for_each(|error| report::print(&error.into()));
+    Err(first.into())
 }
 
 impl Dead {
@@ -87,6 +110,18 @@ impl Dead {
             cgroup::remove(&path)?;
         }
         Ok(account)
+    }
+
+    /// Forgets the networks that cannot be left, and says so.
+    fn abandon(&mut self, errors: Vec<NetworkError>) -> Result<(), Error> {
+        all_or_none(network::forget(&self.dir))?;
+        for error in errors.into_iter().map(Error::Abandoned) {
+            let line = format!("{}\n", report::escaped(&joined(&error)));
+            // Who asked for this knows that something is kept, also when nobody is left to be told what.
+            let _ = io::stdout().lock().write_all(line.as_bytes());
+            self.lost.push(error);
+        }
+        Ok(())
     }
 
     /// Writes the record that the keeper could not write.

@@ -62,7 +62,8 @@ fn dispatch() -> Result<u8, Error> {
         ["enter", ref order @ ..] => enter::enter(&enter::Enter::parse(order)?),
         ["explain", ref options @ ..] => explain::explain(options),
         ["kill", signal] => stop::kill(signal),
-        ["gc"] => gc::gc(),
+        ["gc"] => gc::gc(gc::Networks::Left),
+        ["gc", "--abandon-networks"] => gc::gc(gc::Networks::Abandoned),
         _ => Err(Error::Usage),
     }
 }

@@ -212,6 +212,19 @@ pub(crate) fn del(dir: &PodDir, netns: Netns<'_>) -> Vec<NetworkError> {
     errors
 }
 
+/// Removes what records there are: nobody will try to leave these networks again.
+pub(crate) fn forget(dir: &PodDir) -> Vec<NetworkError> {
+    let files = match record_files(dir) {
+        Ok(files) => files,
+        Err(e) => return vec![NetworkError::List(dir.net(), e)],
+    };
+    let removed = files.into_iter().map(|file| (fs::remove_file(&file), file));
+    let failed = removed.filter_map(|(removed, file)| Some((removed.err()?, file)));
+    failed
+        .map(|(e, file)| NetworkError::Remove(file, e))
+        .collect()
+}
+
 /// Of a dead pod: writes records that a crash has torn anew from its manifest, as they were before the first plugin ran. One
 /// that cannot be written so goes: what the network keeps for the pod, such as an address, is left to the network.
 pub(crate) fn mend(dir: &PodDir, manifest: Option<&PodManifest>) -> Vec<NetworkError> {

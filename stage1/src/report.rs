@@ -25,7 +25,7 @@ pub(crate) fn print(error: &Error) {
 }
 
 /// Paths and answers of other programs are foreign text: nothing in them reaches a terminal as a control character.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let one = |character: char| -> String {
         if character.is_control() {
             character.escape_default().collect()
@@ -52,7 +52,7 @@ fn code(error: &Error) -> &'static str {
         }
         E::NoRange | E::RangeLock(..) | E::WriteIdMap(..) | E::Mapper(..) => "id-map",
         E::MapperSaid(..) | E::MountUsers(_) => "id-map",
-        E::Network(_) | E::Netns(_) => "network",
+        E::Network(_) | E::Abandoned(_) | E::Netns(_) => "network",
         E::Notify(..) => "notify",
         E::FindCgroup(_) | E::MakeCgroup(..) | E::RemoveCgroup(..) => "cgroup",
         E::Limits(..) | E::SetLimit(..) | E::MoveKeeper(..) => "limits",

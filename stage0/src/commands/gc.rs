@@ -37,7 +37,7 @@ struct Terms {
 /// Runs the command. Every pod is looked at, even when one before it fails.
 pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
     let settings = Settings::load(&context.config_directories)?;
-    heal::pods(context)?;
+    let unhealed = heal::all(context)?;
     let terms = Terms {
         grace: args.grace_period.unwrap_or(settings.grace_period.value),
         prepared: args
@@ -51,10 +51,12 @@ pub(crate) fn run(args: GcArgs, context: &Context) -> Result<ExitCode, Error> {
         true => terms.collect(pod, context),
         false => Ok(()),
     });
+    let mut failures: Vec<Error> = unhealed.into_iter().map(|(_, error)| error).collect();
+    failures.extend(collected.err());
     if !args.dry_run {
-        unfinished(context)?;
+        failures.extend(unfinished(context).err());
     }
-    collected
+    errand::failed(context, failures)
 }
 
 /// Removes what somebody who is gone had not finished.

@@ -41,6 +41,8 @@ impl Error {
             Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
             Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
             Self::Record(error) => Some(error.hint()),
+            Self::Heal(_, error) | Self::Tell { source: error, .. } => error.hint(),
+            Self::Stage1 { hint, .. } => hint.clone(),
             Self::CollectImages(error) => error.pods()?.hint(),
             Self::Running(id) => Some(format!("skua stop {id}")),
             Self::Expired(_) => Some(

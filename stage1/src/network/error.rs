@@ -105,7 +105,13 @@ impl NetworkError {
                 }
                 _ => None,
             },
-            Self::Add { cause, .. } | Self::Del(_, cause) => cause.hint(),
+            Self::Add { cause, .. } => cause.hint(),
+            Self::Del(_, cause) if matches!(**cause, Self::NoPlugin { .. }) => Some(
+                "put the plugin back there, or a link to it, and `skua gc` leaves the network; `skua rm --abandon-networks` removes the pod without, and what the network keeps for it, such as an address, stays taken",
+            ),
+            Self::Del(_, cause) => cause.hint().or(Some(
+                "`skua gc` tries again; `skua rm --abandon-networks` removes the pod without, and what the network keeps for it, such as an address, stays taken",
+            )),
             _ => None,
         }
     }
