@@ -44,6 +44,9 @@ pub enum LayoutError {
     /// A document is not what it should be.
     #[error("cannot parse {0} of the image layout")]
     Parse(String, #[source] JsonError),
+    /// It is something else.
+    #[error("it is no tar archive: {0}")]
+    NotTar(&'static str),
     /// It is not a layout of the version that we know.
     #[error("it is not an OCI image layout of version 1.0.0")]
     Version,

@@ -8,7 +8,7 @@ mod typed;
 use std::io;
 use std::path::PathBuf;
 
-use pod::{NetworkName, PodId, PodName};
+use pod::{NetworkName, PodId, PodName, State};
 
 use crate::libexec::Named;
 use crate::output;
@@ -107,8 +107,8 @@ pub(crate) enum Error {
     #[error("pod {0} is running")]
     Running(PodId),
     /// The pod does not live.
-    #[error("pod {0} is not running")]
-    NotRunning(PodId),
+    #[error("pod {} is not running: {}", .0, instead(*.1))]
+    NotRunning(PodId, State),
     /// The pod does not wait to be run.
     #[error("pod {0} is not prepared: {1}")]
     NotPrepared(PodId, &'static str),
@@ -361,7 +361,7 @@ impl Error {
             | Self::AmbiguousPod { .. }
             | Self::UuidFile(..) => "no-pod",
             Self::Running(_)
-            | Self::NotRunning(_)
+            | Self::NotRunning(..)
             | Self::NotPrepared(..)
             | Self::Expired(_)
             | Self::Busy(_)
@@ -373,5 +373,14 @@ impl Error {
             Self::Record(_) | Self::Watch(..) => "pod",
             Self::Heal(..) | Self::Remove(..) | Self::Clock(_) | Self::Pod(_) => "pod",
         }
+    }
+}
+
+/// What a pod does that does not run.
+fn instead(state: State) -> &'static str {
+    match state {
+        State::Embryo | State::Prepare => "it is being prepared",
+        State::Prepared => "it is prepared",
+        State::Run | State::ExitedGarbage | State::Garbage => "it has ended",
     }
 }

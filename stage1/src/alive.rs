@@ -32,6 +32,18 @@ pub(crate) fn open(process: ProcessId) -> Result<Option<OwnedFd>, Error> {
     Ok(same.then_some(pidfd))
 }
 
+/// Whether a process has ended, though its parent may not know of it yet.
+pub(crate) fn has_ended(process: ProcessId) -> bool {
+    match open(process) {
+        Ok(Some(pidfd)) => {
+            let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            poll(&mut ended, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
 /// Kills a process, and waits until it is gone.
 pub(crate) fn kill(process: ProcessId) -> Result<(), Error> {
     let Some(pidfd) = open(process)? else {

@@ -91,7 +91,7 @@ pub(crate) fn make(
     };
     let path = parent.join(own_name(id));
     // Recorded first: whoever finds the pod after a crash finds the cgroup too, if it was made.
-    record(pod, &path).map_err(|e| Error::MakeCgroup(path.clone(), e))?;
+    record(pod, &path).map_err(|e| Error::PodFile(pod.cgroup(), e))?;
     let made = match placement {
         Placement::Limited(limited) => limited_group(limited, &path).map(Some),
         Placement::Plain { .. } => plain_group(&path),

@@ -113,9 +113,14 @@ impl Target {
         let file = pod::load(&dir.app(app))?;
         let ids = ids(dir, app)?.ok_or(Error::Starting)?;
         let pid = running.pod.pid;
-        let stage2 = open_path(format!("/proc/{pid}/exe"))?;
-        let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}"))?;
-        let namespaces = namespaces(pid)?;
+        // What is not there any more, or not to be looked at, has ended with it: the pod is being undone.
+        let gone = |error| match alive::has_ended(running.pod) {
+            true => Error::NotRunning,
+            false => error,
+        };
+        let stage2 = open_path(format!("/proc/{pid}/exe")).map_err(gone)?;
+        let apps = open_path(format!("/proc/{pid}/fd/{APPS_FD}")).map_err(gone)?;
+        let namespaces = namespaces(pid).map_err(gone)?;
         let pidfd = alive::open(running.pod)?.ok_or(Error::NotRunning)?;
         let cgroup =
             cgroup::recorded(dir, &host::pod_id()?)?.map(|pod| cgroup::open_of_app(&pod, app));

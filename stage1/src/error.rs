@@ -175,6 +175,8 @@ pub(crate) enum Error {
 
     #[error("cannot wait for the pod")]
     Wait(#[source] io::Error),
+    #[error("cannot record how pod {0} ended")]
+    Result(pod::PodId, #[source] pod::Error),
     #[error("the pod was killed by signal {0}")]
     Killed(i32),
     #[error("stage2 ended with status {0} and left no status of app {1}")]

@@ -111,7 +111,13 @@ pub(crate) fn all(
         networks,
         errors: errors.flat_map(texts).collect(),
     };
-    pod::save(&opened.dir.result(), &result)?;
+    if let Err(error) = pod::save(&opened.dir.result(), &result) {
+        let unsaved = Error::Result(opened.manifest.id.clone(), error);
+        if let Err(first) = status {
+            report::print(&first);
+        }
+        return Err(unsaved);
+    }
     // What could not be undone is left to `gc`, which looks at pods in state `run`.
     match undone.into_iter().next() {
         Some(error) => status.and(Err(error)),

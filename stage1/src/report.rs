@@ -41,7 +41,7 @@ fn code(error: &Error) -> &'static str {
     use Error as E;
     match error {
         E::WorkingDirectory(_) | E::Usage | E::LockVariable(_) | E::Lock(..) => "usage",
-        E::NotItsDirectory(..) | E::Pod(_) | E::Lost(_) => "pod",
+        E::NotItsDirectory(..) | E::Pod(_) | E::Lost(_) | E::Result(..) => "pod",
         E::NotRunning | E::Starting => "not-running",
         E::Policy(_) | E::Bound(_) => "policy",
         E::NoApps | E::Terminals | E::AppTwice(_) | E::NoProgram(_) => "manifest",

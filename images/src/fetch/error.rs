@@ -53,10 +53,17 @@ pub enum FetchError {
     #[error("cannot hand certificates to the registry worker")]
     HandOver(#[source] io::Error),
     /// A layout or archive.
-    #[error("cannot open {}", .0.display())]
-    Open(PathBuf, #[source] io::Error),
+    #[error("cannot open {what} {}", .path.display())]
+    Open {
+        /// Which of them.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// An archive is something else.
-    #[error("{} is not a regular file", .0.display())]
+    #[error("image archive {} is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// Nobody pipes an archive.
     #[error("cannot read an image archive from standard input: it is a terminal")]
@@ -300,6 +307,13 @@ impl FetchError {
                 "'skua image gc --grace-period=0s' removes what no image needs, and downloads that broke off"
                     .to_owned(),
             ),
+            Self::Open { source, .. } if source.kind() == io::ErrorKind::NotADirectory => Some(
+                "a directory is oci:DIRECTORY; a file is oci-archive:FILE, or docker-archive:FILE"
+                    .to_owned(),
+            ),
+            Self::NotAFile(path) if path.is_dir() => {
+                Some(format!("a directory is oci:{}", path.display()))
+            }
             Self::Worker { source, .. } => source.hint(),
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"

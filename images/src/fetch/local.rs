@@ -14,9 +14,12 @@ use super::workers::Worker;
 use super::{FetchError, Fetcher};
 use crate::reference::ArchiveFormat;
 
+/// What a file with an image is called.
+const ARCHIVE: &str = "image archive";
+
 /// Starts a worker for the directory `path`.
 pub(super) fn layout(fetcher: &Fetcher<'_>, path: &Path) -> Result<Worker, FetchError> {
-    let directory = open(path, OFlags::DIRECTORY)?;
+    let directory = open("image layout", path, OFlags::DIRECTORY)?;
     start(fetcher, LayoutKind::Directory, &directory)
 }
 
@@ -26,11 +29,11 @@ pub(super) fn archive(
     format: ArchiveFormat,
     path: &Path,
 ) -> Result<Worker, FetchError> {
-    let archive = open(path, OFlags::empty())?;
+    let archive = open(ARCHIVE, path, OFlags::empty())?;
     match archive.metadata() {
         Ok(found) if found.is_file() => start(fetcher, kind(format), &archive),
         Ok(_) => Err(FetchError::NotAFile(path.to_owned())),
-        Err(error) => Err(FetchError::Open(path.to_owned(), error)),
+        Err(error) => Err(unopened(ARCHIVE, path)(error)),
     }
 }
 
@@ -53,12 +56,17 @@ fn kind(format: ArchiveFormat) -> LayoutKind {
 }
 
 /// Opens without waiting for the other end of a fifo.
-fn open(path: &Path, more: OFlags) -> Result<File, FetchError> {
+fn open(what: &'static str, path: &Path, more: OFlags) -> Result<File, FetchError> {
     File::options()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | more).bits() as i32)
         .open(path)
-        .map_err(|error| FetchError::Open(path.to_owned(), error))
+        .map_err(unopened(what, path))
+}
+
+fn unopened(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
+    let path = path.to_owned();
+    move |source| FetchError::Open { what, path, source }
 }
 
 fn start(fetcher: &Fetcher<'_>, kind: LayoutKind, input: &File) -> Result<Worker, FetchError> {

@@ -124,6 +124,7 @@ pub(super) fn members(archive: File) -> Result<Members, LayoutError> {
 fn unusable(error: UnpackError) -> LayoutError {
     match error {
         UnpackError::Truncated(_) => LayoutError::Truncated,
+        UnpackError::Header { number: 1, why } => LayoutError::NotTar(why),
         error => LayoutError::Archive(error),
     }
 }

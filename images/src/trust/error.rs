@@ -18,6 +18,9 @@ pub enum TrustError {
     /// A policy or key file.
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
+    /// A file that should have a key.
+    #[error("cannot read key {}", .0.display())]
+    ReadKey(PathBuf, #[source] io::Error),
     /// A policy file that cannot be written.
     #[error("cannot write trust policy {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
@@ -91,6 +94,14 @@ pub enum TrustError {
 }
 
 impl TrustError {
+    /// That of a file that should have a key.
+    pub(super) fn of_key(self) -> Self {
+        match self {
+            Self::Read(path, error) => Self::ReadKey(path, error),
+            other => other,
+        }
+    }
+
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -192,7 +192,8 @@ pub(super) fn written_key(given: &str, policy: &Path) -> Result<PublicKey, Trust
 /// # Errors
 /// [`TrustError`] when the file cannot be read, could have been written by others, or holds no public key.
 pub fn read_key(path: &Path, by: By, invoker: Option<u32>) -> Result<PublicKey, TrustError> {
-    let text = match file::read_of(path, MAX_KEY_TEXT as u64, by, invoker)? {
+    let read = file::read_of(path, MAX_KEY_TEXT as u64, by, invoker);
+    let text = match read.map_err(TrustError::of_key)? {
         Found::Text(text) => text,
         Found::Mask => String::new(),
     };

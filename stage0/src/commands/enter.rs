@@ -30,7 +30,7 @@ pub(crate) fn run(args: EnterArgs, context: &Context) -> Result<ExitCode, Error>
     heal::pods(context)?;
     let pod = args.pod.find(&context.data)?;
     if pod.state != State::Run || !pod.is_locked()? {
-        return Err(Error::NotRunning(pod.id));
+        return Err(Error::NotRunning(pod.id, pod.state));
     }
     let manifest: PodManifest = pod::load(&pod.dir().manifest())?;
     let app = which_app(&manifest, args.app)?;

@@ -37,7 +37,7 @@ pub(crate) fn run(args: KillArgs, context: &Context) -> Result<ExitCode, Error> 
     let stage1 = Stage1::new(None, context)?;
     errand::each(context, &pods, |pod| {
         if pod.state != State::Run || !pod.is_locked()? {
-            return Err(Error::NotRunning(pod.id.clone()));
+            return Err(Error::NotRunning(pod.id.clone(), pod.state));
         }
         let told = stage1.kill(&pod.dir(), signal);
         told.map_err(Error::tell("signal", &pod.id))

@@ -28,7 +28,7 @@ pub(crate) fn run(args: StopArgs, context: &Context) -> Result<ExitCode, Error> 
     let stage1 = Stage1::new(None, context)?;
     errand::each(context, &pods, |pod| {
         if pod.state != State::Run || !pod.is_locked()? {
-            return Err(Error::NotRunning(pod.id.clone()));
+            return Err(Error::NotRunning(pod.id.clone(), pod.state));
         }
         let told = stage1.stop(&pod.dir(), args.force);
         told.map_err(Error::tell("stop", &pod.id))

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
 use images::fetch::FetchError;
+use pod::State;
 
 use super::Error;
 use crate::worker::WorkerError;
@@ -44,6 +45,14 @@ impl Error {
             Self::Heal(_, error) | Self::Tell { source: error, .. } => error.hint(),
             Self::Stage1 { hint, .. } => hint.clone(),
             Self::CollectImages(error) => error.pods()?.hint(),
+            Self::NotRunning(id, State::Prepared) => Some(format!("skua run-prepared {id}")),
+            Self::NameTaken(_, id) => Some(format!(
+                "a name is free when its pod has ended: 'skua status {id}' shows that one"
+            )),
+            Self::ExtractInto(_, e) => of_directory(e),
+            Self::WriteFile(_, e) if e.kind() == ErrorKind::AlreadyExists => {
+                Some("nothing is replaced: remove it first, or name another".to_owned())
+            }
             Self::Running(id) => Some(format!("skua stop {id}")),
             Self::Expired(_) => Some(
                 "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
@@ -92,6 +101,16 @@ fn of_start(error: &FetchError) -> Option<String> {
         FetchError::Spawn(_, source) => source.downcast_ref::<WorkerError>()?.hint(),
         _ => None,
     }
+}
+
+/// What can be done about a directory that does not take files.
+fn of_directory(error: &io::Error) -> Option<String> {
+    let why = match error.kind() {
+        ErrorKind::DirectoryNotEmpty => "it must be empty, or not there yet",
+        ErrorKind::NotFound => "the directory in which it is to be made must be there",
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 /// What can be done about a file of the host that is not found.

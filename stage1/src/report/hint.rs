@@ -120,6 +120,13 @@ fn surroundings(error: &Error, said: &str) -> Option<&'static str> {
     let says = |text: &str| said.contains(text);
     match error {
         _ if says("(os error 38)") => Some(pod::FILTERED_HINT),
+        Error::Result(..) | Error::Pod(_) | Error::PodFile(..)
+            if says("(os error 28)") || says("(os error 122)") =>
+        {
+            Some(
+                "`skua gc` and `skua image gc` make room in the data directory; `--data-dir` names another",
+            )
+        }
         Error::BootId(_) => Some("/proc/sys must be there: ProcSubset= of a unit hides it"),
         Error::PodFile(_, e) if nix::unistd::geteuid().is_root() => match e.raw_os_error() {
             Some(libc::EINVAL) => Some(
