@@ -109,7 +109,7 @@ fn what_is_no_layout_is_refused() {
         .unwrap();
     assert!(matches!(
         Layout::archive(text, None),
-        Err(LayoutError::Archive(_))
+        Err(LayoutError::NotTar(_))
     ));
     let twice = [files(&["a"]), files(&["b"])].concat();
     assert!(matches!(
