@@ -27,6 +27,7 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     let text = "look for the cgroup that is the caller's to divide; systemctl is asked about a unit without a mark of it";
     items.push(keeper("find-cgroup", Value::Null, text.to_owned()));
     items.extend(network::loaded(manifest, plan));
+    items.extend(write_only_terminals(plan));
     let text = "make the skeleton of roots in the data directory, if it is not there";
     items.push(keeper("make-skeleton", Value::Null, text.to_owned()));
     items.extend(cgroup(manifest, plan, known));
@@ -43,6 +44,18 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     let args = json!({"namespaces": further});
     items.push(Item::new(Process::Inside, "make-namespaces", args, text));
     items
+}
+
+/// Apps without a terminal of the pod get the caller's.
+fn write_only_terminals(plan: &Plan) -> Option<Item> {
+    let text = "open standard output and error again for writing only, where they are terminals: what is typed there is the caller's";
+    let item = Item::new(
+        Process::Keeper,
+        "write-only-terminals",
+        Value::Null,
+        text.to_owned(),
+    );
+    (!plan.has_terminal()).then_some(item)
 }
 
 /// The sockets that apps claim.

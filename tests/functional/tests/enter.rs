@@ -1,6 +1,8 @@
 //! `skua enter`: one further program in a pod, with the confinement of the app it enters and nothing less.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use functional::{
     Background, Env, Image, Run, User, eventually, missing_program, scopes_abstract_sockets, skip,
@@ -164,6 +166,42 @@ fn a_terminal_is_one_of_the_pod_s_own() {
             let expected = format!("\"{stream}\":true");
             assert!(run.stdout.contains(&expected), "{}", run.report());
         }
+    }
+}
+
+/// Standard output and error of a shell are its keyboard too: what is typed there is for the shell, not for what enters.
+#[test]
+fn what_enters_without_a_terminal_cannot_read_what_is_typed() {
+    let test = "what_enters_without_a_terminal_cannot_read_what_is_typed";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(test, program);
+    }
+    for user in User::all() {
+        let lab = Lab::new(user, &[]);
+        let on_a_terminal = |words: &[&str]| {
+            let words = [&["enter", "p", "--", "/inspect"], words].concat();
+            let typed = lab.env.command(&words);
+            let words: Vec<String> = std::iter::once(typed.get_program())
+                .chain(typed.get_args())
+                .map(|word| format!("'{}'", word.to_str().expect("UTF-8")))
+                .collect();
+            let line = format!("exec {} </dev/null", words.join(" "));
+            let mut script = lab.env.program("script");
+            script.args(["-qec", &line, "/dev/null"]);
+            script.stdin(Stdio::piped());
+            let mut entered = Background::start(script);
+            let mut keyboard = entered.stdin().expect("a pipe");
+            keyboard.write_all(b"password\n").expect("typed");
+            entered.wait().success()
+        };
+        for stream in ["1", "2"] {
+            let run = on_a_terminal(&["read-from", stream]).says("EBADF");
+            assert!(!run.stdout.contains("\"password"), "{}", run.report());
+            let path = format!("/proc/self/fd/{stream}");
+            on_a_terminal(&["open", &path, "read"]).says("EACCES");
+        }
+        let run = on_a_terminal(&["tty"]).says("\"stdin\":false");
+        run.says("\"stdout\":true").says("\"stderr\":true");
     }
 }
 

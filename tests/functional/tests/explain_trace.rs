@@ -137,6 +137,17 @@ fn no_system_call_of_stage1_changes_anything_without_its_item() {
     }
 }
 
+#[test]
+fn a_terminal_that_apps_only_write_on_is_accounted_for() {
+    if !ready("a_terminal_that_apps_only_write_on_is_accounted_for") {
+        return;
+    }
+    // The terminal is of who runs the tests, and nobody else can open it.
+    let lab = Lab::new(User::Caller);
+    let explained = settled(&lab, Streams::Terminal, &["--net=none"], &[]);
+    has(explained.as_ref(), &["write-only-terminals"]);
+}
+
 /// Every kind of mount that a pod can have, beside those of networks.
 fn everything(lab: &Lab) -> (Vec<String>, Vec<String>) {
     let (shown, hidden) = (lab.directory("shown"), lab.directory("hidden"));

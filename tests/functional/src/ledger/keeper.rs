@@ -16,6 +16,12 @@ impl Ledger {
             // Only reads, or asks plugins and systemctl, which are then seen to be executed.
             "find-cgroup" => self.program(Times::Maybe, "systemctl"),
             "load-network" => self.plugins(plan),
+            "write-only-terminals" => {
+                for stream in ["1", "2"] {
+                    let path = format!("\"/proc/self/fd/{stream}\"");
+                    self.maybe("openat", &[&path, "O_WRONLY|O_NOCTTY|O_CLOEXEC"]);
+                }
+            }
             "make-skeleton" => {
                 for call in ["mkdir", "openat", "chown", "lchown", "rename"] {
                     self.often(call, &["/skeleton"]);
