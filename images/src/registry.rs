@@ -6,12 +6,12 @@ mod blob;
 pub(crate) mod challenge;
 mod endpoints;
 mod error;
+mod handshake;
 mod http;
 mod manifest;
 mod pace;
 mod redirect;
 mod serve;
-mod untrusted;
 mod way;
 
 use std::sync::{Mutex, PoisonError};

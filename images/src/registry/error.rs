@@ -6,7 +6,7 @@ use std::io;
 use thiserror::Error;
 
 use super::challenge::ChallengeError;
-use super::untrusted;
+use super::handshake;
 use super::way::Proxy;
 use crate::credentials::Login;
 
@@ -46,6 +46,16 @@ pub enum RegistryError {
         /// The reason.
         why: String,
     },
+    /// It answers, and not by TLS.
+    #[error(
+        "{0} does not speak TLS (if you trust the network: insecure = true in registries.conf, or --insecure-options=http)"
+    )]
+    NoTls(String),
+    /// It wants to know who we are, by a certificate.
+    #[error(
+        "{0} wants a client certificate, or another than it got (a registry gets certs.d/{0}/NAME.cert with NAME.key)"
+    )]
+    NoIdentity(String),
     /// No answer came.
     #[error("cannot reach {host}{}: {}", through(.proxy.as_ref()), innermost(.error))]
     Send {
@@ -187,7 +197,7 @@ impl fmt::Display for Denied {
 impl RegistryError {
     /// A request that got no answer.
     pub(super) fn send(host: String, proxy: Option<Proxy>, error: reqwest::Error) -> Self {
-        untrusted::of_handshake(&host, &error).unwrap_or_else(|| Self::Send {
+        handshake::failed(&host, &error).unwrap_or_else(|| Self::Send {
             host,
             proxy,
             error: error.without_url(),
@@ -222,6 +232,8 @@ impl RegistryError {
             Self::Send { .. }
                 | Self::UnknownAuthority(_)
                 | Self::Untrusted { .. }
+                | Self::NoTls(_)
+                | Self::NoIdentity(_)
                 | Self::NoCertificates(_)
                 | Self::Certificates(..)
                 | Self::Identity(..)
@@ -230,7 +242,11 @@ impl RegistryError {
 
     /// It refused the connection, as a registry does that is being started again.
     pub(super) fn is_refused_connection(&self) -> bool {
-        matches!(self, Self::Send { error, .. } if error.is_connect())
+        match self {
+            Self::Send { error, .. } => error.is_connect(),
+            Self::NoTls(_) => true,
+            _ => false,
+        }
     }
 }
 

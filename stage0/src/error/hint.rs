@@ -23,6 +23,43 @@ impl Error {
             Self::Worker(error) => error.hint(),
             Self::Fetch(error) => of_start(error).or_else(|| error.hint()).filter(|hint| !hint.is_empty()),
             Self::Trust(error) => error.hint(),
+            Self::NoNetwork(_, known) => Some(format!(
+                "there are {}; 'skua config' names the file of each",
+                known.join(", ")
+            )),
+            Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
+            Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
+            Self::Record(error) => Some(error.hint()),
+            Self::Heal(_, error) | Self::Tell { source: error, .. } => error.hint(),
+            Self::Stage1 { hint, .. } => hint.clone(),
+            Self::NotRunning(id, State::Prepared) => Some(format!("skua run-prepared {id}")),
+            Self::NameTaken(_, id) => Some(format!(
+                "a name is free when its pod has ended: 'skua status {id}' shows that one"
+            )),
+            Self::Running(id) => Some(format!("skua stop {id}")),
+            Self::Expired(_) => Some(
+                "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
+                    .to_owned(),
+            ),
+            Self::Exec(_, named, _) => Some(named.hint().to_owned()),
+            Self::NetworkOf(_, error) => error.hint(),
+            Self::HostPath { flag, source, .. } => of_host_path(flag, source),
+            Self::Pod(pod::Error::Link(_)) => Some(
+                "--data-dir, or a link in the place of the whole data directory, puts it elsewhere with all that is in it; so does a mount"
+                    .to_owned(),
+            ),
+            Self::Pod(error) if error.is_malformed() => Some(
+                "what is lost of a record does not come back: 'skua status' tells what is known, 'skua rm' removes the pod"
+                    .to_owned(),
+            ),
+            Self::Pod(_) | Self::Store(_) | Self::LockData(..) => self.of_storage(),
+            _ => self.of_images(),
+        }
+    }
+
+    /// What can be done about images in the store, and on their way out of it.
+    fn of_images(&self) -> Option<String> {
+        match self {
             Self::NotInStore(image) => Some(format!("skua fetch {image}")),
             Self::NothingToRemove(_) => Some("'skua image list' lists those that are".to_owned()),
             Self::ContentChanged { image, .. } => {
@@ -35,39 +72,13 @@ impl Error {
             Self::LayerChanged { image, .. } | Self::LayerUnknown(image, _) => {
                 Some(format!("skua image verify --repair {image}"))
             }
-            Self::NoNetwork(_, known) => Some(format!(
-                "there are {}; 'skua config' names the file of each",
-                known.join(", ")
-            )),
-            Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
-            Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
-            Self::Record(error) => Some(error.hint()),
-            Self::Heal(_, error) | Self::Tell { source: error, .. } => error.hint(),
-            Self::Stage1 { hint, .. } => hint.clone(),
             Self::CollectImages(error) => error.pods()?.hint(),
-            Self::NotRunning(id, State::Prepared) => Some(format!("skua run-prepared {id}")),
-            Self::NameTaken(_, id) => Some(format!(
-                "a name is free when its pod has ended: 'skua status {id}' shows that one"
-            )),
             Self::ExtractInto(_, e) => of_directory(e),
             Self::WriteFile(_, e) if e.kind() == ErrorKind::AlreadyExists => {
                 Some("nothing is replaced: remove it first, or name another".to_owned())
             }
-            Self::Running(id) => Some(format!("skua stop {id}")),
-            Self::Expired(_) => Some(
-                "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
-                    .to_owned(),
-            ),
-            Self::Exec(_, named, _) => Some(named.hint().to_owned()),
-            Self::NetworkOf(_, error) => error.hint(),
             Self::Export(_, error) => error.hint(),
             Self::Verify(_, error) | Self::Extract(_, error) => error.hint(),
-            Self::HostPath { flag, source, .. } => of_host_path(flag, source),
-            Self::Pod(pod::Error::Link(_)) => Some(
-                "--data-dir, or a link in the place of the whole data directory, puts it elsewhere with all that is in it; so does a mount"
-                    .to_owned(),
-            ),
-            Self::Pod(_) | Self::Store(_) | Self::LockData(..) => self.of_storage(),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! What a user is told when a registry cannot be reached, is not trusted, or does not let us in.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -110,6 +111,20 @@ impl Drop for Server {
     }
 }
 
+/// The address of a server that answers whatever it is asked, and not by TLS; it ends with the tests.
+fn without_tls() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    address
+}
+
 #[test]
 fn a_certificate_that_is_not_trusted_is_told_with_the_reason() {
     if missing_program(&["openssl"]).is_some() {
@@ -173,6 +188,16 @@ fn a_certificate_that_is_not_trusted_is_told_with_the_reason() {
         &[("SSL_CERT_FILE", &bundle), ("HTTPS_PROXY", &proxy)],
     )
     .fails(&["cannot parse manifest"]);
+}
+
+#[test]
+fn a_registry_that_does_not_speak_tls_is_told_so() {
+    let env = Env::new(User::ordinary());
+    let proxy = Proxy::start(&without_tls()).url();
+    fetch(&env, NAME, &[("HTTPS_PROXY", &proxy)]).fails(&[
+        "registry.test does not speak TLS",
+        "insecure = true in registries.conf",
+    ]);
 }
 
 #[test]

@@ -183,3 +183,19 @@ fn privileged_a_full_disk_is_told_before_the_record_that_cannot_be_written_eithe
         .fails(&["pod.json: No space left"])
         .complains("'skua image gc' make room");
 }
+
+#[test]
+fn a_pod_whose_record_is_lost_is_told_to_be_removed() {
+    let env = env();
+    let image = env.layout(&Image::inspect().build());
+    let id = env.skua(&[INSECURE, "prepare", &image]).success().stdout;
+    let id = id.trim();
+    let record = env.data().join("pods/prepared").join(id).join("pod.json");
+    fs::write(&record, "{").expect("write");
+    for command in ["run-prepared", "cat-manifest"] {
+        env.skua(&[INSECURE, command, id])
+            .fails(&["cannot parse ", "pod.json"])
+            .complains("'skua rm' removes the pod");
+    }
+    env.skua(&["rm", id]).success();
+}

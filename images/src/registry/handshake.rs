@@ -1,41 +1,49 @@
-//! Why the certificate of a server is not trusted, for whoever has to do something about it.
+//! Why there is no TLS with a server, for whoever has to do something about it.
 
 use std::error::Error;
 use std::io;
 
 use jiff::Timestamp;
-use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::error::RegistryError;
 
 /// The most names of a certificate in a message.
 const MAX_NAMES: usize = 5;
 
-/// The error of a handshake with `host` that failed for its certificate.
-pub(super) fn of_handshake(host: &str, error: &reqwest::Error) -> Option<RegistryError> {
+/// The error of a handshake with `host`, where its reason is one that somebody can do something about.
+pub(super) fn failed(host: &str, error: &reqwest::Error) -> Option<RegistryError> {
+    use rustls::Error as E;
     let host = host.to_owned();
-    Some(match refused(error)? {
-        CertificateError::UnknownIssuer => RegistryError::UnknownAuthority(host),
-        other => RegistryError::Untrusted {
+    Some(match of_tls(error)? {
+        E::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            RegistryError::UnknownAuthority(host)
+        }
+        E::InvalidCertificate(other) => RegistryError::Untrusted {
             host,
             why: why(other),
         },
+        E::InvalidMessage(InvalidMessage::InvalidContentType) => RegistryError::NoTls(host),
+        E::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
+        ) => RegistryError::NoIdentity(host),
+        _ => return None,
     })
 }
 
-/// What TLS has against a certificate, if that is what failed.
-fn refused<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
-    if let Some(rustls::Error::InvalidCertificate(refused)) = error.downcast_ref() {
-        return Some(refused);
+/// What TLS says, if that is what failed.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(error);
     }
     // An `io::Error` names as its source what is behind the error that it wraps, not that error.
     let wrapped = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
     match wrapped {
-        Some(inner) => refused(inner),
-        None => error.source().and_then(refused),
+        Some(inner) => of_tls(inner),
+        None => error.source().and_then(of_tls),
     }
 }
 
