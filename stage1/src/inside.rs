@@ -11,15 +11,16 @@
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, PipeWriter, pipe};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, close, setgroups, setresgid, setresuid};
 
-use pod::IdMap;
+use pod::{IdMap, Locked};
 
 use crate::cgroup::Cgroup;
 use crate::channel::{self, Channel};
@@ -45,13 +46,14 @@ pub(crate) struct Inside {
 }
 
 /// Clones the inside into new user and pid namespaces, and into `cgroup`. To `started` stage2 says when the apps are executed.
-/// What is `given` is the inside's alone.
+/// What is `given` is the inside's alone, and the lock of the pod the keeper's.
 pub(crate) fn spawn(
     plan: &Plan,
     stage2: &Path,
     cgroup: Option<&Cgroup>,
     started: Option<OwnedFd>,
     given: Given,
+    locked: &Locked,
 ) -> Result<Inside, Error> {
     let (ours, theirs) = channel::pair(handover::first_free(cgroup, &given.sockets))?;
     let (keeper, life) = pipe().map_err(Error::Channel)?;
@@ -65,6 +67,8 @@ pub(crate) fn spawn(
         }),
         Cloned::Child => {
             drop((ours, life));
+            // Once only: this process never comes to the end of what it has borrowed.
+            let _ = close(locked.lock.as_raw_fd());
             let credentials = given.credentials.into();
             let ends = Ends {
                 keeper: keeper.into(),
@@ -149,6 +153,7 @@ fn live(
     channel.send_separate()?;
     channel.receive_go_on()?;
     become_root(&plan.id_map)?;
+    still_kept(ends.keeper.as_fd())?;
     let mut builder = Builder::new(credentials);
     let (first, mounting) = plan.steps_around(&Op::Staging);
     carry_out(plan, first, &mut builder)?;
@@ -225,8 +230,18 @@ fn mounts(plan: &Plan, stage2: &Path, channel: &Channel) -> Result<Trees, Error>
     }
 }
 
+/// Fails when the keeper was gone before its end would have killed this process: another command may be at the pod already.
+fn still_kept(keeper: BorrowedFd<'_>) -> Result<(), Error> {
+    let mut hangs_up = [PollFd::new(keeper, PollFlags::empty())];
+    match poll(&mut hangs_up, PollTimeout::ZERO) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::Channel(ErrorKind::BrokenPipe.into())),
+        Err(e) => Err(Error::Channel(e.into())),
+    }
+}
+
 /// Root of the pod, without the caller's groups where the kernel lets them go, and killed as soon as the keeper is gone.
-/// If it was gone before that, [`Channel::receive_files`] finds out.
+/// If it was gone before that, [`still_kept`] finds out, or [`Channel::receive_files`].
 pub(crate) fn become_root(map: &IdMap) -> Result<(), Error> {
     let become_root = || {
         if map.gids.iter().map(|extent| extent.count).sum::<u32>() > 1 {

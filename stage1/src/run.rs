@@ -57,7 +57,14 @@ fn sandbox(
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
     let started = notify.expect(manifest)?;
-    let inside = inside::spawn(&plan, &host.stage2, left.cgroup.as_ref(), started, given)?;
+    let inside = inside::spawn(
+        &plan,
+        &host.stage2,
+        left.cgroup.as_ref(),
+        started,
+        given,
+        &opened.locked,
+    )?;
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use functional::{Env, Image, User, eventually};
-use nix::sys::signal::Signal;
+use functional::{Background, Env, Image, User, eventually};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getsid};
 use serde_json::Value;
 
 /// An image layout for one user.
@@ -40,15 +42,6 @@ impl Lab {
         for state in ["embryo", "prepare", "run"] {
             left.extend(self.pods(state).iter().map(|pod| pod.display().to_string()));
         }
-        for entry in fs::read_dir(self.env.data().join("ids"))
-            .into_iter()
-            .flatten()
-        {
-            let path = entry.unwrap().path();
-            if File::open(&path).unwrap().try_lock().is_err() {
-                left.insert(format!("lock {}", path.display()));
-            }
-        }
         for pod in self.pods("exited-garbage") {
             left.extend(
                 cgroup(&pod)
@@ -56,6 +49,7 @@ impl Lab {
                     .map(|path| path.display().to_string()),
             );
             left.extend(living(&pod));
+            left.extend(locked_ids(&pod).filter(|_| self.env.user().is_root()));
         }
         left
     }
@@ -73,6 +67,24 @@ fn cgroup(pod: &Path) -> impl Iterator<Item = PathBuf> {
     let line = fs::read_to_string(pod.join("cgroup")).ok();
     let recorded = line.map(|line| PathBuf::from(line.trim_end()));
     recorded.into_iter().chain(points)
+}
+
+/// The lock of root's on the user ids that the pod had.
+fn locked_ids(pod: &Path) -> Option<String> {
+    let text = fs::read_to_string(pod.join("pid")).ok()?;
+    let running: Value = serde_json::from_str(&text).unwrap();
+    let map = &running["id_map"]["uids"][0];
+    let directory = File::open("/run/skua-ids").ok()?;
+    let mut lock = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as _,
+        l_whence: nix::libc::SEEK_SET as _,
+        l_start: map["host"].as_i64()?,
+        l_len: map["count"].as_i64()?,
+        l_pid: 0,
+    };
+    fcntl(&directory, FcntlArg::F_OFD_GETLK(&mut lock)).unwrap();
+    let held = i32::from(lock.l_type) != nix::libc::F_UNLCK;
+    held.then(|| format!("ids {map} of {}", pod.display()))
 }
 
 /// Processes that the file `pid` names and that live.
@@ -146,7 +158,7 @@ fn a_pod_whose_pid_1_is_killed_ends_in_order() {
         let running: Value =
             serde_json::from_str(&fs::read_to_string(directory.join("pid")).unwrap()).unwrap();
         let pid = i32::try_from(running["pod"]["pid"].as_i64().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         pod.wait().exits(137);
         assert_eq!(lab.left(), BTreeSet::new(), "{user:?}");
         let ended = lab.pods("exited-garbage");
@@ -158,5 +170,73 @@ fn a_pod_whose_pid_1_is_killed_ends_in_order() {
                 .into_iter()
                 .any(|result| result.contains("killed by signal 9"))
         );
+    }
+}
+
+/// A pod whose inside is stopped when it has left the keeper's session, and is not yet to be killed with the keeper. `None`: it
+/// was faster.
+fn stopped_early(lab: &Lab) -> Option<(Background, Pid)> {
+    let pod = lab.env.spawn(&lab.words(&["exit", "0"]));
+    let keeper = Pid::from_raw(pod.pid());
+    let children = format!("/proc/{keeper}/task/{keeper}/children");
+    let inside = loop {
+        let children = fs::read_to_string(&children).ok()?;
+        let child = children.split_whitespace().next();
+        let child = child.map(|pid| Pid::from_raw(pid.parse().unwrap()));
+        match child {
+            Some(child) if getsid(Some(child)) == Ok(child) => break child,
+            None if has_state(keeper, &["Z"]) => return None,
+            _ => {}
+        }
+    };
+    kill(inside, Signal::SIGSTOP).ok()?;
+    eventually("it is stopped", || !has_state(inside, &["R", "S", "D"]));
+    let early = has_no_ids(lab, inside).unwrap_or(false);
+    if !early {
+        let _ = kill(inside, Signal::SIGKILL);
+    }
+    early.then_some((pod, inside))
+}
+
+/// Whether a process is not yet root of the pod: that is when it asks to be killed with the keeper.
+fn has_no_ids(lab: &Lab, inside: Pid) -> Option<bool> {
+    let at = |name: &str| format!("/proc/{inside}/{name}");
+    if !fs::read_link(at("exe")).ok()?.ends_with("skua-stage1") {
+        return None;
+    }
+    if !lab.env.user().is_root() {
+        return Some(fs::read_to_string(at("uid_map")).ok()?.is_empty());
+    }
+    let status = fs::read_to_string(at("status")).ok()?;
+    Some(status.contains("\nUid:\t0\t0\t0\t0\n"))
+}
+
+fn has_state(pid: Pid, states: &[&str]) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    states.iter().any(|letter| state.starts_with(letter))
+}
+
+/// The keeper alone holds the pod's lock: what it has cloned is in nobody's way, also when it is not yet bound to die with it.
+#[test]
+fn a_pod_whose_keeper_is_killed_before_the_inside_has_its_ids_is_healed_at_once() {
+    // One with a single id is that id all along.
+    for user in User::all().into_iter().filter(|user| *user != User::Single) {
+        let lab = Lab::new(user);
+        let mut tries = (0..500).filter_map(|_| stopped_early(&lab));
+        let (pod, inside) = tries.next().expect("an inside without ids");
+        // Its end is not waited for by its output, which the inside has too.
+        drop(pod);
+        lab.env.skua(&["gc"]).success();
+        assert_eq!(lab.left(), BTreeSet::new(), "{user:?}");
+        // Where there is no cgroup, nobody knows of it, and it does nothing more.
+        let _ = kill(inside, Signal::SIGCONT);
+        eventually("the inside is gone", || {
+            !has_state(inside, &["R", "S", "D", "T"])
+        });
+        lab.env.skua(&["gc", "--grace-period=0"]).success();
+        for state in ["run", "exited-garbage", "garbage"] {
+            assert_eq!(lab.pods(state), Vec::<PathBuf>::new(), "{user:?}: {state}");
+        }
     }
 }
