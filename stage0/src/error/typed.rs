@@ -83,6 +83,31 @@ fn foreign(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     Some(here.to_owned())
 }
 
+/// What does here what a flag of other launchers does there.
+fn foreign_flag(argument: &str) -> Option<&'static str> {
+    Some(match argument {
+        "-d" | "--detach" => {
+            "a pod runs in the foreground: a unit, or 'systemd-run skua run …', puts it into the background"
+        }
+        "-t" | "--tty" => "-i before the image gives the app a terminal, when it is typed at one",
+        "--cap-drop" => "--cap-remove, after the image, takes capabilities away",
+        "--entrypoint" => "--exec PROGRAM, after the image, takes the place of its entrypoint",
+        "--group-add" => "--supplementary-groups, after the image, gives further groups",
+        "--privileged" => {
+            "no pod has all rights: --cap-add, --device and --volume, after the image, give single ones"
+        }
+        "--read-only" => "--readonly-rootfs, after the image, makes its root read-only",
+        "--restart" => "Restart= of a systemd unit starts a pod again",
+        "--security-opt" => {
+            "--seccomp, --apparmor, --selinux-label and --no-new-privileges, after the image, are these options"
+        }
+        "--tmpfs" => {
+            "--volume NAME,kind=tmpfs before the image, and --mount volume=NAME,target=PATH after it"
+        }
+        _ => return None,
+    })
+}
+
 /// What we know better than clap does.
 fn ours(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     let takes_apps = usage.is_some_and(|usage| usage.contains(TAKES_APPS));
@@ -110,6 +135,9 @@ fn belongs(argument: &str, takes_apps: bool) -> Option<String> {
     }
     if !takes_apps {
         return None;
+    }
+    if let Some(here) = foreign_flag(argument) {
+        return Some(here.to_owned());
     }
     if !argument.starts_with('-') {
         return Some(

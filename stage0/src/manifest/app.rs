@@ -298,7 +298,7 @@ fn seccomp(
             Some("say so with --insecure-options=seccomp, before the command"),
         )),
         SeccompArg::Profile(path) => Ok(SeccompChoice::Profile {
-            path: super::mounts::host_path(path, &caller.directory)?,
+            path: super::mounts::host_path("--seccomp", path, &caller.directory)?,
         }),
     }
 }

@@ -38,7 +38,7 @@ impl Volumes {
             }
             let source = match kind {
                 VolumeKind::Source(VolumeSource::Host(host)) => VolumeSource::Host(HostVolume {
-                    path: host_path(&host.path, directory)?,
+                    path: host_path("--volume", &host.path, directory)?,
                     ..host.clone()
                 }),
                 VolumeKind::Source(source) => source.clone(),
@@ -70,7 +70,7 @@ impl Volumes {
         }
         for typed in &flags.volume {
             let source = VolumeSource::Host(HostVolume {
-                path: host_path(&typed.source, directory)?,
+                path: host_path("--volume", &typed.source, directory)?,
                 read_only: typed.read_only,
                 recursive: true,
             });
@@ -196,17 +196,20 @@ pub(super) fn is_typed(flags: &AppFlags, path: &str) -> bool {
 }
 
 /// A path of the host as typed, made absolute.
-pub(super) fn host_path(typed: &str, directory: &Path) -> Result<String, Error> {
+pub(super) fn host_path(flag: &str, typed: &str, directory: &Path) -> Result<String, Error> {
     let absolute = directory.join(typed);
     match absolute.to_str() {
         Some(path) if !typed.is_empty() && absolute.is_absolute() => Ok(path.to_owned()),
         Some(path) if !typed.is_empty() => Err(Error::usage(
-            format!("'{path}' is relative to a working directory that is gone"),
+            format!("{flag}: '{path}' is relative to a working directory that is gone"),
             None,
         )),
-        Some(_) => Err(Error::usage("a path of the host is empty", None)),
+        Some(_) => Err(Error::usage(
+            format!("{flag}: the path of the host is empty"),
+            None,
+        )),
         None => Err(Error::usage(
-            format!("'{}' is not UTF-8", absolute.display()),
+            format!("{flag}: '{}' is not UTF-8", absolute.display()),
             None,
         )),
     }

@@ -111,7 +111,7 @@ fn inside_hint(said: &str) -> Option<&'static str> {
 
 fn tree_hint(said: &str) -> Option<&'static str> {
     said.contains("Invalid argument").then_some(
-        "it has other mounts below it, which need `recursive`, or its file system cannot map ids",
+        "it has other mounts below it, which need `recursive`, or its file system cannot map ids, as those of /dev, /proc and /sys: `--device` gives a device",
     )
 }
 

@@ -44,67 +44,6 @@ fn a_wrong_command_line_is_one_line_and_254() {
 }
 
 #[test]
-fn words_of_other_launchers_are_told_what_does_it_here() {
-    let env = env();
-    for (word, here) in [
-        ("ps", "'skua list'"),
-        ("pull", "'skua fetch IMAGE'"),
-        ("exec", "'skua enter POD -- PROGRAM'"),
-        ("logs", "journalctl -u UNIT"),
-        ("rmi", "'skua image rm IMAGE'"),
-        ("push", "skopeo"),
-    ] {
-        let run = env.skua(&[word, "x"]).fails(&[word]);
-        run.complains(here);
-    }
-    // Elsewhere such a word means something else.
-    let run = env.skua(&["trust", "ps"]).fails(&["'ps'"]);
-    assert!(!run.stderr.contains("pods"), "{}", run.report());
-    env.skua(&["image", "rm", "example.org/a:1"])
-        .fails(&["not in the store"])
-        .complains("hint: 'skua image list'");
-}
-
-#[test]
-fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
-    let env = env();
-    let skua = "is a flag of skua itself: it stands before the command";
-    let pod = "is a flag of the pod: it stands before the first image";
-    let app = "is a flag of an app: it stands after the image";
-    let image = "example.org/a";
-    for (words, argument, where_to) in [
-        (
-            &["run", "--insecure-options=image", image][..],
-            "--insecure-options",
-            skua,
-        ),
-        (&["run", image, "--debug"], "--debug", skua),
-        (&["list", "--quiet"], "--quiet", skua),
-        (&["image", "list", "--data-dir=/x"], "--data-dir", skua),
-        (&["run", image, "--net=host"], "--net", pod),
-        (&["prepare", image, "--rm"], "--rm", pod),
-        (&["run", image, "-p", "80:80"], "-p", pod),
-        (
-            &["run", image, "---", image, "--no-die-with-parent"],
-            "--no-die-with-parent",
-            pod,
-        ),
-        (&["explain", image, "--format=json"], "--format", pod),
-        (&["run", "--user=app", image], "--user", app),
-        (&["explain", "-e", "A=b", image], "-e", app),
-    ] {
-        env.skua(words)
-            .fails(&[argument])
-            .complains(&format!("hint: {argument} {where_to}\n"));
-    }
-    env.skua(&["run", image, "sh", "-c", "exit 0"])
-        .fails(&["'sh'"])
-        .complains("hint: arguments of an app stand after '--'");
-    env.skua(&["run", "---", image])
-        .fails(&["there is no image before '---'"]);
-}
-
-#[test]
 fn no_capability_and_some_cannot_be_asked_for_at_once() {
     let env = env();
     let image = env.layout(&functional::Image::inspect().build());

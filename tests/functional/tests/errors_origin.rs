@@ -60,6 +60,10 @@ fn a_file_of_the_host_that_is_not_there_is_told_with_its_flag() {
             run.report()
         );
     }
+    let empty = "--volume=v,kind=host,source=";
+    let mounted = "--mount=volume=v,target=/x";
+    env.skua(&[INSECURE, "run", empty, &image, mounted])
+        .fails(&["--volume: the path of the host is empty"]);
     env.skua(&[INSECURE, "run", &image, "--device=/dev/shm"])
         .fails(&["/dev/shm, which --device names, is not a device"]);
     env.skua(&[INSECURE, "run", "--signature=/nowhere/file", &image])
