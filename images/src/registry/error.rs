@@ -56,6 +56,9 @@ pub enum RegistryError {
         "{0} wants a client certificate, or another than it got (a registry gets certs.d/{0}/NAME.cert with NAME.key)"
     )]
     NoIdentity(String),
+    /// There is to be a proxy, and it cannot be told which.
+    #[error("cannot reach {0}: {1} is no URL of a proxy (such as http://HOST:PORT)")]
+    Proxy(String, &'static str),
     /// No answer came.
     #[error("cannot reach {host}{}: {}", through(.proxy.as_ref()), innermost(.error))]
     Send {
@@ -233,6 +236,7 @@ impl RegistryError {
                 | Self::UnknownAuthority(_)
                 | Self::Untrusted { .. }
                 | Self::NoTls(_)
+                | Self::Proxy(..)
                 | Self::NoIdentity(_)
                 | Self::NoCertificates(_)
                 | Self::Certificates(..)

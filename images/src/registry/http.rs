@@ -13,7 +13,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use url::Url;
 
 use super::error::{Denied, RegistryError, is_transient};
-use super::way::Proxy;
+use super::way::{self, Proxy};
 
 /// The most tries of one request.
 pub(super) const MAX_TRIES: u32 = 5;
@@ -155,6 +155,9 @@ impl Http {
         whose: Whose,
         make: impl Fn(&Client) -> reqwest::Result<Request>,
     ) -> Result<Response, RegistryError> {
+        if let Some(variable) = way::unusable(url).filter(|_| !self.direct) {
+            return Err(RegistryError::Proxy(host_of(url), variable));
+        }
         let client = self.client(url, whose)?;
         let failed = |source| RegistryError::send(host_of(url), self.proxy(url), source);
         let mut tries = 1;

@@ -20,28 +20,48 @@ impl fmt::Display for Proxy {
     }
 }
 
+/// The variables for a scheme, and those for all: the first of each that is set counts.
+const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+const NONE: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// The variable that names no proxy though it is to name the one on the way to `url`. The HTTP client would go without.
+pub(super) fn unusable(url: &Url) -> Option<&'static str> {
+    let exempt = first(NONE).map(|(_, hosts)| hosts).unwrap_or_default();
+    let proxied = |proxy: &str| {
+        let matcher = Matcher::builder().all(proxy.to_owned()).no(exempt.clone());
+        let url = url.as_str().parse();
+        url.is_ok_and(|url| matcher.build().intercept(&url).is_some())
+    };
+    let wanted = |(_, value): &(&str, String)| !value.is_empty();
+    let (name, value) = first(of_scheme(url))
+        .filter(wanted)
+        .or_else(|| first(ALL).filter(wanted))?;
+    (proxied("http://proxy.invalid") && !proxied(&value)).then_some(name)
+}
+
+fn of_scheme(url: &Url) -> [&'static str; 2] {
+    match url.scheme() {
+        "https" => HTTPS,
+        _ => HTTP,
+    }
+}
+
+fn first(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    let mut set = names
+        .into_iter()
+        .filter_map(|name| Some((name, env::var(name).ok()?)));
+    set.next()
+}
+
 impl Proxy {
     /// The one on the way to `url`.
     pub(super) fn to(url: &Url) -> Option<Self> {
         let found = Matcher::from_env().intercept(&url.as_str().parse().ok()?)?;
-        let first = |names: [&'static str; 2]| {
-            names
-                .into_iter()
-                .find_map(|name| Some((name, env::var(name).ok()?)))
-        };
-        let own = match url.scheme() {
-            "https" => first(["HTTPS_PROXY", "https_proxy"]),
-            _ => first(["HTTP_PROXY", "http_proxy"]),
-        };
-        // One that is no URL does not count, here as there.
-        let is_it = |value: &str| {
-            let alone = Matcher::builder().all(value.to_owned()).build();
-            url.as_str()
-                .parse()
-                .is_ok_and(|url| alone.intercept(&url).is_some())
-        };
-        let own = own.filter(|(_, value)| is_it(value));
-        let (variable, _) = own.or_else(|| first(["ALL_PROXY", "all_proxy"]))?;
+        // What is empty does not count, here as there.
+        let own = first(of_scheme(url)).filter(|(_, value)| !value.is_empty());
+        let (variable, _) = own.or_else(|| first(ALL))?;
         Some(Self {
             url: found.uri().to_string(),
             variable,

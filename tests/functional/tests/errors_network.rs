@@ -212,10 +212,20 @@ fn a_proxy_that_is_dead_is_told_with_its_variable() {
     }
     let both = [("ALL_PROXY", "http://127.0.0.1:2"), ("HTTPS_PROXY", proxy)];
     fetch(&env, NAME, &both).fails(&["127.0.0.1:1/, which HTTPS_PROXY names"]);
+    // It would be gone past in silence.
+    for wrong in ["nonsense://127.0.0.1:1", ":::", "http://"] {
+        let variables = [("HTTPS_PROXY", wrong), ("ALL_PROXY", proxy)];
+        fetch(&env, NAME, &variables).fails(&["HTTPS_PROXY is no URL of a proxy"]);
+        fetch(&env, NAME, &[("all_proxy", wrong)]).fails(&["all_proxy is no URL of a proxy"]);
+    }
+    let variables = [("HTTPS_PROXY", ""), ("ALL_PROXY", proxy)];
+    fetch(&env, NAME, &variables).fails(&["127.0.0.1:1/, which ALL_PROXY names"]);
     // Not on the way there.
     for variables in [
         &[("HTTP_PROXY", proxy)][..],
         &[("HTTPS_PROXY", proxy), ("NO_PROXY", ".test")],
+        &[("HTTP_PROXY", ":::")],
+        &[("HTTPS_PROXY", ":::"), ("NO_PROXY", ".test")],
     ] {
         let run = fetch(&env, NAME, variables).fails(&["cannot reach registry.test: "]);
         assert!(!run.stderr.contains("proxy"), "{}", run.report());
