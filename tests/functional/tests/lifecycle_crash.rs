@@ -175,7 +175,7 @@ fn a_pod_whose_pid_1_is_killed_ends_in_order() {
 
 /// A pod whose inside is stopped when it has left the keeper's session, and is not yet to be killed with the keeper. `None`: it
 /// was faster.
-fn stopped_early(lab: &Lab) -> Option<(Background, Pid)> {
+fn stopped_early(lab: &Lab) -> Option<(Background, Stopped)> {
     let pod = lab.env.spawn(&lab.words(&["exit", "0"]));
     let keeper = Pid::from_raw(pod.pid());
     let children = format!("/proc/{keeper}/task/{keeper}/children");
@@ -191,11 +191,17 @@ fn stopped_early(lab: &Lab) -> Option<(Background, Pid)> {
     };
     kill(inside, Signal::SIGSTOP).ok()?;
     eventually("it is stopped", || !has_state(inside, &["R", "S", "D"]));
-    let early = has_no_ids(lab, inside).unwrap_or(false);
-    if !early {
-        let _ = kill(inside, Signal::SIGKILL);
+    let stopped = Stopped(inside);
+    has_no_ids(lab, inside)?.then_some((pod, stopped))
+}
+
+/// A process that nobody else may end, as when a test fails.
+struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
     }
-    early.then_some((pod, inside))
 }
 
 /// Whether a process is not yet root of the pod: that is when it asks to be killed with the keeper.
@@ -230,10 +236,11 @@ fn a_pod_whose_keeper_is_killed_before_the_inside_has_its_ids_is_healed_at_once(
         lab.env.skua(&["gc"]).success();
         assert_eq!(lab.left(), BTreeSet::new(), "{user:?}");
         // Where there is no cgroup, nobody knows of it, and it does nothing more.
-        let _ = kill(inside, Signal::SIGCONT);
+        let _ = kill(inside.0, Signal::SIGCONT);
         eventually("the inside is gone", || {
-            !has_state(inside, &["R", "S", "D", "T"])
+            !has_state(inside.0, &["R", "S", "D", "T"])
         });
+        std::mem::forget(inside);
         lab.env.skua(&["gc", "--grace-period=0"]).success();
         for state in ["run", "exited-garbage", "garbage"] {
             assert_eq!(lab.pods(state), Vec::<PathBuf>::new(), "{user:?}: {state}");
