@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -62,6 +62,10 @@ impl Call<'_> {
         let status = group.0.wait().map_err(unwatched)?;
         output.read_rest().map_err(unwatched)?;
         self.check_size(&output)?;
+        if let Some(signal) = status.signal() {
+            let program = self.program.to_owned();
+            return Err(NetworkError::Died(program, self.command, signal));
+        }
         Ok(Answer {
             success: status.success(),
             stdout: output.stdout.bytes,

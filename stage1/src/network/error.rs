@@ -47,6 +47,8 @@ pub(crate) enum NetworkError {
     TimedOut(PathBuf, &'static str, u64),
     #[error("plugin {0} was killed in {1}: the pod is to stop")]
     Interrupted(PathBuf, &'static str),
+    #[error("plugin {0} was killed by signal {2} in {1}, not by skua")]
+    Died(PathBuf, &'static str, i32),
     #[error("plugin {0} answered {1} with more than {2} bytes and was killed")]
     TooMuch(PathBuf, &'static str, usize),
     #[error("plugin {plugin} refused {command}: {message}")]

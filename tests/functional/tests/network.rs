@@ -311,6 +311,23 @@ fn privileged_what_a_plugin_could_not_delete_is_deleted_by_gc() {
 }
 
 #[test]
+fn privileged_a_plugin_that_is_killed_has_refused_nothing() {
+    let Some(root) = private_host("a_plugin_that_is_killed") else {
+        return;
+    };
+    let local = Local::new(root);
+    local.plugin("victim", "kill -KILL $$");
+    local.conflist("victim", &json!([{"type": "victim"}]));
+    let words = local.words(&["--net=victim", "--name=alone"], &["exit", "0"]);
+    let run = Run::of(local.with_plugins(&words));
+    let run = run.fails(&[
+        "cannot join network 'victim'",
+        "was killed by signal 9 in ADD",
+    ]);
+    assert!(!run.stderr.contains("refused"), "{}", run.report());
+}
+
+#[test]
 fn privileged_a_missing_plugin_is_named_with_its_package() {
     let Some(root) = private_host("a_missing_plugin") else {
         return;
