@@ -169,6 +169,29 @@ fn a_terminal_is_one_of_the_pod_s_own() {
     }
 }
 
+/// Whoever is not told to end goes on, as after `podman exec`; no longer than the pod.
+#[test]
+fn what_has_entered_outlives_a_killed_enter_and_ends_with_the_pod() {
+    for user in User::all() {
+        let mut lab = Lab::new(user, &[]);
+        let words = ["enter", "p", "--", "/inspect", "trap", "SIGTERM", "0"];
+        let mut entered = lab.env.spawn(&words);
+        entered.prints("ready");
+        entered.signal(nix::sys::signal::Signal::SIGKILL);
+        drop(entered);
+        let programs = lab.ask("processes").to_string();
+        let count = programs.matches("inspect").count();
+        assert_eq!(
+            count, 3,
+            "the app, what has entered, and who asks: {programs}"
+        );
+        let mut pod = lab.pod.take().expect("it runs");
+        pod.signal(nix::sys::signal::Signal::SIGTERM);
+        eventually("the pod has ended", || !pod.is_running());
+        pod.wait().success();
+    }
+}
+
 /// Standard output and error of a shell are its keyboard too: what is typed there is for the shell, not for what enters.
 #[test]
 fn what_enters_without_a_terminal_cannot_read_what_is_typed() {
