@@ -318,11 +318,6 @@ impl FetchError {
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"
             )),
-            Self::Spawn("unpack", _) => Some(
-                "layers are unpacked in a user namespace; if this host forbids them, see sysctl user.max_user_namespaces, \
-                 kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
-                    .to_owned(),
-            ),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The descriptors of local images for the worker that reads them.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -20,7 +21,7 @@ const ARCHIVE: &str = "image archive";
 /// Starts a worker for the directory `path`.
 pub(super) fn layout(fetcher: &Fetcher<'_>, path: &Path) -> Result<Worker, FetchError> {
     let directory = open("image layout", path, OFlags::DIRECTORY)?;
-    start(fetcher, LayoutKind::Directory, &directory)
+    start(fetcher, LayoutKind::Directory, &directory, &path.display())
 }
 
 /// Starts a worker for the archive `path`, which must be a file: a fifo that was made for somebody else is not emptied.
@@ -31,7 +32,7 @@ pub(super) fn archive(
 ) -> Result<Worker, FetchError> {
     let archive = open(ARCHIVE, path, OFlags::empty())?;
     match archive.metadata() {
-        Ok(found) if found.is_file() => start(fetcher, kind(format), &archive),
+        Ok(found) if found.is_file() => start(fetcher, kind(format), &archive, &path.display()),
         Ok(_) => Err(FetchError::NotAFile(path.to_owned())),
         Err(error) => Err(unopened(ARCHIVE, path)(error)),
     }
@@ -45,7 +46,7 @@ pub(super) fn stdin(fetcher: &Fetcher<'_>, format: ArchiveFormat) -> Result<Work
     }
     let duplicate = input.as_fd().try_clone_to_owned();
     let archive = File::from(duplicate.map_err(FetchError::Stdin)?);
-    start(fetcher, kind(format), &archive)
+    start(fetcher, kind(format), &archive, &"standard input")
 }
 
 fn kind(format: ArchiveFormat) -> LayoutKind {
@@ -69,7 +70,12 @@ fn unopened(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchE
     move |source| FetchError::Open { what, path, source }
 }
 
-fn start(fetcher: &Fetcher<'_>, kind: LayoutKind, input: &File) -> Result<Worker, FetchError> {
+fn start(
+    fetcher: &Fetcher<'_>,
+    kind: LayoutKind,
+    input: &File,
+    place: &dyn fmt::Display,
+) -> Result<Worker, FetchError> {
     let scratch = match kind {
         LayoutKind::Directory => None,
         LayoutKind::OciArchive | LayoutKind::DockerArchive => Some(fetcher.store.scratch()?),
@@ -84,6 +90,11 @@ fn start(fetcher: &Fetcher<'_>, kind: LayoutKind, input: &File) -> Result<Worker
     worker
         .channel
         .send(&LayoutJob { kind }, &descriptors)
-        .map_err(|error| FetchError::worker("read the image", worker.lost(LAYOUT, error)))?;
+        .map_err(|error| {
+            FetchError::worker(
+                format!("read the image in {place}"),
+                worker.lost(LAYOUT, error),
+            )
+        })?;
     Ok(worker)
 }

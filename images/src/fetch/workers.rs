@@ -4,7 +4,7 @@ mod lost;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{Channel, WireError};
-pub use lost::{Lost, hint_for};
+pub use lost::{End, Lost};
 
 /// How long the end of a worker is waited for that has closed its socket: it closes with the process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -90,12 +90,12 @@ impl Worker {
 
     /// How it ended; nothing when it has only closed its socket.
     #[must_use]
-    pub fn ended(&self) -> Option<ExitStatus> {
+    pub fn ended(&self) -> Option<End> {
         let until = Instant::now() + PATIENCE;
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match child.try_wait() {
-                Ok(Some(status)) => return Some(status),
+                Ok(Some(status)) => return Some(End::new(status, child.stderr.take())),
                 Ok(None) if Instant::now() < until => sleep(Duration::from_millis(1)),
                 _ => return None,
             }

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 
-use images::fetch::workers::{Worker, hint_for};
+use images::fetch::workers::{End, Worker};
 use images::wire::WireError;
 
 /// A step that failed, as the coordinator sees it.
@@ -26,8 +25,8 @@ pub(crate) enum WorkerError {
     #[error("cannot talk to the other side")]
     Wire(#[from] WireError),
     /// The other side has gone.
-    #[error("it ended without an answer ({0})")]
-    Ended(ExitStatus),
+    #[error("it {0}")]
+    Ended(End),
     /// The directory to empty.
     #[error("cannot open the directory")]
     Directory(#[source] io::Error),
@@ -60,12 +59,31 @@ impl WorkerError {
     /// What the user can do about it, where that is known.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Ended(status) => hint_for(*status),
+            Self::Ended(end) => end.hint(),
+            Self::Isolate(_) | Self::WriteMap(..) => Some(
+                "layers are unpacked in a user namespace; if this host forbids them, see sysctl user.max_user_namespaces, \
+                 kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+                    .to_owned(),
+            ),
+            Self::Start(error) => of_limit(error).map(str::to_owned),
             Self::MapProgram(..) | Self::RunMapProgram(..) => Some(
                 "'skua doctor' says which ids there are for you, and what to do about it"
                     .to_owned(),
             ),
             _ => None,
         }
+    }
+}
+
+/// Which limit is met where no process can be started.
+fn of_limit(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error().map(nix::errno::Errno::from_raw)? {
+        nix::errno::Errno::EMFILE => Some(
+            "this process may have too few open files: see 'ulimit -n', and LimitNOFILE= of a unit",
+        ),
+        nix::errno::Errno::EAGAIN => Some(
+            "no more processes may be started: see 'ulimit -u', TasksMax= of a unit, and pids.max of its cgroup",
+        ),
+        _ => None,
     }
 }

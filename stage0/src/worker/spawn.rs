@@ -79,7 +79,8 @@ impl Spawner {
             .stderr(if self.debug {
                 Stdio::inherit()
             } else {
-                Stdio::null()
+                // Told when it ends without another word.
+                Stdio::piped()
             });
         if step == Step::Net {
             let kept = KEPT

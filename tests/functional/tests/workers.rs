@@ -298,6 +298,46 @@ fn a_fetch_killed_at_any_moment_is_healed_by_the_next_one() {
     }
 }
 
+/// Another program in its place, as after half of an update: what it says is all there is to know.
+#[test]
+fn what_a_worker_says_before_it_ends_is_told() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let alone = env.scratch("alone");
+        fs::create_dir(&alone).unwrap();
+        for (program, name) in [("skua", "skua"), ("inspect", "skua-worker")] {
+            fs::copy(binaries().join(program), alone.join(name)).unwrap();
+        }
+        env.give(&alone);
+        for (name, who) in [
+            (image.as_str(), "the layout worker"),
+            ("127.0.0.1:1/a", "the registry worker"),
+        ] {
+            let mut command = env.program(alone.join("skua"));
+            command.args(env.command(&[INSECURE, "fetch", name]).get_args());
+            let ended = format!("{who} ended without an answer (exit status: 99): inspect: ");
+            Run::of(command).fails(&[&ended, "no such question"]);
+        }
+    }
+}
+
+/// Neither is a matter of user namespaces.
+#[test]
+fn limits_that_leave_no_room_for_a_worker_are_named() {
+    let env = Env::new(User::ordinary());
+    let image = env.layout(&Image::inspect().build());
+    let words = env.command(&[INSECURE, "fetch", &image]);
+    let mut command = env.program("sh");
+    command
+        .args(["-c", "ulimit -n 12; exec \"$@\"", "sh"])
+        .arg(words.get_program())
+        .args(words.get_args());
+    let run = Run::of(command).fails(&["cannot start the ", " worker: ", "Too many open files"]);
+    let run = run.complains("hint: this process may have too few open files: see 'ulimit -n'");
+    assert!(!run.stderr.contains("namespace"), "{}", run.report());
+}
+
 #[test]
 fn without_the_program_of_workers_a_fetch_says_what_is_missing_and_a_pod_still_runs() {
     for user in User::all() {

@@ -2,18 +2,30 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{ChildStderr, ExitStatus};
 
+use crate::escape;
 use crate::wire::WireError;
+
+/// The most bytes of what a worker has said that are told.
+const MAX_SAID: u64 = 1024;
 
 /// A worker that has ended too early, or does not follow the protocol.
 #[derive(Debug)]
 pub struct Lost {
     pub(super) name: &'static str,
-    /// How the process ended.
-    pub(super) ended: Option<ExitStatus>,
+    pub(super) ended: Option<End>,
     pub(super) error: WireError,
+}
+
+/// How the process of a worker ended.
+#[derive(Debug)]
+pub struct End {
+    status: ExitStatus,
+    /// What it said on its standard error, escaped.
+    said: String,
 }
 
 impl Lost {
@@ -26,28 +38,53 @@ impl Lost {
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        hint_for(self.ended?)
+        self.ended.as_ref()?.hint()
     }
 }
 
-/// What can be done about a worker that ended like this.
-#[must_use]
-pub fn hint_for(ended: ExitStatus) -> Option<String> {
-    const SIGKILL: i32 = 9;
-    (ended.signal() == Some(SIGKILL)).then(|| {
-        "the kernel kills so when memory runs out: 'dmesg' tells of it, and the unit or the cgroup that skua runs in has the limit"
-            .to_owned()
-    })
+impl End {
+    /// That of a process that has ended; `stderr` is where it could say why.
+    pub(super) fn new(status: ExitStatus, stderr: Option<ChildStderr>) -> Self {
+        let said = stderr.and_then(said).unwrap_or_default();
+        Self { status, said }
+    }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        const SIGKILL: i32 = 9;
+        (self.status.signal() == Some(SIGKILL)).then(|| {
+            "the kernel kills so when memory runs out: 'dmesg' tells of it, and the unit or the cgroup that skua runs in has the limit"
+                .to_owned()
+        })
+    }
+}
+
+/// What is in the pipe, and no more: whoever holds its other end is not waited for.
+fn said(stderr: ChildStderr) -> Option<String> {
+    rustix::io::ioctl_fionbio(&stderr, true).ok()?;
+    let mut bytes = Vec::new();
+    // Where nothing more has come yet, that is an error, after what has come.
+    let _ = stderr.take(MAX_SAID).read_to_end(&mut bytes);
+    let said = bytes.trim_ascii();
+    let own = said.strip_prefix(b"skua-worker: ").unwrap_or(said);
+    Some(escape::message(own))
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended without an answer ({})", self.status)?;
+        match self.said.as_str() {
+            "" => Ok(()),
+            said => write!(f, ": {said}"),
+        }
+    }
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ended {
-            Some(status) => write!(
-                f,
-                "the {} worker ended without an answer ({status})",
-                self.name
-            ),
+        match &self.ended {
+            Some(end) => write!(f, "the {} worker {end}", self.name),
             None => write!(f, "the {} worker failed", self.name),
         }
     }
