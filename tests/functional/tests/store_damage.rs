@@ -237,6 +237,10 @@ fn a_damaged_record_of_a_name_is_noticed_named_and_repaired() {
         lab.env.give(&own.join("i"));
         let listed = lab.env.skua(&["image", "list"]).says(&other);
         listed.says(&third).fails(&["refs", "i"]);
+        let verified = lab.env.skua(&["image", "verify", "--repair", &lab.name]);
+        // What only lacks a permission is no damage, and named by its path.
+        let named = [lab.name.as_str(), "refs"][usize::from(kind == "unreadable")];
+        verified.fails(&[named]);
         // Where the third one's layers end nobody can tell: they may be the damaged one's too.
         lab.env.skua(&["image", "rm", &third]).fails(&["refs", "i"]);
         lab.env.skua(&["image", "gc"]).fails(&["refs", "i"]);

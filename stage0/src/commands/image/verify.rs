@@ -72,7 +72,8 @@ fn find(
     if whole || !how.repair {
         return Ok(found?);
     }
-    let Some(record) = store.ref_record(name)? else {
+    // Which image a name stood for whose record cannot be read, only a fetch can tell.
+    let Ok(Some(record)) = store.ref_record(name) else {
         return Ok(found?);
     };
     let from = pinned(name, record.index.unwrap_or(record.manifest));
