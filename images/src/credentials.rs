@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::registries::AUTH_FILES;
+use crate::small_file::Foreign;
 use crate::{escape, strict_json};
 use auth_file::{AuthFile, Match};
 pub use complaints::Complaint;
@@ -86,6 +87,9 @@ pub enum CredentialsError {
     /// The entry of a registry is not base64 of `user:password`.
     #[error("cannot use credentials for {1} in {0}: `auth` is not base64 of user:password")]
     Entry(PathBuf, String),
+    /// A file names a program, and others can have written it.
+    #[error("refusing to run {1}, which {0} names: {2}")]
+    Foreign(PathBuf, String, Foreign),
     /// A program does not give them.
     #[error("cannot get credentials for {host} from {program}")]
     Helper {
@@ -167,7 +171,13 @@ fn in_files(
                     origin: path.display().to_string(),
                 })
             }
-            Match::Helper(name) => ask(name, host)?,
+            Match::Helper(name) => match file.foreign {
+                Some(foreign) => {
+                    let program = helper::program(&escape::text(name.as_bytes()));
+                    return Err(CredentialsError::Foreign(path.clone(), program, foreign));
+                }
+                None => ask(name, host)?,
+            },
             Match::Nowhere => None,
         };
         if found.is_some() {

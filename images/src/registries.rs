@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use error::RegistriesError;
 
 use crate::reference::Reference;
-use crate::small_file::{self, By};
+use crate::small_file::{By, SmallFile};
 use written::{Pull, Rule, Written};
 
 const MAX_FILE: usize = 1024 * 1024;
@@ -70,7 +70,11 @@ impl Registries {
             }
             return Ok(registries);
         }
-        let main = |directory: &PathBuf| directory.join("registries.conf").exists();
+        // A link that leads nowhere counts: reading it fails.
+        let main = |directory: &PathBuf| {
+            directory.join("registries.conf").is_symlink()
+                || directory.join("registries.conf").exists()
+        };
         let first = layers.directories.iter().rposition(main).unwrap_or(0);
         let directories = &layers.directories[first..];
         if let Some(directory) = directories.first() {
@@ -86,9 +90,11 @@ impl Registries {
 
     /// Reads one file, whose rules replace earlier ones of the same prefix. `false`: there is none.
     fn add(&mut self, path: &Path) -> Result<bool, RegistriesError> {
-        let bytes = small_file::read(path, MAX_FILE, By::Place)
-            .map_err(|error| RegistriesError::Read(path.to_owned(), error))?;
-        let Some(bytes) = bytes else { return Ok(false) };
+        let failed = |error| RegistriesError::Read(path.to_owned(), error);
+        let file = SmallFile::find(path, By::Place).map_err(failed)?;
+        let Some(file) = file else { return Ok(false) };
+        let foreign = file.foreign();
+        let bytes = file.bytes(MAX_FILE).map_err(failed)?;
         if self.files.len() == MAX_FILES {
             return Err(RegistriesError::TooMany(path.to_owned()));
         }
@@ -98,6 +104,10 @@ impl Registries {
             self.rules.push(rule);
         }
         if let Some(helpers) = written.helpers {
+            let foreign = foreign.filter(|_| helpers.iter().any(|helper| helper != AUTH_FILES));
+            if let Some(foreign) = foreign {
+                return Err(RegistriesError::Helpers(path.to_owned(), foreign));
+            }
             self.helpers = Some((helpers, path.to_owned()));
         }
         self.files.push(path.to_owned());

@@ -9,12 +9,15 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use thiserror::Error;
 
 /// How a file came to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// Its place, or configuration: it must be a regular file.
     Place,
+    /// The same, and it says what is executed: root or the caller has it, and nobody else can have written it.
+    Trusted,
     /// A path of the command line: it may be a pipe too, such as `/dev/stdin` or `<(…)` of a shell.
     CommandLine,
 }
@@ -31,10 +34,61 @@ pub(crate) struct SmallFile {
 /// # Errors
 /// When it cannot be read, is no such file, or is longer.
 pub fn read(path: &Path, limit: usize, by: By) -> io::Result<Option<Vec<u8>>> {
-    match SmallFile::open(CWD, path, by) {
-        Ok(file) => file.bytes(limit).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let file = SmallFile::find(path, by)?;
+    file.map(|file| file.bytes(limit)).transpose()
+}
+
+/// Whether `path`, which cannot be found, is a link all the same: somebody wants something to be there.
+pub(crate) fn leads_nowhere(path: &Path) -> bool {
+    rustix::fs::readlink(path, Vec::new()).is_ok()
+}
+
+/// Only root and the caller can have written into this directory, which says what is executed.
+///
+/// # Errors
+/// [`Foreign`], or that it cannot be asked.
+pub fn check_directory(path: &Path) -> io::Result<()> {
+    Ok(Foreign::check(&rustix::fs::stat(path)?)?)
+}
+
+/// A file, or a directory, that says what is executed, and that another user has or can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Foreign {
+    /// Another user has it.
+    #[error("it belongs to user {0}, neither root nor the caller")]
+    Owner(u32),
+    /// Others can write it.
+    #[error("its mode {0:04o} lets others write it")]
+    Writable(u32),
+}
+
+impl Foreign {
+    /// Fails when not only root and the caller can have written what `stat` is of.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(stat: &Stat) -> Result<(), Self> {
+        let caller = rustix::process::geteuid().as_raw();
+        match stat.st_mode & 0o7777 {
+            _ if ![0, caller].contains(&stat.st_uid) => Err(Self::Owner(stat.st_uid)),
+            mode if mode & 0o022 != 0 => Err(Self::Writable(mode)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Owner(_) => "look what is in it, then copy it, or chown it to root or yourself",
+            Self::Writable(_) => "look what is in it, then chmod go-w",
+        }
+    }
+}
+
+impl From<Foreign> for io::Error {
+    fn from(foreign: Foreign) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, foreign)
     }
 }
 
@@ -47,6 +101,18 @@ pub fn required(path: &Path, limit: usize, by: By) -> io::Result<Vec<u8>> {
 }
 
 impl SmallFile {
+    /// Opens `path`; `None` when there is no such file.
+    pub(crate) fn find(path: &Path, by: By) -> io::Result<Option<Self>> {
+        match Self::open(CWD, path, by) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match leads_nowhere(path) {
+                true => Err(refused("it is a link to what is not there")),
+                false => Ok(None),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens `name` in `directory`.
     pub(crate) fn open(directory: impl AsFd, name: &Path, by: By) -> io::Result<Self> {
         // NONBLOCK: the other end of a fifo is not waited for.
@@ -55,6 +121,7 @@ impl SmallFile {
         let stat = rustix::fs::fstat(&file)?;
         let opened = Self { file, stat };
         match (FileType::from_raw_mode(opened.stat.st_mode), by) {
+            (FileType::RegularFile, By::Trusted) => Foreign::check(&opened.stat)?,
             (FileType::RegularFile, _) => {}
             _ if opened.is_null() => {}
             // What is written into it is waited for: its flags are those of this opening alone.
@@ -62,9 +129,14 @@ impl SmallFile {
                 rustix::fs::fcntl_setfl(&opened.file, OFlags::empty())?;
             }
             (_, By::CommandLine) => return Err(refused("it is neither a regular file nor a pipe")),
-            (_, By::Place) => return Err(refused("it is not a regular file")),
+            (_, By::Place | By::Trusted) => return Err(refused("it is not a regular file")),
         }
         Ok(opened)
+    }
+
+    /// Why not only root and the caller can have written it.
+    pub(crate) fn foreign(&self) -> Option<Foreign> {
+        Foreign::check(&self.stat).err().filter(|_| !self.is_null())
     }
 
     /// What the kernel says about it.
@@ -113,6 +185,9 @@ mod tests {
         assert!(read(directory.path(), 3).is_err());
         assert_eq!(read(Path::new("/dev/null"), 3).unwrap().unwrap(), b"");
         assert!(read(Path::new("/dev/zero"), 3).is_err());
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("y", &link).unwrap();
+        assert!(read(&link, 3).is_err());
     }
 
     #[test]

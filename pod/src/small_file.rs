@@ -29,6 +29,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
+/// Whether only these users, and nobody else, can have written a file.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn is_of(file: &File, owners: &[u32]) -> io::Result<bool> {
+    let found = file.metadata()?;
+    Ok(owners.contains(&found.uid()) && found.mode() & 0o022 == 0)
+}
+
 /// The bytes of a file that was opened here, at most `limit`.
 ///
 /// # Errors

@@ -83,6 +83,9 @@ pub(crate) enum Error {
     /// There is no such network.
     #[error("there is no network '{0}'")]
     NoNetwork(NetworkName, Vec<String>),
+    /// A file takes a built-in network away.
+    #[error("there is no network '{}': {} is empty, and stands in the place of the built-in one", .0, .1.display())]
+    MaskedNetwork(NetworkName, PathBuf),
     /// The network that is to be had when the command line names none.
     #[error("cannot use the network that {} names", .0.display())]
     NetworkOf(PathBuf, #[source] Box<Error>),
@@ -353,9 +356,10 @@ impl Error {
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
             Self::Settings(..) | Self::ConfigDirectory(..) | Self::Registries(_) => "config",
-            Self::Conflist { .. } | Self::AmbiguousNetwork { .. } | Self::NoNetwork(..) => {
-                "network"
-            }
+            Self::Conflist { .. }
+            | Self::AmbiguousNetwork { .. }
+            | Self::NoNetwork(..)
+            | Self::MaskedNetwork(..) => "network",
             Self::NoPod(_)
             | Self::NoPodOfFile(..)
             | Self::AmbiguousPod { .. }

@@ -1,7 +1,8 @@
 //! The networks that `--net` names: which conflist of `net.d` each is.
 //!
 //! `net.d/*.conflist` of the vendor < the administrator < the user: a file masks one of the same file name below it, and
-//! an empty one only masks. A network's name is the one inside the file.
+//! an empty one only masks. A network's name is the one inside the file. What is built in counts as `default.conflist` and
+//! `pasta.conflist` below the vendor's, so that an empty file takes it away.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,8 +31,16 @@ const PASTA: &str = "pasta";
 pub(crate) struct Conflist {
     /// Its file.
     pub(crate) path: PathBuf,
-    /// The name inside it, or why there is none.
-    pub(crate) name: Result<NetworkName, String>,
+    /// The name inside it; none in one that only masks. Or why it is not known.
+    pub(crate) name: Result<Option<NetworkName>, String>,
+}
+
+impl Conflist {
+    /// Whether it takes the built-in network `name` away.
+    fn masks(&self, name: &str) -> bool {
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str());
+        self.name == Ok(None) && stem == Some(name)
+    }
 }
 
 /// The network that is typed, or else configured. What is wrong with that one is told with its file: who typed nothing
@@ -95,9 +104,12 @@ fn check_caller(requests: &[(NetworkName, Vec<(String, String)>)]) -> Result<(),
 
 /// The path of the conflist `name`; `None` is the built-in one.
 fn find(name: &NetworkName, conflists: &[Conflist]) -> Result<Option<String>, Error> {
-    let mut named = conflists
-        .iter()
-        .filter(|conflist| conflist.name.as_ref() == Ok(name));
+    let mut named = conflists.iter().filter(|conflist| {
+        conflist
+            .name
+            .as_ref()
+            .is_ok_and(|n| n.as_ref() == Some(name))
+    });
     match (named.next(), named.next()) {
         (Some(one), Some(other)) => Err(Error::AmbiguousNetwork {
             name: name.clone(),
@@ -110,23 +122,30 @@ fn find(name: &NetworkName, conflists: &[Conflist]) -> Result<Option<String>, Er
                 why: "its path is not UTF-8".to_owned(),
             }),
         },
-        (None, _) if BUILT_IN.contains(&name.as_str()) => Ok(None),
-        (None, _) => match conflists
-            .iter()
-            .find_map(|c| Some((c, c.name.as_ref().err()?)))
-        {
-            Some((broken, why)) => Err(Error::Conflist {
-                path: broken.path.clone(),
-                why: why.clone(),
-            }),
-            None => Err(Error::NoNetwork(name.clone(), known(conflists))),
-        },
+        (None, _) => absent(name, conflists),
+    }
+}
+
+/// What `name` is when no file has it: built in, unless a file takes that away, or is broken and could be the one that was meant.
+fn absent(name: &NetworkName, conflists: &[Conflist]) -> Result<Option<String>, Error> {
+    let broken = |c: &Conflist| Some((c.path.clone(), c.name.as_ref().err()?.clone()));
+    if let Some((path, why)) = conflists.iter().find_map(broken) {
+        return Err(Error::Conflist { path, why });
+    }
+    if !BUILT_IN.contains(&name.as_str()) {
+        return Err(Error::NoNetwork(name.clone(), known(conflists)));
+    }
+    match conflists.iter().find(|c| c.masks(name.as_str())) {
+        Some(mask) => Err(Error::MaskedNetwork(name.clone(), mask.path.clone())),
+        None => Ok(None),
     }
 }
 
 /// What `--net` could have named as root, sorted.
 fn known(conflists: &[Conflist]) -> Vec<String> {
-    let described = conflists.iter().filter_map(|c| c.name.as_ref().ok());
+    let described = conflists
+        .iter()
+        .filter_map(|c| c.name.as_ref().ok()?.as_ref());
     let mut names: Vec<String> = described.map(ToString::to_string).collect();
     names.extend(["none", "host", "default"].map(str::to_owned));
     names.sort_unstable();
@@ -141,9 +160,10 @@ pub(crate) fn in_force(directories: &[PathBuf]) -> Result<Vec<Conflist>, Error> 
         let failed = |e| Error::ConfigDirectory(directory.clone(), e);
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !directory.is_symlink() => continue,
             Err(e) => return Err(failed(e)),
         };
+        small_file::check_directory(directory).map_err(failed)?;
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             if path
@@ -154,9 +174,9 @@ pub(crate) fn in_force(directories: &[PathBuf]) -> Result<Vec<Conflist>, Error> 
             }
         }
     }
-    let loaded = files.into_values().filter_map(|path| {
-        let name = name_in(&path).transpose()?;
-        Some(Conflist { path, name })
+    let loaded = files.into_values().map(|path| Conflist {
+        name: name_in(&path),
+        path,
     });
     Ok(loaded.collect())
 }
@@ -167,7 +187,7 @@ fn name_in(path: &Path) -> Result<Option<NetworkName>, String> {
     struct Named {
         name: NetworkName,
     }
-    let bytes = small_file::required(path, MAX_CONFLIST, By::Place).map_err(|e| e.to_string())?;
+    let bytes = small_file::required(path, MAX_CONFLIST, By::Trusted).map_err(|e| e.to_string())?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -223,6 +243,7 @@ mod tests {
 
     #[test]
     fn two_files_for_one_network_and_broken_files_are_told() {
+        let default = r#"{"name":"default"}"#;
         let net = r#"{"name":"net"}"#;
         let twice = [(0, "a.conflist", net), (1, "b.conflist", net)];
         assert!(
@@ -233,6 +254,15 @@ mod tests {
         let broken = [(0, "a.conflist", "{"), (1, "b.conflist", net)];
         assert_eq!(found(&broken, "net").unwrap().unwrap(), "1/b.conflist");
         assert!(found(&broken, "other").unwrap_err().contains("a.conflist"));
+        for name in ["default", "pasta"] {
+            assert!(found(&broken, name).unwrap_err().contains("a.conflist"));
+        }
+        let masked = [
+            (0, "default.conflist", default),
+            (1, "default.conflist", ""),
+        ];
+        assert!(found(&masked, "default").unwrap_err().contains("is empty"));
+        assert_eq!(found(&masked, "pasta"), Ok(None));
         let hostile = [(0, "a.conflist", r#"{"name":"../x"}"#), (0, "b.conf", net)];
         assert!(found(&hostile, "net").unwrap_err().contains("a.conflist"));
     }

@@ -197,7 +197,7 @@ impl Settings {
 
 fn read(path: &Path) -> Result<Option<String>, Error> {
     let refuse = |e: io::Error| Error::Settings(path.to_owned(), e.into());
-    let bytes = small_file::read(path, MAX_SETTINGS, By::Place).map_err(refuse)?;
+    let bytes = small_file::read(path, MAX_SETTINGS, By::Trusted).map_err(refuse)?;
     let text = bytes.map(String::from_utf8).transpose();
     text.map_err(|e| Error::Settings(path.to_owned(), e.into()))
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{Credential, CredentialsError};
-use crate::small_file::{self, By};
+use crate::small_file::{By, Foreign, SmallFile};
 use crate::strict_json;
 
 const MAX_FILE: usize = 1024 * 1024;
@@ -24,6 +24,9 @@ pub(super) struct AuthFile {
     /// The program that has what is not in the file.
     #[serde(default, rename = "credsStore")]
     store: String,
+    /// Why no program that it names is run.
+    #[serde(skip)]
+    pub(super) foreign: Option<Foreign>,
 }
 
 /// Where a file says that the credential is.
@@ -79,12 +82,14 @@ impl Entry {
 impl AuthFile {
     /// Reads a file; none when it is missing.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, CredentialsError> {
-        let read = small_file::read(path, MAX_FILE, By::Place)
-            .map_err(|error| CredentialsError::Read(path.to_owned(), error))?;
-        let Some(bytes) = read else { return Ok(None) };
-        strict_json::from_slice(&bytes, MAX_FILE)
-            .map(Some)
-            .map_err(|error| CredentialsError::Parse(path.to_owned(), error))
+        let failed = |error| CredentialsError::Read(path.to_owned(), error);
+        let found = SmallFile::find(path, By::Place).map_err(failed)?;
+        let Some(file) = found else { return Ok(None) };
+        let foreign = file.foreign();
+        let bytes = file.bytes(MAX_FILE).map_err(failed)?;
+        let read: Self = strict_json::from_slice(&bytes, MAX_FILE)
+            .map_err(|error| CredentialsError::Parse(path.to_owned(), error))?;
+        Ok(Some(Self { foreign, ..read }))
     }
 
     /// What has the longest prefix of `host/repository`; of two with the same, the program.

@@ -298,6 +298,9 @@ impl FetchError {
         match self {
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::Certificates(error) => error.hint(),
+            Self::Credentials(CredentialsError::Foreign(_, _, foreign)) => {
+                Some(foreign.hint().to_owned())
+            }
             Self::Registries { source, .. } => source.hint(),
             Self::MovedBack(back) => Some(back.hint()),
             Self::PastUnknown(unknown) => Some(unknown.hint()),

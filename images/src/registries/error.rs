@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::reference::ReferenceError;
+use crate::small_file::Foreign;
 use crate::trust::TomlError;
 
 /// A failed step of reading or applying `registries.conf`.
@@ -17,6 +18,9 @@ pub enum RegistriesError {
     /// A file cannot be read.
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
+    /// A file names programs, and others can have written it.
+    #[error("refusing the credential-helpers of {}: {}", .0.display(), .1)]
+    Helpers(PathBuf, Foreign),
     /// A directory of drop-ins cannot be listed.
     #[error("cannot list {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
@@ -83,6 +87,7 @@ impl RegistriesError {
             Self::Blocked { .. } => {
                 Some("skua config lists the rules in force and their files".to_owned())
             }
+            Self::Helpers(_, foreign) => Some(foreign.hint().to_owned()),
             _ => None,
         }
     }

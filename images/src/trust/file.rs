@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Dir, Mode, OFlags, Stat};
 
 use super::TrustError;
-use crate::small_file::{By, SmallFile};
+use crate::small_file::{self, By, SmallFile};
 
 /// What is found under the name of a policy or key file.
 pub(super) enum Found {
@@ -31,7 +31,7 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(rustix::io::Errno::NOENT) if !small_file::leads_nowhere(path) => return Ok(None),
             Err(e) => return Err(failed(e)),
         };
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Bounds, Written};
@@ -60,11 +59,17 @@ impl Bounds {
         let failed = |e| PolicyError::Read(path.clone(), e);
         let file = match small_file::open(&path) {
             Ok(file) => file,
-            Err(e) if is_absence(&e) => return Ok(()),
+            // A link that leads nowhere is no absence: somebody wants bounds.
+            Err(e) if is_absence(&e) => match std::fs::read_link(&path) {
+                Ok(_) => {
+                    let why = "it is a link to what is not there";
+                    return Err(failed(io::Error::new(e.kind(), why)));
+                }
+                Err(_) => return Ok(()),
+            },
             Err(e) => return Err(failed(e)),
         };
-        let found = file.metadata().map_err(failed)?;
-        if !owners.contains(&found.uid()) || found.mode() & 0o022 != 0 {
+        if !small_file::is_of(&file, owners).map_err(failed)? {
             return Err(PolicyError::Owner(path));
         }
         let text = small_file::bytes(file, MAX_POLICY).map_err(failed)?;

@@ -53,7 +53,9 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
     entries.extend(image_limits(&settings.image_limits));
     for conflist in network::in_force(&context.config("net.d"))? {
         let value = match &conflist.name {
-            Ok(name) => name.to_string(),
+            Ok(Some(name)) => name.to_string(),
+            // What only masks is no network.
+            Ok(None) => continue,
             Err(why) => format!("(unusable: {why})"),
         };
         entries.push(entry("network", value, &conflist.path));

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
 use images::fetch::FetchError;
+use images::small_file::Foreign;
 use pod::State;
 
 use super::Error;
@@ -26,6 +27,10 @@ impl Error {
             Self::NoNetwork(_, known) => Some(format!(
                 "there are {}; 'skua config' names the file of each",
                 known.join(", ")
+            )),
+            Self::MaskedNetwork(_, file) => Some(format!(
+                "remove {} to have the built-in one, or write a conflist of that name",
+                file.display()
             )),
             Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
             Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
@@ -79,8 +84,21 @@ impl Error {
             }
             Self::Export(_, error) => error.hint(),
             Self::Verify(_, error) | Self::Extract(_, error) => error.hint(),
-            _ => None,
+            _ => self.of_foreign(),
         }
+    }
+
+    /// What can be done about a file that others could have written.
+    fn of_foreign(&self) -> Option<String> {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let inside = error.downcast_ref().and_then(io::Error::get_ref);
+            if let Some(foreign) = inside.and_then(|error| error.downcast_ref::<Foreign>()) {
+                return Some(foreign.hint().to_owned());
+            }
+            cause = error.source();
+        }
+        None
     }
 
     /// What can be done where the data directory cannot be written or read: the cause says which of these it is.

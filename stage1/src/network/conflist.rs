@@ -1,5 +1,6 @@
 //! Network configuration lists: loaded from a file of `net.d` or built in, and checked before anything runs.
 
+use std::io;
 use std::path::Path;
 
 use pod::{NetworkRequest, small_file};
@@ -182,9 +183,14 @@ fn unusable(name: &str, why: String) -> NetworkError {
 
 fn read(path: &Path) -> Result<Value, NetworkError> {
     let failed = |e| NetworkError::ReadConflist(path.to_owned(), e);
-    let bytes = small_file::open(path)
-        .and_then(|file| small_file::bytes(file, MAX_CONFLIST))
-        .map_err(failed)?;
+    let file = small_file::open(path).map_err(failed)?;
+    // It names programs, and may have changed since stage0 looked at it.
+    let caller = nix::unistd::geteuid().as_raw();
+    if !small_file::is_of(&file, &[0, caller]).map_err(failed)? {
+        let why = "others than root and the caller could have written it";
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
+    }
+    let bytes = small_file::bytes(file, MAX_CONFLIST).map_err(failed)?;
     json::parse(&bytes).map_err(|e| NetworkError::ParseConflist(path.to_owned(), e))
 }
 
