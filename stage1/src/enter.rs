@@ -24,8 +24,9 @@ use crate::finish::FAILED;
 use crate::handover::{self, APPS_FD};
 use crate::pty::Terminal;
 use crate::rootfs;
+use crate::signals::Signals;
 use crate::sys::{self, Child, Cloned};
-use crate::wait::{self, Ended, Signals};
+use crate::wait::{self, Ended};
 use crate::{alive, cgroup, host, inside, streams};
 
 /// What is to be started.

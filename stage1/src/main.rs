@@ -34,6 +34,7 @@ mod report;
 mod rootfs;
 mod run;
 mod seccomp;
+mod signals;
 mod skeleton;
 mod stop;
 mod streams;

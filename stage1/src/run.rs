@@ -19,7 +19,8 @@ use crate::network::Networks;
 use crate::notify::Notify;
 use crate::opened::Opened;
 use crate::plan::Plan;
-use crate::wait::{self, Ended, Signals};
+use crate::signals::Signals;
+use crate::wait::{self, Ended};
 use crate::{files, labels, netns, skeleton, streams, trees};
 
 /// Runs the pod of the working directory to its end, and gives its exit status.

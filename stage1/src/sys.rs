@@ -248,6 +248,26 @@ pub(crate) fn default_action(signal: c_int) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Whether this signal is ignored.
+pub(crate) fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: sigaction is plain old data for which zero is a valid value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a null pointer changes nothing; the structure is the one this call fills.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// These signals; `nix` has no type for those of real time.
+pub(crate) fn signal_set(numbers: impl Iterator<Item = c_int>) -> SigSet {
+    let mut set = *SigSet::empty().as_ref();
+    for number in numbers {
+        // SAFETY: the set outlives the call; a number that is the C library's own is refused.
+        let _ = unsafe { libc::sigaddset(&raw mut set, number) };
+    }
+    // SAFETY: it was empty, and only sigaddset has changed it.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
 /// Ends the process without running destructors or exit handlers: for a child that was cloned from the keeper.
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: it has no preconditions.

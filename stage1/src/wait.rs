@@ -6,34 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::Error;
 use crate::notify::Notify;
+use crate::signals::Signals;
 use crate::sys::{self, Child};
 use crate::terminal::Relay;
 
-/// Signals that ask the pod to end; they are for stage2.
-const ASKING: [Signal; 4] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-];
-/// Signals that the apps may have a use for; stage2 passes them on.
-const FOR_APPS: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
-
 /// When nothing has happened for so many milliseconds, the keeper waits on in as little memory as possible.
 const SHORT: u8 = 200;
-
-/// The signals that the keeper listens to, blocked so that none is lost and none kills it.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    /// Where they come in.
-    pub(crate) descriptor: SignalFd,
-}
 
 /// How stage2 ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,25 +34,6 @@ impl Ended {
             Self::Killed(signal) => 128 + signal,
         };
         u8::try_from(status).unwrap_or(u8::MAX)
-    }
-}
-
-impl Signals {
-    /// Blocks them.
-    pub(crate) fn block() -> Result<Self, Error> {
-        let mut set: SigSet = ASKING.into_iter().chain(FOR_APPS).collect();
-        set.add(Signal::SIGWINCH);
-        set.thread_block().map_err(|e| Error::Signals(e.into()))?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let descriptor = SignalFd::with_flags(&set, flags).map_err(|e| Error::Signals(e.into()))?;
-        Ok(Self { descriptor })
-    }
-
-    /// A descriptor that is readable while a signal waits that asks the pod to end. Reading it is left to
-    /// [`to_end`], through the other one.
-    pub(crate) fn asking_to_end() -> Result<SignalFd, Error> {
-        let set: SigSet = ASKING.into_iter().collect();
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(|e| Error::Signals(e.into()))
     }
 }
 
@@ -148,17 +111,21 @@ fn pass_signals(
             .map_err(|e| Error::Signals(e.into()))
     };
     while let Some(information) = next()? {
-        match (information.ssi_signo.cast_signed(), relay) {
-            (libc::SIGWINCH, Some(relay)) => relay.resize(),
-            (libc::SIGWINCH, None) => {}
-            (number, _) => {
-                if let Some(notify) = &mut notify {
-                    notify.signalled(number);
-                }
-                // A process that has just ended needs no signal.
-                drop(sys::send_signal(process, number));
-            }
+        let number = information.ssi_signo.cast_signed();
+        if number == libc::SIGWINCH
+            && let Some(relay) = relay
+        {
+            relay.resize();
         }
+        // Of the caller's window; what has no terminal of the pod is not shown in it.
+        if number == libc::SIGWINCH && information.ssi_code == libc::SI_KERNEL {
+            continue;
+        }
+        if let Some(notify) = &mut notify {
+            notify.signalled(number);
+        }
+        // A process that has just ended needs no signal.
+        drop(sys::send_signal(process, number));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Signals from the caller's side to the apps of a pod, and what a stop is.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use functional::{Background, Env, Image, User};
@@ -19,13 +21,77 @@ const RUN: [&str; 3] = ["--insecure-options=image", "run", "--net=none"];
 #[test]
 fn signals_that_mean_nothing_to_skua_reach_the_app() {
     let (env, name) = image(&Image::inspect());
-    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP] {
+    for signal in [
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGHUP,
+        Signal::SIGWINCH,
+        Signal::SIGALRM,
+        Signal::SIGURG,
+        Signal::SIGPWR,
+    ] {
         let words = ["--", "trap", signal.as_str(), "9"];
         let mut pod = env.spawn(&[&RUN[..], &[&name], &words].concat());
         pod.prints("ready");
         pod.signal(signal);
         pod.wait().exits(9).says(signal.as_str());
     }
+}
+
+/// `KillSignal=SIGRTMIN+3` of a unit.
+#[test]
+fn a_signal_of_real_time_reaches_the_app_and_does_not_end_the_keeper() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        let mut pod = env.spawn(&[&RUN[..], &[&name, "--", "sleep", "1000"]].concat());
+        pod.prints("ready");
+        let number = libc::SIGRTMIN() + 3;
+        let words = [format!("-{number}"), pod.pid().to_string()];
+        let sent = Command::new("kill").args(words).status();
+        assert!(sent.expect("kill").success());
+        // The exit status of the keeper, not the signal that ended it.
+        pod.wait().exits(128 + number);
+    }
+}
+
+/// What `nohup` ignores, and a shell without job control for what it starts with `&`.
+#[test]
+fn what_the_caller_ignored_is_neither_passed_on_nor_the_end() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        let pod = ["--name=p", &name, "--", "ignore", "SIGUSR1"];
+        let mut pod = ignoring(&env, &[&RUN[..], &pod].concat());
+        let mut entered = ignoring(&env, &["enter", "p", "--", "/inspect", "sleep", "1000"]);
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            for group in [entered.pid(), pod.pid()] {
+                killpg(Pid::from_raw(group), signal).expect("killpg");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(entered.is_running(), "{user:?}: what entered has ended");
+        assert!(pod.is_running(), "{user:?}: the pod has ended");
+        // A stop works whatever is ignored.
+        entered.signal(Signal::SIGTERM);
+        entered.wait().exits(143);
+        pod.signal(Signal::SIGTERM);
+        pod.wait().exits(143);
+    }
+}
+
+/// `skua` in a process group of its own, with signals ignored, when it has said `ready`.
+fn ignoring(env: &Env, words: &[&str]) -> Background {
+    let skua = env.command(words);
+    let mut ignoring = env.program("env");
+    ignoring
+        .arg("--ignore-signal=HUP,INT,QUIT,TERM")
+        .arg(skua.get_program())
+        .args(skua.get_args())
+        .process_group(0);
+    let mut started = Background::start(ignoring);
+    started.prints("ready");
+    started
 }
 
 #[test]
@@ -73,7 +139,6 @@ fn what_was_interrupted_ends_as_if_it_had_no_launcher() {
 /// Shells and `timeout` signal a whole process group.
 #[test]
 fn what_is_sent_to_the_group_of_the_keeper_comes_once() {
-    use std::os::unix::process::CommandExt;
     for user in User::all() {
         let env = Env::new(user);
         let name = env.layout(&Image::inspect().build());
