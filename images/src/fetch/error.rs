@@ -317,6 +317,12 @@ impl FetchError {
             Self::NotAFile(path) if path.is_dir() => {
                 Some(format!("a directory is oci:{}", path.display()))
             }
+            Self::Store(StoreError::Owner(_, _, e)) if e.kind() == io::ErrorKind::InvalidInput => {
+                Some(
+                    "root has not the ids of layers here: in a container, below 'unshare --user', or in a unit with PrivateUsers="
+                        .to_owned(),
+                )
+            }
             Self::Worker { source, .. } => source.hint(),
             Self::Nameless(source) => Some(format!(
                 "give it one with 'skua fetch --as HOST/REPOSITORY:TAG {source}'"

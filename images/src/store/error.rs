@@ -31,6 +31,9 @@ pub enum StoreError {
     /// A file cannot be written or renamed into place.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
+    /// A layer cannot be given to the user whose it is to be.
+    #[error("cannot give {} to user {}", .0.display(), .1)]
+    Owner(PathBuf, u32, #[source] io::Error),
     /// An object cannot be removed.
     #[error("cannot remove {}", .0.display())]
     Remove(PathBuf, #[source] io::Error),

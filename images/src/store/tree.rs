@@ -250,14 +250,14 @@ impl TreeWriter {
     /// Gives the empty root to `uid` and `gid`: to the id that is 0 in the user namespace which will write it.
     ///
     /// # Errors
-    /// [`StoreError::Write`].
+    /// [`StoreError::Owner`].
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<(), StoreError> {
+        let refused = |e: rustix::io::Errno| StoreError::Owner(self.work.join("fs"), uid, e.into());
         let (uid, gid) = (
             rustix::fs::Uid::from_raw(uid),
             rustix::fs::Gid::from_raw(gid),
         );
-        rustix::fs::fchown(&self.fs, Some(uid), Some(gid))
-            .map_err(|e| StoreError::Write(self.work.join("fs"), e.into()))
+        rustix::fs::fchown(&self.fs, Some(uid), Some(gid)).map_err(refused)
     }
 
     /// Waits until the tree is on disk and makes it part of the store, leased.

@@ -22,7 +22,10 @@ impl Error {
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
             Self::Worker(error) => error.hint(),
-            Self::Fetch(error) => of_start(error).or_else(|| error.hint()).filter(|hint| !hint.is_empty()),
+            Self::Fetch(error) => self.of_fetch(error).filter(|hint| !hint.is_empty()),
+            Self::Absolute(_, e) if e.kind() == ErrorKind::NotFound => {
+                Some("the working directory is gone: change into another one".to_owned())
+            }
             Self::Trust(error) => error.hint(),
             Self::NoNetwork(_, known) => Some(format!(
                 "there are {}; 'skua config' names the file of each",
@@ -101,6 +104,19 @@ impl Error {
         None
     }
 
+    /// What can be done about a fetch: the reasons of a worker that could not be started are ours, and so is the disk.
+    fn of_fetch(&self, error: &FetchError) -> Option<String> {
+        let known = match error {
+            FetchError::Spawn(_, source) => source.downcast_ref().and_then(WorkerError::hint),
+            _ => error.hint(),
+        };
+        let of_store = || match error {
+            FetchError::Store(_) | FetchError::Part(..) => self.of_storage(),
+            _ => None,
+        };
+        known.or_else(of_store)
+    }
+
     /// What can be done where the data directory cannot be written or read: the cause says which of these it is.
     fn of_storage(&self) -> Option<String> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = self.source();
@@ -121,14 +137,6 @@ impl Error {
             ),
             _ => None,
         }
-    }
-}
-
-/// What can be done about a worker that could not be started: the reason is ours.
-fn of_start(error: &FetchError) -> Option<String> {
-    match error {
-        FetchError::Spawn(_, source) => source.downcast_ref::<WorkerError>()?.hint(),
-        _ => None,
     }
 }
 

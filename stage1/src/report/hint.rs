@@ -5,6 +5,9 @@ use std::io;
 
 use crate::error::Error;
 
+/// Where stage2 is looked for.
+const BESIDE: &str = "it belongs beside skua-stage1";
+
 /// What to do about an error, of which `said` is the text, where that is known.
 pub(super) fn of(error: &Error, said: &str) -> Option<&'static str> {
     known(error).or_else(|| surroundings(error, said))
@@ -23,6 +26,11 @@ fn known(error: &Error) -> Option<&'static str> {
                 "the file system of the data directory cannot map ids, like that of a container's root: --data-dir names another",
             )
         }
+        Error::OpenTree(path, e)
+            if path.ends_with("skua-stage2") && e.kind() == io::ErrorKind::NotFound =>
+        {
+            Some(BESIDE)
+        }
         Error::OpenTree(..) | Error::TreeFlags(..) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             tree_hint(&cause)
@@ -32,6 +40,9 @@ fn known(error: &Error) -> Option<&'static str> {
         }
         Error::RangeLock(_, e) if e.raw_os_error() == Some(libc::EROFS) => Some(
             "a unit with ProtectSystem=strict makes it by RuntimeDirectory=skua-ids, RuntimeDirectoryMode=0700 and RuntimeDirectoryPreserve=yes; so does any pod of root's outside of such a unit",
+        ),
+        Error::RangeLock(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
+            "this root is not the host's, as in a container or below `unshare --user`: run it as the user that it is outside",
         ),
         Error::Kept(_) => Some("its exit status is its own; `skua gc` removes it later"),
         Error::WriteOnly(..) => Some(
@@ -98,6 +109,8 @@ fn inside_hint(said: &str) -> Option<&'static str> {
         Some(
             "a symbolic link in a volume is there; it leads nowhere in the pod, and is not replaced",
         )
+    } else if says("skua-stage2: No such file") {
+        Some(BESIDE)
     } else if says("a mount of") {
         tree_hint(said)
     } else if says("Too many levels of symbolic links") {

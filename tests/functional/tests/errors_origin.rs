@@ -139,6 +139,9 @@ fn privileged_a_file_system_that_is_read_only_is_no_directory_that_cannot_be_ope
     env.skua(&[INSECURE, "run", &image])
         .fails(&["cannot make directory", "/pods/", "Read-only file system"])
         .complains(OTHER_DATA);
+    env.skua(&[INSECURE, "fetch", "--as=example.org/a:1", &image])
+        .fails(&["cannot write", "Read-only file system"])
+        .complains(OTHER_DATA);
     env.skua(&["image", "rm", &image])
         .fails(&["cannot remove", "Read-only file system"])
         .complains(OTHER_DATA);
@@ -168,4 +171,29 @@ fn privileged_who_has_ids_and_no_name_is_sent_to_doctor_and_not_to_sysctl() {
         .complains("skua: cannot start the unpack worker: ");
     let run = run.complains("hint: 'skua doctor' says which ids there are for you");
     assert!(!run.stderr.contains("sysctl"), "{}", run.report());
+}
+
+/// As in a container of an ordinary user: what looks like root has one id.
+#[test]
+fn root_of_a_user_namespace_is_told_that_it_is_not_the_host_s() {
+    let env = env();
+    let image = env.layout(&Image::inspect().build());
+    let inside = |words: &[&str]| {
+        let mut command = env.program("unshare");
+        let skua = env.command(words);
+        command.args(["--user", "--map-root-user"]);
+        command.arg(skua.get_program()).args(skua.get_args());
+        functional::Run::of(command)
+    };
+    inside(&[INSECURE, "fetch", &image])
+        .fails(&["cannot give ", "/fs to user 2147352576: Invalid argument"])
+        .complains("hint: root has not the ids of layers here");
+    env.skua(&[INSECURE, "fetch", &image]).success();
+    inside(&[INSECURE, "run", "--pull=never", &image])
+        .fails(&["cannot lock a range of user ids: "])
+        .complains("hint: this root is not the host's");
+    let report = inside(&["doctor", "--format=json"]);
+    let checks = report.json()["checks"].as_array().expect("checks").clone();
+    let ids = checks.iter().find(|check| check["name"] == "ids").unwrap();
+    assert_eq!(ids["verdict"], "missing", "{}", report.report());
 }

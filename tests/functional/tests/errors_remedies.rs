@@ -199,3 +199,23 @@ fn a_pod_whose_record_is_lost_is_told_to_be_removed() {
     }
     env.skua(&["rm", id]).success();
 }
+
+#[test]
+fn an_installation_without_stage2_is_told_where_it_belongs() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        env.skua(&[INSECURE, "fetch", &image]).success();
+        let alone = env.scratch("alone");
+        fs::create_dir(&alone).expect("mkdir");
+        for program in ["skua", "skua-stage1"] {
+            fs::copy(functional::binaries().join(program), alone.join(program)).expect("copy");
+        }
+        env.give(&alone);
+        let mut command = env.program(alone.join("skua"));
+        command.args(env.command(&[INSECURE, "run", &image]).get_args());
+        Run::of(command)
+            .fails(&["/alone/skua-stage2: No such file"])
+            .complains("hint: it belongs beside skua-stage1");
+    }
+}

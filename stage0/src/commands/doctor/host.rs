@@ -36,7 +36,11 @@ fn program(name: &'static str, path: Result<PathBuf, Error>, remedy: &'static st
     match path {
         Ok(path) if is_program(&path) => Check::ok(name, path.display().to_string()),
         Ok(path) => Check::missing(name, format!("{} is not there", path.display()), remedy),
-        Err(error) => Check::missing(name, crate::error::joined(&error), remedy),
+        Err(error) => Check::missing(
+            name,
+            crate::error::joined(&error),
+            "mount -t proc proc /proc",
+        ),
     }
 }
 
@@ -49,11 +53,22 @@ pub(super) fn ids() -> Check {
     let name = "ids";
     match id_map::choose() {
         IdMapChoice::Range {
-            first, last, count, ..
-        } => Check::ok(
-            name,
-            format!("{count} ids for each pod out of {first}..={last}"),
-        ),
+            first,
+            last,
+            count,
+            store_base,
+        } => {
+            let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            let found = format!("{count} ids for each pod out of {first}..={last}");
+            match map.is_empty() || has_all(&map, first, store_base + (count - 1)) {
+                true => Check::ok(name, found),
+                false => Check::missing(
+                    name,
+                    format!("root of a user namespace that has not the ids {first}..={last}"),
+                    "run pods as the host's root, or as the user that this root is outside",
+                ),
+            }
+        }
         IdMapChoice::Subordinate { map, .. } => {
             let ids: u64 = map.uids.iter().map(|extent| u64::from(extent.count)).sum();
             Check::ok(name, format!("{ids} user ids, by newuidmap"))
@@ -82,6 +97,19 @@ fn more_ids(uid: u32) -> String {
              /etc/subuid and to /etc/subgid; else it has to become a user first: useradd --uid {uid} NAME"
         ),
     }
+}
+
+/// Whether a map as `/proc/self/uid_map` has all these ids, in one extent.
+fn has_all(map: &str, first: u32, last: u32) -> bool {
+    map.lines().any(|line| {
+        let fields = line.split_whitespace().map(str::parse::<u64>);
+        match fields.collect::<Result<Vec<_>, _>>().as_deref() {
+            Ok([inside, _, count]) => {
+                *inside <= u64::from(first) && u64::from(last) < inside + count
+            }
+            _ => false,
+        }
+    })
 }
 
 /// The first id behind all ranges of a table as `subuid(5)`.
