@@ -87,6 +87,9 @@ pub(crate) enum NetworkError {
     Del(String, #[source] Box<NetworkError>),
 }
 
+/// The way out when a network cannot be left.
+const ABANDON: &str = "`skua gc` tries again; `skua rm --abandon-networks` removes the pod without, and what the network keeps for it, such as an address, stays taken";
+
 impl NetworkError {
     /// A known remedy.
     pub(crate) fn hint(&self) -> Option<&'static str> {
@@ -111,9 +114,8 @@ impl NetworkError {
             Self::Del(_, cause) if matches!(**cause, Self::NoPlugin { .. }) => Some(
                 "put the plugin back there, or a link to it, and `skua gc` leaves the network; `skua rm --abandon-networks` removes the pod without, and what the network keeps for it, such as an address, stays taken",
             ),
-            Self::Del(_, cause) => cause.hint().or(Some(
-                "`skua gc` tries again; `skua rm --abandon-networks` removes the pod without, and what the network keeps for it, such as an address, stays taken",
-            )),
+            Self::Del(_, cause) => cause.hint().or(Some(ABANDON)),
+            Self::LoadRecord(_) => Some(ABANDON),
             _ => None,
         }
     }

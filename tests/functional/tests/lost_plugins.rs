@@ -125,6 +125,18 @@ fn privileged_a_pod_that_cannot_leave_its_networks_is_kept_and_stands_in_no_othe
     assert_eq!(left.len(), 1, "the other pod is gone: {left:?}");
     assert_eq!(left[0]["state"], "dead");
     PLUGINS.iter().for_each(|plugin| lab.put_back(plugin));
+    // A record of a newer skua is as good as no plugin.
+    let pod = lab.env.data().join("pods/run").join(&id);
+    let record = pod.join("net/one.json");
+    let text = fs::read_to_string(&record).expect("a record");
+    let newer = text.replacen("\"version\": 1", "\"version\": 99", 1);
+    assert_ne!(newer, text);
+    fs::write(&record, newer).expect("write");
+    let run = lab
+        .skua(&["gc"])
+        .fails(&[&id, "net/one.json", "version 99"]);
+    run.complains("--abandon-networks");
+    fs::write(&record, text).expect("write");
     lab.skua(&["gc", "--grace-period=0"]).success();
     assert!(lab.list().is_empty());
     for plugin in PLUGINS {
