@@ -26,7 +26,7 @@ pub(crate) const TAKES_APPS: [&str; 3] = ["run", "prepare", "explain"];
 /// Launches pods of signed OCI images, without a daemon
 #[derive(Debug, Parser)]
 #[command(name = "skua", version, disable_help_subcommand = true, after_help = EXIT_STATUS)]
-#[command(args_override_self = true, next_help_heading = "Global flags")]
+#[command(next_help_heading = "Global flags")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -34,29 +34,36 @@ struct Cli {
     command: Command,
 }
 
-/// The flags that stand before the command.
+/// The flags that stand before the command. Of these alone the last counts, so that an alias or a wrapper of skua can be overruled;
+/// any other that is given twice is an error.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// Where images and pods are kept [default: /var/lib/skua; as an ordinary user $XDG_DATA_HOME/skua]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, overrides_with = "data_dir", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Read configuration from DIR instead of /etc/skua and $XDG_CONFIG_HOME/skua
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, overrides_with = "config_dir", value_name = "DIR")]
     pub(crate) config_dir: Option<PathBuf>,
     /// Where skua-stage1 and skua-stage2 are [default: ../libexec/skua beside skua, else beside skua]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, overrides_with = "libexec_dir", value_name = "DIR")]
     pub(crate) libexec_dir: Option<PathBuf>,
     /// Log what is done
-    #[arg(long)]
+    #[arg(long, overrides_with = "debug")]
     pub(crate) debug: bool,
     /// Print no progress and no notes
-    #[arg(long, conflicts_with = "debug")]
+    #[arg(long, overrides_with = "quiet", conflicts_with = "debug")]
     pub(crate) quiet: bool,
     /// Exceptions from skua's rules, separated by commas; the pod's record shows them for ever
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub(crate) insecure_options: Vec<Insecure>,
     /// How an error is printed on standard error
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    #[arg(
+        long,
+        overrides_with = "error_format",
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
     pub(crate) error_format: ErrorFormat,
 }
 
@@ -160,6 +167,18 @@ impl Command {
     /// Whether the directory of `--config-dir` need not be there yet.
     pub(crate) fn makes_config(&self) -> bool {
         matches!(self, Self::Trust(commands::trust::TrustCommand::Add(_)))
+    }
+
+    /// Whether it believes what is in the data directory.
+    pub(crate) fn uses_data(&self) -> bool {
+        !matches!(
+            self,
+            Self::Config(_)
+                | Self::Doctor(_)
+                | Self::Version(_)
+                | Self::Completion(_)
+                | Self::Man(_)
+        )
     }
 
     /// Runs the subcommand.

@@ -3,9 +3,11 @@
 use std::cell::OnceCell;
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use images::registries::Layers;
+use images::small_file;
 use images::store::Store;
 use pod::policy::{self, Policy};
 use pod::{DataDir, InsecureOption};
@@ -141,6 +143,21 @@ impl Context {
         };
         let found = fs::read_dir(directory).map(drop);
         found.map_err(|e| Error::ConfigDirectory(directory.to_owned(), e))
+    }
+
+    /// The data directory is ours: whoever else could write it would say what pods are, and what is in images that were verified.
+    pub(crate) fn check_data(&self) -> Result<(), Error> {
+        match small_file::check_directory(&self.data.0) {
+            Err(e)
+                if !matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Err(Error::DataDirectory(self.data.0.clone(), e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The directory of `--config-dir`, if there is none.

@@ -6,6 +6,7 @@ use pod::Pod;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::find::Found;
 
 /// Does `act` to each pod.
 pub(crate) fn each(
@@ -24,6 +25,16 @@ pub(crate) fn each(
         }
     }
     first.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// As [`each`], of what was found: that others are not there is told too, and keeps nobody.
+pub(crate) fn each_found(
+    context: &Context,
+    found: Found,
+    act: impl FnMut(&Pod) -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
+    let acted = each(context, &found.pods, act);
+    failed(context, found.failures.into_iter().chain(acted.err()))
 }
 
 /// Tells of every failure; the first one is the result.

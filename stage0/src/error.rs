@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use pod::{NetworkName, PodId, PodName, State};
 
+use crate::find::Holder;
 use crate::libexec::Named;
 use crate::output;
 
@@ -61,6 +62,9 @@ pub(crate) enum Error {
     /// `config.toml` cannot be read or says something wrong.
     #[error("cannot load {}", .0.display())]
     Settings(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Others could have written what is in the data directory.
+    #[error("refusing data directory {}", .0.display())]
+    DataDirectory(PathBuf, #[source] io::Error),
     /// A directory of configuration cannot be listed, or is not there.
     #[error("cannot read the configuration in {}", .0.display())]
     ConfigDirectory(PathBuf, #[source] io::Error),
@@ -269,7 +273,7 @@ pub(crate) enum Error {
     LockData(PathBuf, #[source] io::Error),
     /// A living pod has the name.
     #[error("the name '{0}' is taken by pod {1}")]
-    NameTaken(PodName, PodId),
+    NameTaken(PodName, PodId, Holder),
     /// `--uuid-file-save` cannot be done.
     #[error("cannot write the UUID of the pod into {}", .0.display())]
     UuidFileSave(PathBuf, #[source] io::Error),
@@ -355,7 +359,10 @@ impl Error {
             Self::Lock(_) => "lock",
             Self::Trust(_) | Self::Import(..) | Self::Evidence(_) => "trust",
             Self::ImageConfig { .. } | Self::NoProgram(_) => "image-config",
-            Self::Settings(..) | Self::ConfigDirectory(..) | Self::Registries(_) => "config",
+            Self::Settings(..)
+            | Self::ConfigDirectory(..)
+            | Self::DataDirectory(..)
+            | Self::Registries(_) => "config",
             Self::Conflist { .. }
             | Self::AmbiguousNetwork { .. }
             | Self::NoNetwork(..)

@@ -11,12 +11,15 @@ use crate::record::{self, Record, RecordError};
 
 /// The most bytes of a file with a UUID.
 const MAX_UUID_FILE: usize = 64;
+/// The fewest characters that count as the beginning of a UUID: all up to its first dash. With fewer, the name of a pod that
+/// is gone (`db`, `cafe`) could be that of another pod.
+const MIN_PREFIX: usize = 8;
 
 // One pod.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(crate) struct OnePod {
-    /// UUID of the pod, the beginning of it, or its name
+    /// UUID of the pod, its first eight characters or more, or its name
     #[arg(value_name = "UUID")]
     uuid: Option<String>,
     /// The pod of this name
@@ -31,7 +34,7 @@ pub(crate) struct OnePod {
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = true)]
 pub(crate) struct SomePods {
-    /// UUIDs of pods, their beginnings, or their names
+    /// UUIDs of pods, their first eight characters or more, or their names
     #[arg(value_name = "UUID")]
     uuids: Vec<String>,
     /// A pod of this name
@@ -73,20 +76,30 @@ impl OnePod {
 }
 
 impl SomePods {
-    /// The pods, each once. The first that cannot be found is the error.
-    pub(crate) fn find(&self, data: &DataDir) -> Result<Vec<Pod>, Error> {
+    /// The pods, each once, and why others cannot be found.
+    pub(crate) fn find(&self, data: &DataDir) -> Found {
         let by_word = self.uuids.iter().map(|word| by_word(data, word));
         let by_name = self.name.iter().map(|name| by_name(data, name));
         let by_file = self.uuid_file.iter().map(|file| by_file(data, file));
-        let mut pods: Vec<Pod> = Vec::new();
+        let mut all = Found::default();
         for found in by_word.chain(by_name).chain(by_file) {
-            let found = found?;
-            if pods.iter().all(|pod| pod.id != found.id) {
-                pods.push(found);
+            match found {
+                Ok(pod) if all.pods.iter().any(|known| known.id == pod.id) => {}
+                Ok(pod) => all.pods.push(pod),
+                Err(error) => all.failures.push(error),
             }
         }
-        Ok(pods)
+        all
     }
+}
+
+/// What is found of some pods.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Those that are there.
+    pub(crate) pods: Vec<Pod>,
+    /// Why others are not.
+    pub(crate) failures: Vec<Error>,
 }
 
 /// A whole UUID, a name, or the beginning of a UUID: in this order, so that a name is never taken for something else.
@@ -100,9 +113,18 @@ fn by_word(data: &DataDir, word: &str) -> Result<Pod, Error> {
     }
 }
 
+fn could_begin_a_uuid(word: &str) -> bool {
+    word.bytes()
+        .all(|b| matches!(b, b'-' | b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether `word` could be the beginning of a UUID, but is too short to be taken for one.
+pub(crate) fn is_short_prefix(word: &str) -> bool {
+    (1..MIN_PREFIX).contains(&word.len()) && could_begin_a_uuid(word)
+}
+
 fn by_prefix(data: &DataDir, prefix: &str) -> Result<Pod, Error> {
-    let plain = |b: u8| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if prefix.is_empty() || !prefix.bytes().all(plain) {
+    if prefix.len() < MIN_PREFIX || !could_begin_a_uuid(prefix) {
         return Err(Error::NoPod(prefix.to_owned()));
     }
     let mut found = Pod::list(data)?;
@@ -142,6 +164,15 @@ pub(crate) struct Named {
     pub(crate) pods: Vec<(Pod, Box<PodManifest>)>,
     /// Why it is not known of a living pod which name it has.
     pub(crate) unknown: Option<Error>,
+}
+
+/// Who has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A pod that runs or will run.
+    Living,
+    /// A pod whose keeper is gone, and which could not be healed.
+    Dead,
 }
 
 /// A pod that has its name for itself: it has not ended.

@@ -57,6 +57,9 @@ fn main() -> ExitCode {
             context.check_config()?;
         }
         context.check_exceptions()?;
+        if command.uses_data() {
+            context.check_data()?;
+        }
         command.run(&context)
     });
     done.unwrap_or_else(|error| error.report(format))

@@ -306,7 +306,13 @@ pub(crate) fn name_is_free(name: &PodName, context: &Context) -> Result<(), Erro
     let find::Named { pods, unknown } = find::named(&context.data, name)?;
     let mut pods = pods.into_iter().map(|(pod, _)| pod);
     match (pods.find(find::is_living), unknown) {
-        (Some(pod), _) => Err(Error::NameTaken(name.clone(), pod.id)),
+        (Some(pod), _) => {
+            let holder = match pod.state == State::Run && !pod.is_locked()? {
+                true => find::Holder::Dead,
+                false => find::Holder::Living,
+            };
+            Err(Error::NameTaken(name.clone(), pod.id, holder))
+        }
         (None, Some(error)) => Err(error),
         (None, None) => Ok(()),
     }

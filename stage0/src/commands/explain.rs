@@ -32,7 +32,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) uuid_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pod: PodFlags,
-    /// UUID of a pod, the beginning of it, or its name; or images with their flags and arguments, as 'skua run' takes them
+    /// UUID of a pod, its first eight characters or more, or its name; or images with their flags and arguments, as 'skua run' takes them
     #[arg(required_unless_present = "uuid_file", conflicts_with = "uuid_file")]
     #[arg(trailing_var_arg = true, value_name = "POD|IMAGE")]
     words: Vec<String>,

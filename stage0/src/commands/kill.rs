@@ -26,16 +26,16 @@ pub(crate) struct KillArgs {
     pub(crate) signal: StopSignal,
 }
 
-/// Runs the command. Every pod gets the signal, even when one before it fails.
+/// Runs the command. Every pod gets the signal, even when one before it fails or is not there.
 pub(crate) fn run(args: KillArgs, context: &Context) -> Result<ExitCode, Error> {
     let signal = args.signal.0;
     if signal == SIGSTOP {
         return Err(Error::usage("SIGSTOP cannot be passed on to apps", None));
     }
     heal::pods(context)?;
-    let pods = args.pods.find(&context.data)?;
+    let found = args.pods.find(&context.data);
     let stage1 = Stage1::new(None, context)?;
-    errand::each(context, &pods, |pod| {
+    errand::each_found(context, found, |pod| {
         if pod.state != State::Run || !pod.is_locked()? {
             return Err(Error::NotRunning(pod.id.clone(), pod.state));
         }

@@ -22,17 +22,14 @@ pub(crate) struct RmArgs {
     pub(crate) abandon_networks: bool,
 }
 
-/// Runs the command. Every pod that can be removed is, even when one before it cannot.
+/// Runs the command. Every pod that can be removed is, even when one before it cannot, or is not there.
 pub(crate) fn run(args: RmArgs, context: &Context) -> Result<ExitCode, Error> {
     let mut unhealed = heal::all(context)?;
     let found = args.pods.find(&context.data);
-    let is_meant = |(id, _): &Unhealed| {
-        let mut pods = found.iter().flatten();
-        pods.any(|pod| pod.id == *id)
-    };
+    let is_meant = |(id, _): &Unhealed| found.pods.iter().any(|pod| pod.id == *id);
     let others = unhealed.iter().filter(|unhealed| !is_meant(unhealed));
     others.for_each(heal::note);
-    errand::each(context, &found?, |pod| {
+    errand::each_found(context, found, |pod| {
         match unhealed.iter().position(|(id, _)| *id == pod.id) {
             None => remove::pod(remove::lock(pod)?, context),
             Some(_) if args.abandon_networks => abandon(pod, context),

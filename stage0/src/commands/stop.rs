@@ -21,12 +21,12 @@ pub(crate) struct StopArgs {
     pub(crate) force: bool,
 }
 
-/// Runs the command. Every pod is asked, even when one before it fails.
+/// Runs the command. Every pod is asked, even when one before it fails or is not there.
 pub(crate) fn run(args: StopArgs, context: &Context) -> Result<ExitCode, Error> {
     heal::pods(context)?;
-    let pods = args.pods.find(&context.data)?;
+    let found = args.pods.find(&context.data);
     let stage1 = Stage1::new(None, context)?;
-    errand::each(context, &pods, |pod| {
+    errand::each_found(context, found, |pod| {
         if pod.state != State::Run || !pod.is_locked()? {
             return Err(Error::NotRunning(pod.id.clone(), pod.state));
         }

@@ -8,6 +8,7 @@ use images::small_file::Foreign;
 use pod::State;
 
 use super::Error;
+use crate::find::{self, Holder};
 use crate::worker::WorkerError;
 
 impl Error {
@@ -19,6 +20,10 @@ impl Error {
             Self::Socket(error) => Some(error.hint()),
             Self::Credential(error) => error.hint(),
             Self::Home => Some("set HOME, or name the directory with --data-dir".to_owned()),
+            Self::DataDirectory(..) => Some(
+                "whoever can write it says what is in it: make a new one with --data-dir, or remove it and fetch and prepare again"
+                    .to_owned(),
+            ),
             Self::NoProgram(_) => Some("name one with --exec PROGRAM, or after '--'".to_owned()),
             Self::Refusal(refusal) => Some(refusal.hint()).filter(|hint| !hint.is_empty()),
             Self::Worker(error) => error.hint(),
@@ -35,13 +40,19 @@ impl Error {
                 "remove {} to have the built-in one, or write a conflist of that name",
                 file.display()
             )),
+            Self::NoPod(word) if find::is_short_prefix(word) => Some(
+                "skua list shows all pods; the beginning of a UUID counts from eight characters on".to_owned(),
+            ),
             Self::NoPod(_) | Self::NoPodOfFile(..) => Some("skua list shows all pods".to_owned()),
             Self::Bound(_) => Some("skua config prints every bound and its file".to_owned()),
             Self::Record(error) => Some(error.hint()),
             Self::Heal(_, error) | Self::Tell { source: error, .. } => error.hint(),
             Self::Stage1 { hint, .. } => hint.clone(),
             Self::NotRunning(id, State::Prepared) => Some(format!("skua run-prepared {id}")),
-            Self::NameTaken(_, id) => Some(format!(
+            Self::NameTaken(_, id, Holder::Dead) => Some(format!(
+                "that one is dead and could not be undone: 'skua gc' tries again and says why; 'skua rm --abandon-networks {id}' gives its networks up"
+            )),
+            Self::NameTaken(_, id, Holder::Living) => Some(format!(
                 "a name is free when its pod has ended: 'skua status {id}' shows that one"
             )),
             Self::Running(id) => Some(format!("skua stop {id}")),

@@ -121,6 +121,11 @@ fn privileged_a_pod_that_cannot_leave_its_networks_is_kept_and_stands_in_no_othe
         run.complains("put the plugin back")
             .complains("--abandon-networks");
     }
+    let name = ["--insecure-options=image", "run", "--name=p", &lab.image];
+    lab.skua(&name)
+        .exits(254)
+        .complains(&format!("the name 'p' is taken by pod {id}"))
+        .complains(&format!("skua rm --abandon-networks {id}"));
     let left = lab.list();
     assert_eq!(left.len(), 1, "the other pod is gone: {left:?}");
     assert_eq!(left[0]["state"], "dead");
