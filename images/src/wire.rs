@@ -38,6 +38,9 @@ pub enum WireError {
     /// It cannot be written as JSON.
     #[error("cannot write a message")]
     Encode(#[source] serde_json::Error),
+    /// It cannot be answered beside others.
+    #[error("cannot start a thread to answer a message")]
+    Thread(#[source] io::Error),
     /// It is not what the protocol expects here.
     #[error("a message is malformed")]
     Decode(#[source] strict_json::JsonError),

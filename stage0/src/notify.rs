@@ -51,14 +51,17 @@ impl Manager {
         let state = format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros());
         let (done, ended) = channel::<()>();
         thread::scope(|scope| {
-            scope.spawn(move || {
+            let ask = move || {
                 loop {
                     self.tell(&state);
                     if ended.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
                         return;
                     }
                 }
-            });
+            };
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, ask) {
+                log::debug!("the service manager is asked for no more time: {error}");
+            }
             let result = act();
             drop(done);
             result

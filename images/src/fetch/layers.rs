@@ -161,8 +161,14 @@ fn in_parallel(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
+        for at in 0..threads {
+            let started = thread::Builder::new().spawn_scoped(scope, work);
+            // As many as the system allows; where that is none, this one does it.
+            match (started, at) {
+                (Ok(_), _) => {}
+                (Err(_), 0) => return work(),
+                (Err(_), _) => return,
+            }
         }
     });
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;

@@ -68,7 +68,9 @@ pub fn serve(channel: &Channel, input: Input) -> Result<(), WireError> {
                 Err(error) => return Err(error),
             };
             let layout = &layout;
-            scope.spawn(move || answer(layout, &request.get, descriptors));
+            let serve = move || answer(layout, &request.get, descriptors);
+            let started = thread::Builder::new().spawn_scoped(scope, serve);
+            started.map_err(WireError::Thread)?;
         }
     })
 }

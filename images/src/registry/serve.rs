@@ -33,7 +33,9 @@ pub fn serve(channel: &Channel) -> Result<(), WireError> {
                 Err(error) => return Err(error),
             };
             let endpoints = &endpoints;
-            scope.spawn(move || answer(endpoints, request, descriptors));
+            let serve = move || answer(endpoints, request, descriptors);
+            let started = thread::Builder::new().spawn_scoped(scope, serve);
+            started.map_err(WireError::Thread)?;
         }
     })
 }
