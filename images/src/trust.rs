@@ -25,12 +25,12 @@ mod written;
 
 pub use bundle::{BUNDLE_TYPE, SIGN_PREDICATE};
 pub use decision::{Accepted, Reason, Refusal, Unsigned};
-pub use edit::Editor;
+pub use edit::{Editor, Heir};
 pub use error::{TomlError, TrustError};
 pub use finding::{Failure, Finding, Outcome};
 #[cfg(any(test, fuzzing))]
 pub(crate) use fuzzing::{understand_payload, understand_statement};
-pub use import::{ImportError, Imported, Unsupported, policy_json};
+pub use import::{Earlier, ImportError, Imported, Unsupported, policy_json};
 pub use key::{Fingerprint, KeyError, MAX_KEY_TEXT, PublicKey};
 pub use policy::Policy;
 pub use prefix::{Prefix, PrefixError};

@@ -12,7 +12,7 @@ use super::key::{Fingerprint, PublicKey};
 use super::policy::{self, MAX_FILE, Policy};
 use super::scope::{Entry, File, RuleName, Scope, read_key, written_key};
 use super::written::Layer;
-use super::{Prefix, TrustError};
+use super::{Prefix, Rule, TrustError};
 use crate::small_file::By;
 
 const HEADER: &str =
@@ -26,7 +26,31 @@ pub struct Editor {
     index: usize,
     /// Scopes of the same prefix in a lower layer, hidden by ours.
     hides: Option<PathBuf>,
+    heir: Option<Heir>,
     layer: Layer,
+}
+
+/// The scope that decides about images of a prefix when its own is gone.
+#[derive(Clone, Debug)]
+pub struct Heir {
+    /// Its prefix, the same or a shorter one.
+    pub prefix: String,
+    /// The name of its rule.
+    pub rule: &'static str,
+    /// Its file.
+    pub file: PathBuf,
+    rejects: bool,
+}
+
+impl Heir {
+    fn new(scope: &Scope) -> Self {
+        Self {
+            prefix: scope.prefix.to_string(),
+            rule: scope.rule.name(),
+            file: scope.file.clone(),
+            rejects: matches!(scope.rule, Rule::Reject),
+        }
+    }
 }
 
 impl Editor {
@@ -50,7 +74,12 @@ impl Editor {
             ));
         }
         let lower = Policy::load(&layers[..layers.len() - 1])?;
-        let hides = lower.scopes().find(same).map(|scope| scope.file.clone());
+        let hidden = lower.scopes().find(same);
+        let wider = |scope: &&Scope| scope.prefix != prefix && scope.prefix.covers(prefix.as_str());
+        let heir = hidden
+            .or_else(|| policy.scopes().find(wider))
+            .map(Heir::new);
+        let hides = hidden.map(|scope| scope.file.clone());
         let file = match file::read(&path, MAX_FILE) {
             Ok(Found::Text(text)) => policy::parse(&text, &path)?,
             Ok(Found::Mask) => File::default(),
@@ -65,6 +94,7 @@ impl Editor {
             file,
             index,
             hides,
+            heir,
             layer,
         })
     }
@@ -79,6 +109,12 @@ impl Editor {
     #[must_use]
     pub fn hides(&self) -> Option<&Path> {
         self.hides.as_deref()
+    }
+
+    /// The scope that decides when this one is gone.
+    #[must_use]
+    pub fn heir(&self) -> Option<&Heir> {
+        self.heir.as_ref()
     }
 
     /// The keys of the scope.
@@ -117,6 +153,10 @@ impl Editor {
             });
         }
         let entry = &mut self.file.scope[self.index];
+        // What is left of a scope whose last key was taken out.
+        if entry.rule == RuleName::Reject {
+            entry.rule = RuleName::Signed;
+        }
         if entry.rule != RuleName::Signed {
             return Err(TrustError::OtherRule(
                 self.prefix.to_string(),
@@ -134,8 +174,8 @@ impl Editor {
         self.save()
     }
 
-    /// Takes keys out, and the scope with the last one. They are named by files or by fingerprints, of which eight
-    /// digits are enough.
+    /// Takes keys out. With the last one the scope goes, unless another would then decide and not reject: who takes a key away wants to
+    /// trust less, so the scope stays and rejects. Keys are named by files or by fingerprints, of which eight digits are enough.
     ///
     /// # Errors
     /// [`TrustError`] when a key is not there, or fewer keys would be left than the threshold asks for.
@@ -164,6 +204,11 @@ impl Editor {
                 .keys
                 .retain(|_| at.next().is_some_and(|at| !gone.contains(&at)));
             match (entry.keys.len(), entry.threshold.unwrap_or(1)) {
+                (0, _) if self.heir.as_ref().is_some_and(|heir| !heir.rejects) => {
+                    entry.rule = RuleName::Reject;
+                    (entry.threshold, entry.signed_as) = (None, None);
+                    self.save()?;
+                }
                 (0, _) => self.remove_scope()?,
                 (left, threshold) if left < threshold => {
                     let prefix = self.prefix.to_string();
@@ -193,6 +238,13 @@ impl Editor {
                 .map_err(|e| TrustError::Write(self.path.clone(), e));
         }
         self.save()
+    }
+
+    /// Whether the scope rejects all that it is about.
+    #[must_use]
+    pub fn rejects(&self) -> bool {
+        let entry = self.file.scope.get(self.index);
+        entry.is_some_and(|entry| entry.rule == RuleName::Reject)
     }
 
     /// Fails when there is no scope that could be changed.

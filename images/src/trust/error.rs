@@ -69,6 +69,9 @@ pub enum TrustError {
     /// A scope that another file has than the one that is to be written.
     #[error("scope '{}' is in {} already", .0, .1.display())]
     Elsewhere(String, PathBuf),
+    /// What was imported before.
+    #[error("there is an import already: {}", .0.display())]
+    Imported(PathBuf),
     /// Fewer keys would be left than must have signed.
     #[error("scope '{prefix}' wants signatures by {threshold} keys, and would have {left}")]
     TooFewLeft {
@@ -121,6 +124,9 @@ impl TrustError {
                 "first 'skua trust add --threshold {left} --prefix {prefix} KEY' with a key that stays, or remove the scope: \
                  'skua trust rm --prefix {prefix}'"
             )),
+            Self::Imported(_) => Some(
+                "'skua trust import --replace' takes all its scopes out, and those of the new file in".to_owned(),
+            ),
             Self::Twice { .. } => Some("take one of them out".to_owned()),
             _ => None,
         }

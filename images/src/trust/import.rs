@@ -148,7 +148,16 @@ pub struct Imported {
 
 /// The name of the policy file that an import writes.
 const FILE: &str = "policy.json.toml";
-const HEADER: &str = "# Written by 'skua trust import'. Another import writes it anew.\n";
+const HEADER: &str = "# Written by 'skua trust import'. Another with --replace writes it anew.\n";
+
+/// What becomes of an earlier import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// It stays, and there is no other.
+    Keep,
+    /// Its scopes go.
+    Replace,
+}
 
 impl Imported {
     /// The prefixes of the scopes, and the rule of each.
@@ -158,13 +167,17 @@ impl Imported {
             .map(|entry| (entry.prefix.as_str(), entry.rule.as_str()))
     }
 
-    /// Writes the scopes into the last of `layers`, in place of what was imported before; the file's path.
+    /// Writes the scopes into the last of `layers`; the file's path.
     ///
     /// # Errors
-    /// [`TrustError::Elsewhere`] when another file of that layer has one of the prefixes; errors of reading and writing.
-    pub fn save(self, layers: &[PathBuf]) -> Result<PathBuf, TrustError> {
+    /// [`TrustError::Imported`] when there was another import, which is not to be replaced; [`TrustError::Elsewhere`] when another file of
+    /// that layer has one of the prefixes; errors of reading and writing.
+    pub fn save(self, layers: &[PathBuf], earlier: Earlier) -> Result<PathBuf, TrustError> {
         let layer = Layer::lock(layers)?;
         let path = layer.directory.join(FILE);
+        if earlier == Earlier::Keep && path.symlink_metadata().is_ok() {
+            return Err(TrustError::Imported(path));
+        }
         for scope in super::Policy::load(layers)?.scopes() {
             let same = |entry: &Entry| entry.prefix == scope.prefix.as_str();
             if layer.has(&scope.file) && scope.file != path && self.entries.iter().any(same) {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use images::small_file::{self, By};
-use images::trust::{Editor, Prefix, PublicKey, TrustError, policy_json, read_key};
+use images::trust::{Earlier, Editor, Prefix, PublicKey, TrustError, policy_json, read_key};
 
 use crate::context::{Context, absolute};
 use crate::error::Error;
@@ -28,7 +28,8 @@ pub(crate) enum TrustCommand {
         #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
         format: Format,
     },
-    /// Trust these keys no longer; without a key remove the whole scope
+    /// Trust these keys no longer; without a key remove the whole scope. Where another scope would decide and accept more, that of the
+    /// last key stays and rejects
     Rm {
         /// Prefix of the scope
         #[arg(long, value_name = "PREFIX")]
@@ -41,6 +42,9 @@ pub(crate) enum TrustCommand {
     Import {
         /// The file, such as /etc/containers/policy.json
         file: PathBuf,
+        /// Take it in place of what was imported before
+        #[arg(long)]
+        replace: bool,
     },
     /// Print each rule tried for an image, and why it did or did not hold; of one that is not in the store, what is asked of it
     Test {
@@ -72,7 +76,14 @@ pub(crate) fn run(command: TrustCommand, context: &Context) -> Result<ExitCode, 
         TrustCommand::Add(args) => add(&args, context),
         TrustCommand::List { format } => list::run(format, context),
         TrustCommand::Rm { prefix, keys } => rm(&prefix, &keys, context),
-        TrustCommand::Import { file } => import(&file, context),
+        TrustCommand::Import { file, replace } => {
+            let earlier = if replace {
+                Earlier::Replace
+            } else {
+                Earlier::Keep
+            };
+            import(&file, earlier, context)
+        }
         TrustCommand::Test { image } => test::run(&image, context),
     }
 }
@@ -123,17 +134,25 @@ fn rm(typed: &str, keys: &[String], context: &Context) -> Result<ExitCode, Error
             "{prefix}: no longer trusted: {kind} key {fingerprint}\n"
         ));
     }
-    if editor.must_exist().is_err() {
-        said.push_str(&format!("{prefix}: scope removed\n"));
-        if let Some(file) = editor.hides() {
-            said.push_str(&format!("the scope in {} counts again\n", shown(file)));
-        }
+    let heir = editor.heir().map(|heir| {
+        let (prefix, file) = (escaped(&heir.prefix), shown(&heir.file));
+        format!("the scope '{prefix}' in {file}: {}", heir.rule)
+    });
+    match (editor.must_exist().is_err(), heir) {
+        (true, Some(heir)) => said.push_str(&format!(
+            "{prefix}: scope removed, what decides now is {heir}\n"
+        )),
+        (true, None) => said.push_str(&format!("{prefix}: scope removed, all is rejected\n")),
+        (false, Some(heir)) if editor.rejects() => said.push_str(&format!(
+            "{prefix}: no key is left, all is rejected; after 'skua trust rm --prefix {prefix}' what decides is {heir}\n"
+        )),
+        (false, _) => {}
     }
     print(&said)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
+fn import(file: &Path, earlier: Earlier, context: &Context) -> Result<ExitCode, Error> {
     let bytes = small_file::required(file, MAX_IMPORT, By::CommandLine)
         .map_err(|e| TrustError::Read(file.to_owned(), e))?;
     let imported = policy_json(&bytes).map_err(|e| Error::Import(file.to_owned(), Box::new(e)))?;
@@ -149,7 +168,7 @@ fn import(file: &Path, context: &Context) -> Result<ExitCode, Error> {
             "left out: transport {transport}, which has no images here\n"
         ));
     }
-    let path = imported.save(&context.config("trust.d"))?;
+    let path = imported.save(&context.config("trust.d"), earlier)?;
     print(&format!("{said}written to {}\n", shown(&path)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -271,14 +271,16 @@ fn a_policy_json_of_containers_is_imported_with_its_meaning_or_not_at_all() {
     let unsigned = registry.push("other/app", "1", &image);
     let env = Env::new(User::ordinary());
     let key_data = base64::engine::general_purpose::STANDARD.encode(key.public_pem());
-    let import = |requirement: serde_json::Value| {
+    let import_with = |requirement: serde_json::Value, flags: &[&str]| {
         let policy = serde_json::json!({
             "default": [{"type": "reject"}],
             "transports": {"docker": {registry.name("team"): [requirement]}},
         });
         let file = env.write("policy.json", policy.to_string());
-        env.skua(&["trust", "import", file.to_str().unwrap()])
+        let import = ["trust", "import", file.to_str().unwrap()];
+        env.skua(&[&import[..], flags].concat())
     };
+    let import = |requirement| import_with(requirement, &[]);
     let identity = serde_json::json!({"type": "matchRepository"});
     let scope = serde_json::json!({
         "type": "sigstoreSigned", "keyData": key_data, "signedIdentity": identity,
@@ -306,8 +308,71 @@ fn a_policy_json_of_containers_is_imported_with_its_meaning_or_not_at_all() {
     let anything = serde_json::json!({"type": "insecureAcceptAnything"});
     let imported = import(anything).success();
     imported.says(&rule("insecure-accept-anything"));
-    let imported = import(scope).success().says(&rule("signed"));
-    imported.says("reject\n");
+    let file = env.config().join("trust.d/policy.json.toml");
+    let before = fs::read(&file).unwrap();
+    import(scope.clone())
+        .fails(&["there is an import already", "policy.json.toml"])
+        .complains("--replace");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let imported = import_with(scope, &["--replace"]).success();
+    imported.says(&rule("signed")).says("reject\n");
     env.skua(&["run", &signed, "--", "exit", "7"]).exits(7);
     env.skua(&["run", &unsigned]).fails(&["rejects it"]);
+}
+
+/// Who takes a key away never trusts more than before, and is told what decides.
+#[test]
+fn with_its_last_key_a_scope_rejects_where_another_would_accept() {
+    for user in User::all() {
+        let (registry, key) = (Registry::start(), Key::new(1));
+        let signed = registry.push_signed("team/app", "1", &image(), &key);
+        let env = Env::new(user);
+        let team = registry.name("team");
+        let everything = "[[scope]]\nprefix = \"*\"\nrule = \"insecure-accept-anything\"\n";
+        env.policy("all.toml", everything);
+        env.trust(&team, &key);
+        let run = || env.skua(&["run", "--rm", &signed, "--", "exit", "7"]);
+        let file = env.write("key.pem", key.public_pem());
+        let remove = ["trust", "rm", "--prefix", &team, file.to_str().unwrap()];
+        run().exits(7);
+        let told = env.skua(&remove).success();
+        told.says("no longer trusted")
+            .says("no key is left, all is rejected")
+            .says("the scope '*' in ")
+            .says("insecure-accept-anything");
+        run().fails(&["rejects it"]);
+        // It can be trusted again, and given up.
+        env.trust(&team, &key);
+        run().exits(7);
+        env.skua(&remove).success();
+        let removed = env.skua(&["trust", "rm", "--prefix", &team]).success();
+        removed.says("scope removed, what decides now is the scope '*' in ");
+        run().exits(7);
+        // Where no other accepts, nothing stays.
+        env.policy(
+            "all.toml",
+            &everything.replace("insecure-accept-anything", "reject"),
+        );
+        env.trust(&team, &key);
+        env.skua(&remove).success().says("scope removed");
+        run().fails(&["rejects it"]);
+    }
+}
+
+#[test]
+fn the_listing_of_scopes_has_keys_like_every_other_document() {
+    let env = Env::new(User::ordinary());
+    let file = env.write("key.pem", Key::new(1).public_pem());
+    let add = [
+        "trust",
+        "add",
+        "--prefix=oci:/srv/x",
+        "--signed-as=a.example/b",
+    ];
+    env.skua(&[&add[..], &[file.to_str().unwrap()]].concat())
+        .success();
+    let listed = env.skua(&["trust", "list", "--format=json"]).success();
+    let scopes = listed.json();
+    assert_eq!(scopes["scopes"][0]["signed_as"], "a.example/b");
+    assert!(!listed.stdout.contains("signed-as"), "{}", listed.report());
 }

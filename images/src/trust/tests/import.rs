@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::trust::policy_json;
+use crate::trust::{Earlier, policy_json};
 
 fn joined(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -18,7 +18,9 @@ fn imported(policy: &Value) -> Result<Vec<(String, String)>, String> {
     let read = policy_json(policy.to_string().as_bytes()).map_err(|error| joined(&error))?;
     let directory = tempfile::tempdir().unwrap();
     let layers = [directory.path().to_owned()];
-    let path = read.save(&layers).map_err(|error| error.to_string())?;
+    let path = read
+        .save(&layers, Earlier::Keep)
+        .map_err(|error| error.to_string())?;
     assert_eq!(path, directory.path().join("policy.json.toml"));
     let policy = Policy::load(&layers).unwrap();
     let scopes = policy.scopes();
@@ -102,7 +104,7 @@ fn several_requirements_are_a_threshold_of_all_their_keys() {
     let read = policy_json(policy.to_string().as_bytes()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let layers = [directory.path().to_owned()];
-    read.save(&layers).unwrap();
+    read.save(&layers, Earlier::Keep).unwrap();
     let policy = Policy::load(&layers).unwrap();
     let signed = |number| Item::Bare(pair(number).sign(MANIFEST).to_vec());
     assert!(decide(&policy, NAME, &evidence([signed(1)])).is_err());

@@ -76,7 +76,7 @@ fn object(scope: &Scope) -> Value {
     });
     if let Rule::Signed(signed) = &scope.rule {
         object["threshold"] = json!(signed.threshold);
-        object["signed-as"] = json!(signed.signed_as.as_ref().map(|prefix| prefix.as_str()));
+        object["signed_as"] = json!(signed.signed_as.as_ref().map(|prefix| prefix.as_str()));
         match signed.keys(&scope.file) {
             Ok(keys) => object["keys"] = keys.iter().map(key_object).collect(),
             Err(error) => object["error"] = json!(unusable(&error)),
