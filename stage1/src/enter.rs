@@ -22,6 +22,7 @@ use crate::channel::{self, Channel};
 use crate::error::{self, Error};
 use crate::finish::FAILED;
 use crate::handover::{self, APPS_FD};
+use crate::outlet::Outlets;
 use crate::pty::Terminal;
 use crate::rootfs;
 use crate::signals::Signals;
@@ -62,9 +63,10 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
     streams::check()?;
     let signals = Signals::block()?;
     let target = Target::open(&PodDir::here(), &order.app)?;
-    if !order.terminal {
-        streams::write_only_terminals()?;
-    }
+    let mut outlets = match order.terminal {
+        true => Outlets::default(),
+        false => Outlets::open()?,
+    };
     streams::let_apps_open_pipes_again();
     let (ours, theirs) = channel::pair(APPS_FD + 1)?;
     let cgroup = target.cgroup.as_ref().map(AsFd::as_fd);
@@ -75,12 +77,13 @@ pub(crate) fn enter(order: &Enter) -> Result<u8, Error> {
             sys::exit_now(usher(order, &target, theirs))
         }
     };
+    outlets.take_back()?;
     drop(theirs);
     let mut received = ours.receive_all()?.into_iter();
     let program = received.next().ok_or(Error::UsherDied)?;
     let terminal = received.next();
     let program = program.as_fd();
-    wait::to_end(&usher, program, &signals, terminal, None).map(Ended::exit_status)
+    wait::to_end(&usher, program, &signals, terminal, outlets, None).map(Ended::exit_status)
 }
 
 impl Enter {

@@ -101,8 +101,10 @@ pub(crate) enum Error {
     LookAtStream(&'static str, #[source] io::Error),
     #[error("cannot hand {0} to apps: it {1}")]
     Stream(&'static str, &'static str),
-    #[error("cannot open the terminal of {0} for writing only")]
-    WriteOnly(&'static str, #[source] io::Error),
+    #[error("cannot put pipes in the place of standard output and error")]
+    Outlet(#[source] io::Error),
+    #[error("cannot pass on all that apps wrote to {0}")]
+    PassOn(&'static str, #[source] io::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
 

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod alive;
+mod buffer;
 mod cgroup;
 mod channel;
 mod credentials;
@@ -26,6 +27,7 @@ mod network;
 mod notify;
 mod op;
 mod opened;
+mod outlet;
 mod plan;
 mod pty;
 mod range;

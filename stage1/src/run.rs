@@ -18,6 +18,7 @@ use crate::netns::Netns;
 use crate::network::Networks;
 use crate::notify::Notify;
 use crate::opened::Opened;
+use crate::outlet::Outlets;
 use crate::plan::Plan;
 use crate::signals::Signals;
 use crate::wait::{self, Ended};
@@ -54,10 +55,13 @@ fn sandbox(
     plan.bound_processes(placement.processes());
     plan.watch(notify.watchdog());
     let networks = Networks::load(manifest)?;
-    streams::for_apps(&plan)?;
     skeleton::ensure(&host.data, &manifest.id_map)?;
     left.cgroup = cgroup::make(pod, &manifest.id, &placement)?;
     let started = notify.expect(manifest)?;
+    let mut outlets = match plan.has_terminal() {
+        true => Outlets::default(),
+        false => Outlets::open()?,
+    };
     let inside = inside::spawn(
         &plan,
         &host.stage2,
@@ -66,6 +70,7 @@ fn sandbox(
         given,
         &opened.locked,
     )?;
+    outlets.take_back()?;
     files::make_directories(pod, &plan)?;
     idmap::write(&plan.keeper.map_writer, &plan.id_map, inside.child.pid)?;
     inside.mapped()?;
@@ -82,5 +87,5 @@ fn sandbox(
     let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;
     let terminal = inside.release(&netns::host_files(manifest, &joined))?;
     let pod = inside.child.pidfd.as_fd();
-    wait::to_end(&inside.child, pod, signals, terminal, Some(notify))
+    wait::to_end(&inside.child, pod, signals, terminal, outlets, Some(notify))
 }

@@ -1,15 +1,13 @@
 //! The caller's standard streams, as the apps of a pod get them.
 
-use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
-use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::error::Error;
-use crate::plan::Plan;
 
 /// `PIPEFS_MAGIC` of `linux/magic.h`: the file system of pipes that have no name.
 const PIPES: FsType = FsType(0x5049_5045);
@@ -42,40 +40,6 @@ pub(crate) fn check() -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Makes the standard streams what the apps of a pod get, unless they get a terminal of the pod instead.
-pub(crate) fn for_apps(plan: &Plan) -> Result<(), Error> {
-    match plan.has_terminal() {
-        true => Ok(()),
-        false => write_only_terminals(),
-    }
-}
-
-/// Takes the right to read from standard output and error that are terminals. Those of a shell are its standard input as well, so
-/// an app without standard input could read there what is typed for the caller: it has a session of its own, and no job
-/// control stops it. What a program asks a terminal for, as the size of its window, it can still ask.
-pub(crate) fn write_only_terminals() -> Result<(), Error> {
-    let (output, error) = (io::stdout(), io::stderr());
-    if is_read_terminal(output.as_fd()) {
-        let reopened = to_write("/proc/self/fd/1").and_then(dup2_stdout);
-        reopened.map_err(|e| Error::WriteOnly("standard output", e.into()))?;
-    }
-    if is_read_terminal(error.as_fd()) {
-        let reopened = to_write("/proc/self/fd/2").and_then(dup2_stderr);
-        reopened.map_err(|e| Error::WriteOnly("standard error", e.into()))?;
-    }
-    Ok(())
-}
-
-fn is_read_terminal(stream: BorrowedFd<'_>) -> bool {
-    let mode = fcntl(stream, FcntlArg::F_GETFL).map(|flags| flags & libc::O_ACCMODE);
-    stream.is_terminal() && mode != Ok(libc::O_WRONLY)
-}
-
-fn to_write(path: &str) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    open(path, flags, Mode::empty())
 }
 
 /// What it is, when it is no stream.

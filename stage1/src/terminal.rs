@@ -10,13 +10,16 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::termios::{self, SetArg, Termios};
-use nix::unistd::{read, write};
+use nix::unistd::write;
 
+use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::sys;
 
 /// What a caller without a terminal sends at the end of its input: the default end-of-file character of terminals.
 const END_OF_FILE: u8 = 4;
+/// Bytes that may wait, each way.
+const PASSING: usize = 2048;
 
 /// The relay between two terminals.
 pub(crate) struct Relay {
@@ -47,8 +50,8 @@ impl Relay {
             input,
             output: io::stdout(),
             master,
-            typed: Buffer::new(),
-            shown: Buffer::new(),
+            typed: Buffer::new(PASSING),
+            shown: Buffer::new(PASSING),
             typing: true,
             showing: true,
         })
@@ -78,7 +81,9 @@ impl Relay {
     pub(crate) fn pass(&mut self, ready: impl Fn(BorrowedFd<'_>) -> bool) -> Result<(), Error> {
         let failed = |e: Errno| Error::Terminal(e.into());
         if !self.shown.is_empty() && ready(self.output.as_fd()) {
-            self.shown.drain(self.output.as_fd()).map_err(failed)?;
+            self.shown
+                .drain(|bytes| write(&self.output, bytes))
+                .map_err(failed)?;
         }
         if self.typed.is_empty() && self.typing && ready(self.input.as_fd()) {
             let length = self.typed.fill(self.input.as_fd()).map_err(failed)?;
@@ -95,7 +100,11 @@ impl Relay {
 
     /// EIO on the master: nobody in the pod has the terminal open any more.
     fn use_master(&mut self) {
-        let mut over = !self.typed.is_empty() && self.typed.drain(self.master.as_fd()).is_err();
+        let mut over = !self.typed.is_empty()
+            && self
+                .typed
+                .drain(|bytes| write(&self.master, bytes))
+                .is_err();
         if self.shown.is_empty() {
             over |=
                 !matches!(self.shown.fill(self.master.as_fd()), Ok(length) if length != Some(0));
@@ -113,7 +122,11 @@ impl Relay {
     pub(crate) fn finish(mut self) {
         loop {
             while !self.shown.is_empty() {
-                if self.shown.drain(self.output.as_fd()).is_err() {
+                if self
+                    .shown
+                    .drain(|bytes| write(&self.output, bytes))
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -141,51 +154,4 @@ fn make_raw(terminal: &io::Stdin) -> nix::Result<Termios> {
     termios::cfmakeraw(&mut raw);
     termios::tcsetattr(terminal, SetArg::TCSADRAIN, &raw)?;
     Ok(before)
-}
-
-/// Bytes that were read and not yet written.
-struct Buffer {
-    bytes: [u8; 2048],
-    begin: usize,
-    end: usize,
-}
-
-impl Buffer {
-    fn new() -> Self {
-        Self {
-            bytes: [0; 2048],
-            begin: 0,
-            end: 0,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.begin == self.end
-    }
-
-    fn put(&mut self, byte: u8) {
-        self.bytes[0] = byte;
-        (self.begin, self.end) = (0, 1);
-    }
-
-    /// Reads once into an empty buffer. `None`: nothing now, perhaps later.
-    fn fill(&mut self, from: BorrowedFd<'_>) -> nix::Result<Option<usize>> {
-        let length = later(read(from, &mut self.bytes))?;
-        (self.begin, self.end) = (0, length.unwrap_or(0));
-        Ok(length)
-    }
-
-    /// Writes once.
-    fn drain(&mut self, to: BorrowedFd<'_>) -> nix::Result<()> {
-        self.begin += later(write(to, &self.bytes[self.begin..self.end]))?.unwrap_or(0);
-        Ok(())
-    }
-}
-
-fn later(result: nix::Result<usize>) -> nix::Result<Option<usize>> {
-    match result {
-        Ok(length) => Ok(Some(length)),
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -10,6 +10,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::Error;
 use crate::notify::Notify;
+use crate::outlet::Outlets;
 use crate::signals::Signals;
 use crate::sys::{self, Child};
 use crate::terminal::Relay;
@@ -44,12 +45,13 @@ pub(crate) fn to_end(
     process: BorrowedFd<'_>,
     signals: &Signals,
     terminal: Option<OwnedFd>,
+    mut outlets: Outlets,
     mut notify: Option<&mut Notify>,
 ) -> Result<Ended, Error> {
     let mut relay = terminal.map(Relay::begin).transpose()?;
     loop {
         let event = notify.as_ref().and_then(|notify| notify.event());
-        let ready = until_ready(child, signals, event, relay.as_ref())?;
+        let ready = until_ready(child, signals, event, relay.as_ref(), &outlets)?;
         let said = event.is_some_and(|event| ready.contains(&event.as_raw_fd()));
         if let (true, Some(notify)) = (said, &mut notify) {
             notify.heard();
@@ -58,15 +60,18 @@ pub(crate) fn to_end(
             if let Some(relay) = relay {
                 relay.finish();
             }
+            outlets.finish()?;
             return reap(child);
         }
         if ready.contains(&signals.descriptor.as_fd().as_raw_fd()) {
             let notify = notify.as_deref_mut();
             pass_signals(process, signals, relay.as_ref(), notify)?;
         }
+        let is_ready = |descriptor: BorrowedFd<'_>| ready.contains(&descriptor.as_raw_fd());
         if let Some(relay) = &mut relay {
-            relay.pass(|descriptor| ready.contains(&descriptor.as_raw_fd()))?;
+            relay.pass(is_ready)?;
         }
+        outlets.pass(is_ready);
     }
 }
 
@@ -76,6 +81,7 @@ fn until_ready(
     signals: &Signals,
     event: Option<BorrowedFd<'_>>,
     relay: Option<&Relay>,
+    outlets: &Outlets,
 ) -> Result<Vec<RawFd>, Error> {
     let always = [child.pidfd.as_fd(), signals.descriptor.as_fd()];
     let watched = always.into_iter().chain(event);
@@ -83,6 +89,7 @@ fn until_ready(
         .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
         .collect();
     all.extend(relay.into_iter().flat_map(Relay::events));
+    all.extend(outlets.events());
     let waited = match poll(&mut all, PollTimeout::from(SHORT)) {
         Ok(0) => {
             sys::forget_code();

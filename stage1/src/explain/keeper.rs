@@ -27,11 +27,11 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     let text = "look for the cgroup that is the caller's to divide; systemctl is asked about a unit without a mark of it";
     items.push(keeper("find-cgroup", Value::Null, text.to_owned()));
     items.extend(network::loaded(manifest, plan));
-    items.extend(write_only_terminals(plan));
     let text = "make the skeleton of roots in the data directory, if it is not there";
     items.push(keeper("make-skeleton", Value::Null, text.to_owned()));
     items.extend(cgroup(manifest, plan, known));
     items.extend(limits(plan, None));
+    items.extend(outlets(plan));
     let text = "clone the inside into that cgroup and new namespaces: user, pid";
     let args = json!({"namespaces": ["user", "pid"]});
     items.push(keeper("clone", args, text.to_owned()));
@@ -46,12 +46,12 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     items
 }
 
-/// Apps without a terminal of the pod get the caller's.
-fn write_only_terminals(plan: &Plan) -> Option<Item> {
-    let text = "open standard output and error again for writing only, where they are terminals: what is typed there is the caller's";
+/// Apps with a terminal of the pod get that.
+fn outlets(plan: &Plan) -> Option<Item> {
+    let text = "make pipes for what apps write to standard output and error, where those are terminals, files or Unix sockets, to pass it on";
     let item = Item::new(
         Process::Keeper,
-        "write-only-terminals",
+        "make-outlets",
         Value::Null,
         text.to_owned(),
     );

@@ -45,9 +45,6 @@ fn known(error: &Error) -> Option<&'static str> {
             "this root is not the host's, as in a container or below `unshare --user`: run it as the user that it is outside",
         ),
         Error::Kept(_) => Some("its exit status is its own; `skua gc` removes it later"),
-        Error::WriteOnly(..) => Some(
-            "the terminal is another user's, as after `su` without `--pty`, and apps could read what is typed there: `--interactive` gives an app one of its own, `2>&1 | cat` gives none",
-        ),
         Error::Starting => Some("no app of it has been executed: try again in a moment"),
         Error::Stream(..) => Some(
             "streams are files, terminals and other character devices, pipes and sockets: `< /dev/null` gives nothing; directories of the host are volumes (`--volume`), its disks are devices (`--device`)",

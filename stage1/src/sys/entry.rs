@@ -10,9 +10,11 @@ use std::ffi::c_int;
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, allow(dead_code, reason = "the tests have a main of their own"))]
 extern "C" fn main() -> c_int {
-    // Writing to what nobody reads is an error, and no signal.
-    // SAFETY: no handler is installed.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // Writing to what nobody reads, or to a file that is to grow no more, is an error, and no signal.
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     // A caller may have ignored it: the kernel would forget how the pod, or what a command starts, ended.
     super::default_action(libc::SIGCHLD);
     (0..3).for_each(stand_in);

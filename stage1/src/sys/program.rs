@@ -63,6 +63,7 @@ impl Program {
     /// Becomes it. Returns only an error.
     pub(crate) fn execute(&self) -> io::Error {
         default_action(libc::SIGPIPE);
+        default_action(libc::SIGXFSZ);
         for (from, number) in &self.placed {
             if let Err(error) = place(from.as_fd(), *number) {
                 return error;

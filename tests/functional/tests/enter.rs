@@ -220,11 +220,9 @@ fn what_enters_without_a_terminal_cannot_read_what_is_typed() {
         for stream in ["1", "2"] {
             let run = on_a_terminal(&["read-from", stream]).says("EBADF");
             assert!(!run.stdout.contains("\"password"), "{}", run.report());
-            let path = format!("/proc/self/fd/{stream}");
-            on_a_terminal(&["open", &path, "read"]).says("EACCES");
         }
         let run = on_a_terminal(&["tty"]).says("\"stdin\":false");
-        run.says("\"stdout\":true").says("\"stderr\":true");
+        run.says("\"stdout\":false").says("\"stderr\":false");
     }
 }
 

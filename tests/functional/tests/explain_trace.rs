@@ -138,14 +138,14 @@ fn no_system_call_of_stage1_changes_anything_without_its_item() {
 }
 
 #[test]
-fn a_terminal_that_apps_only_write_on_is_accounted_for() {
-    if !ready("a_terminal_that_apps_only_write_on_is_accounted_for") {
+fn a_terminal_that_is_written_for_apps_is_accounted_for() {
+    if !ready("a_terminal_that_is_written_for_apps_is_accounted_for") {
         return;
     }
-    // The terminal is of who runs the tests, and nobody else can open it.
+    // The terminal is of who runs the tests, and nobody else can open it again.
     let lab = Lab::new(User::Caller);
     let explained = settled(&lab, Streams::Terminal, &["--net=none"], &[]);
-    has(explained.as_ref(), &["write-only-terminals"]);
+    has(explained.as_ref(), &["make-outlets"]);
 }
 
 /// Every kind of mount that a pod can have, beside those of networks.

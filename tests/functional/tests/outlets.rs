@@ -1,0 +1,190 @@
+//! What apps write where the caller's standard output and error are files, sockets or terminals: it arrives, whole and in order, and
+//! apps have none of those themselves.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use functional::{Env, Image, Layer, Run, User};
+
+const RUN: [&str; 5] = [
+    "--quiet",
+    "--insecure-options=image",
+    "run",
+    "--net=none",
+    "--rm",
+];
+
+/// More than any pipe or buffer in between has room for.
+const MUCH: u64 = 5_000_001;
+
+/// `skua run` of `inspect` with these words.
+fn run(env: &Env, image: &str, words: &[&str]) -> Command {
+    env.command(&[&RUN[..], &[image], words].concat())
+}
+
+/// The same by a shell's line, in which it is `"$@"`.
+fn by_shell(env: &Env, line: &str, skua: &Command) -> Run {
+    let mut shell = env.program("sh");
+    shell.args(["-c", line, "sh"]);
+    shell.arg(skua.get_program()).args(skua.get_args());
+    Run::of(shell)
+}
+
+/// Everything that comes out of a socket which is standard output and error, as a unit's is.
+fn through_a_socket(mut skua: Command) -> (std::process::ExitStatus, Vec<u8>) {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let error = theirs.try_clone().expect("another descriptor");
+    skua.stdin(Stdio::null())
+        .stdout(OwnedFd::from(theirs))
+        .stderr(OwnedFd::from(error));
+    let mut child = skua.spawn().expect("skua starts");
+    drop(skua);
+    let mut all = Vec::new();
+    ours.read_to_end(&mut all).expect("all of it");
+    (child.wait().expect("its end"), all)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("the file").permissions().mode() & 0o7777
+}
+
+#[test]
+fn where_the_journal_reads_an_app_can_open_dev_stdout() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        for app_user in ["--user=0", "--user=1000"] {
+            for stream in ["/dev/stdout", "/dev/stderr"] {
+                let skua = run(&env, &image, &[app_user, "--", "append", stream, "logged"]);
+                let (status, all) = through_a_socket(skua);
+                let text = String::from_utf8_lossy(&all);
+                assert!(status.success(), "{user:?} {app_user} {stream}: {text}");
+                assert!(text.contains("logged"), "{user:?} {app_user}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_that_is_written_arrives() {
+    let count = MUCH.to_string();
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let (status, all) = through_a_socket(run(&env, &image, &["--", "flood", &count]));
+        assert!(status.success(), "{user:?}");
+        assert_eq!(all.len() as u64, MUCH, "{user:?}: through a socket");
+        let path = env.write("out", "before\n");
+        let line = format!("\"$@\" >> {}", path.display());
+        let skua = run(&env, &image, &["--", "flood", &count]);
+        by_shell(&env, &line, &skua).success();
+        let found = fs::read(&path).expect("the file");
+        assert!(found.starts_with(b"before\nxxx"), "{user:?}");
+        assert_eq!(found.len() as u64, MUCH + 7, "{user:?}: in a file");
+    }
+}
+
+#[test]
+fn what_goes_to_one_place_stays_in_order() {
+    let order = "for i in 1 2 3 4 5 6 7 8; do echo out $i; echo err $i >&2; done";
+    let expected: String = (1..=8).map(|i| format!("out {i}\nerr {i}\n")).collect();
+    let Ok(busybox) = fs::read("/bin/busybox") else {
+        return functional::skip("what_goes_to_one_place_stays_in_order", "no /bin/busybox");
+    };
+    let layer = Layer::new().file("bin/sh", 0o755, busybox);
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(
+            &Image::new()
+                .layer(layer.clone())
+                .entrypoint(&["/bin/sh"])
+                .build(),
+        );
+        let skua = env.command(&[&RUN[..], &[&image, "--", "-c", order]].concat());
+        let path = env.write("both", "");
+        by_shell(&env, &format!("\"$@\" > {} 2>&1", path.display()), &skua).success();
+        assert_eq!(fs::read_to_string(&path).expect("the file"), expected);
+        let (_, all) = through_a_socket(skua);
+        assert_eq!(String::from_utf8_lossy(&all), expected, "{user:?}");
+    }
+}
+
+/// The caller is user 0 of an ordinary user's pod, and so the owner of the file: it would be a set-id program of the caller.
+#[test]
+fn an_app_cannot_change_the_file_that_its_output_goes_to() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        for stream in ["1", "2"] {
+            let path = env.write("out", "");
+            let before = mode(&path);
+            let target = format!("/proc/self/fd/{stream}");
+            let skua = run(&env, &image, &["--", "chmod", &target, "0o4777"]);
+            let line = format!("\"$@\" {stream}> {}", path.display());
+            by_shell(&env, &line, &skua);
+            assert_eq!(mode(&path), before, "{user:?}: {stream}");
+            let entered = env.write("entered", "");
+            let before = mode(&entered);
+            let mut pod =
+                env.spawn(&[&RUN[..], &["--name=p", &image, "--", "sleep", "60"]].concat());
+            pod.prints("ready");
+            let skua = env.command(&["enter", "p", "--", "/inspect", "chmod", &target, "0o4777"]);
+            let line = format!("\"$@\" {stream}> {}", entered.display());
+            by_shell(&env, &line, &skua);
+            assert_eq!(mode(&entered), before, "{user:?}: {stream} of enter");
+            pod.signal(nix::sys::signal::Signal::SIGTERM);
+            pod.wait();
+        }
+    }
+}
+
+/// The app has written all and ended well; that some of it is in no file must not look like success.
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let count = MUCH.to_string();
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let path = env.write("out", "");
+        // The image is fetched without that limit.
+        env.skua(&[&RUN[..], &[&image, "--", "exit", "0"]].concat())
+            .success();
+        let skua = run(&env, &image, &["--", "flood", &count]);
+        let line = format!("ulimit -f 8; \"$@\" > {}", path.display());
+        let run = by_shell(&env, &line, &skua);
+        run.fails(&[
+            "cannot pass on all that apps wrote to standard output",
+            "File too large",
+        ]);
+    }
+}
+
+/// What nobody reads ends the app, as any program in a pipeline, and is nobody's error.
+#[test]
+fn an_app_whose_output_nobody_reads_gets_a_broken_pipe() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let mut skua = run(&env, &image, &["--", "flood", "1000000000000"]);
+        skua.stdin(Stdio::null()).stdout(OwnedFd::from(theirs));
+        skua.stderr(
+            File::options()
+                .write(true)
+                .open("/dev/null")
+                .expect("/dev/null"),
+        );
+        let mut child = skua.spawn().expect("skua starts");
+        drop(skua);
+        ours.read_exact(&mut [0; 1000]).expect("the first bytes");
+        drop(ours);
+        let status = child.wait().expect("its end");
+        assert!(!status.success(), "{user:?}: {status}");
+        assert_ne!(status.code(), Some(254), "{user:?}: {status}");
+    }
+}
