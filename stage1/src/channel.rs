@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::error::Error;
@@ -82,7 +83,7 @@ impl Channel {
                 (0, _) => return Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
                 // The kernel leaves out what the limit on open files has no room for.
                 (_, none) if none.is_empty() => {
-                    return Err(Error::Channel(nix::errno::Errno::EMFILE.into()));
+                    return Err(Error::Channel(Errno::EMFILE.into()));
                 }
                 (_, descriptors) => mounts.extend(descriptors),
             }
@@ -150,6 +151,12 @@ impl Channel {
     /// Says what failed, as the last thing. If nobody listens any more, there is nobody to tell.
     pub(crate) fn send_failure(&self, message: &str) {
         let _ = (&self.0).write_all(&[&[FAILED], message.as_bytes()].concat());
+    }
+
+    /// The same of a system call, without taking memory.
+    pub(crate) fn send_errno(&self, what: &str, errno: Errno) {
+        let parts = [&[FAILED], what.as_bytes(), b": ", errno.desc().as_bytes()];
+        let _ = parts.iter().try_for_each(|part| (&self.0).write_all(part));
     }
 
     /// Waits for the end of the stream; the descriptors that came before it.

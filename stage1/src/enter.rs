@@ -13,6 +13,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
@@ -144,12 +145,18 @@ impl Target {
 
 /// What stage2 wrote when the app was confined and not yet executed, so that nobody had changed the files that name its user.
 /// `None`: it is too early to enter. Pid 1 has the host's root until its own is built, and until it is stage2 it runs stage1.
+///
+/// An app does not wait for this record of it, and may be seen to run before: so it is waited for, a second at most.
 fn ids(dir: &PodDir, app: &AppName) -> Result<Option<AppIds>, Error> {
-    match pod::load(&dir.ids(app)) {
-        Ok(ids) => Ok(Some(ids)),
-        Err(pod::Error::Read(_, e)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.into()),
+    for _ in 0..100 {
+        match pod::load(&dir.ids(app)) {
+            Ok(ids) => return Ok(Some(ids)),
+            Err(pod::Error::Read(_, e)) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    Ok(None)
 }
 
 fn open_path(path: String) -> Result<OwnedFd, Error> {

@@ -158,15 +158,16 @@ fn live(
     let (first, mounting) = plan.steps_around(&Op::Staging);
     carry_out(plan, first, &mut builder)?;
     builder.take(mounts(plan, stage2, channel)?);
-    let error = if plan.has_terminal() {
+    if plan.has_terminal() {
         let terminal = build(plan, mounting, &mut builder, channel)?;
-        stage2_of(plan, &builder, ends, Root::Built(terminal.as_ref()))?.execute()
-    } else {
-        let program = stage2_of(plan, &builder, ends, Root::BuiltBeside)?;
-        let build = || built(plan, mounting, &mut builder, channel);
-        program.execute_beside(c"/", build)
-    };
-    Err(Error::ExecStage2(error))
+        let program = stage2_of(plan, &builder, ends, Root::Built(terminal.as_ref()))?;
+        return Err(Error::ExecStage2(program.execute()));
+    }
+    let program = stage2_of(plan, &builder, ends, Root::BuiltBeside)?;
+    let build = || built(plan, mounting, &mut builder, channel);
+    let failed = |errno| channel.send_errno("cannot execute stage2", errno);
+    let executed = program.execute_beside(c"/", build, failed);
+    executed.map_err(Error::ExecStage2)
 }
 
 fn stage2_of(

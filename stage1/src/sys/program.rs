@@ -2,14 +2,16 @@
 //!
 //! All that can be prepared is prepared before, so that what is left takes system calls and no memory.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use libc::c_char;
+use nix::errno::Errno;
 
 use super::share::{Stack, share};
-use super::{EMPTY, check, close_at_exec_from, default_action, lift, place, send_signal};
+use super::{EMPTY, close_at_exec_from, default_action, exit_now, lift, place, send_signal};
 use crate::wait;
 
 /// A program that is open, with all that it gets.
@@ -83,30 +85,31 @@ impl Program {
         io::Error::last_os_error()
     }
 
-    /// Becomes it in `directory`, while a child lives the life `other` and ends with what that returns. Returns only an error;
-    /// then the child is gone.
-    pub(crate) fn execute_beside<F: FnOnce() -> u8>(
+    /// Becomes it in `directory`, while a child lives the life `other` and ends with what that returns. When it cannot, the child
+    /// is ended, `failed` is told why, and this process ends too: none of that may take memory or give it back, which the child may
+    /// have been about to do.
+    pub(crate) fn execute_beside(
         &self,
         directory: &CStr,
-        other: F,
-    ) -> io::Error {
-        let stack = match Stack::new() {
-            Ok(stack) => stack,
-            Err(error) => return error,
-        };
-        // SAFETY: what follows makes system calls only, until this is another program or the child has ended.
-        let child = match unsafe { share(0, &stack, other) } {
-            Ok(child) => child,
-            Err(error) => return error,
-        };
-        // SAFETY: the path is a C string.
-        let error = match check(unsafe { libc::chdir(directory.as_ptr()) }.into()) {
-            Ok(_) => self.execute(),
-            Err(error) => error,
-        };
-        // Before anything here takes memory.
+        other: impl FnOnce() -> u8,
+        failed: impl FnOnce(Errno),
+    ) -> io::Result<Infallible> {
+        let stack = Stack::new()?;
+        // SAFETY: what follows makes system calls only, until this is another program; and `failed` too.
+        let child = unsafe { share(0, &stack, other) }?;
+        let _ = self.execute_in(directory);
         let _ = send_signal(child.pidfd.as_fd(), libc::SIGKILL);
         let _ = wait::reap(&child);
-        error
+        // What the first attempt has left as its error, the child may have written over.
+        failed(self.execute_in(directory));
+        exit_now(254)
+    }
+
+    fn execute_in(&self, directory: &CStr) -> Errno {
+        // SAFETY: the path is a C string.
+        if unsafe { libc::chdir(directory.as_ptr()) } == 0 {
+            let _ = self.execute();
+        }
+        Errno::last()
     }
 }

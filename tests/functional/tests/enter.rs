@@ -297,6 +297,30 @@ fn a_pod_that_is_still_being_started_cannot_be_entered() {
     }
 }
 
+/// Pid 1 writes down who an app is while the app is executed.
+#[test]
+fn an_app_that_is_faster_than_its_record_can_be_entered() {
+    let test = "an_app_that_is_faster_than_its_record_can_be_entered";
+    if !nix::unistd::geteuid().is_root() || missing_program(&["strace"]).is_some() {
+        return skip(
+            test,
+            "needs strace, below which only root's newuidmap works",
+        );
+    }
+    let env = Env::new(User::Caller);
+    let image = env.layout(&Image::inspect().build());
+    let run = ["--insecure-options=image", "run", "--net=none", "--name=p"];
+    let words = [&run[..], &[&image, "--", "sleep", "60"]].concat();
+    let options = ["-e", "inject=renameat:delay_enter=400000:when=1"];
+    let log = env.scratch("trace");
+    let mut pod = Background::start(trace::below_strace(&env, &words, &options, &log));
+    pod.prints("ready");
+    env.skua(&["enter", "p", "--", "/inspect", "exit", "7"])
+        .exits(7);
+    env.skua(&["stop", "--force", "p"]).success();
+    pod.wait();
+}
+
 #[test]
 fn which_app_is_entered_must_be_said_in_a_pod_of_several() {
     let env = Env::new(User::ordinary());
