@@ -25,6 +25,8 @@ enum What {
     Kind,
     Metadata,
     Content,
+    /// Both.
+    All,
     /// Not of a file of the layer, but of what is known of it.
     Record,
 }
@@ -42,6 +44,10 @@ impl fmt::Display for Difference {
                 )
             }
             What::Content => write!(f, "'{path}' has another content"),
+            What::All => write!(
+                f,
+                "'{path}' has another content, and another mode, owner, time or extended attribute"
+            ),
             What::Record => write!(f, "its record {path} cannot be read"),
         }
     }
@@ -86,14 +92,16 @@ fn differs(known: Option<Entry>, other: &Entry) -> Option<Difference> {
     let Some(known) = known.filter(|known| known.name == other.name) else {
         return Some(other.with(What::Presence));
     };
-    let what = if known.kind != other.kind {
-        What::Kind
-    } else if known.metadata != other.metadata {
-        What::Metadata
-    } else if known.content != other.content {
-        What::Content
-    } else {
-        return None;
+    let same = (
+        known.metadata == other.metadata,
+        known.content == other.content,
+    );
+    let what = match same {
+        _ if known.kind != other.kind => What::Kind,
+        (false, true) => What::Metadata,
+        (true, false) => What::Content,
+        (false, false) => What::All,
+        (true, true) => return None,
     };
     Some(known.with(what))
 }

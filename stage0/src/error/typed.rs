@@ -65,19 +65,44 @@ fn foreign(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     // Not a word after `image` or `trust`.
     usage.filter(|usage| usage.starts_with("usage: skua [OPTIONS]"))?;
     let here = match command.as_str() {
+        "attach" => "a pod runs in the foreground, with the standard streams of who runs it",
         "build" | "commit" | "push" => "skua makes no images; buildah, umoci and skopeo do",
+        "cp" => {
+            "a volume shares files with a pod; 'skua image extract IMAGE' writes those of an image"
+        }
         "create" => "'skua prepare IMAGE' makes a pod, 'skua run-prepared POD' runs it",
         "exec" | "shell" => "'skua enter POD -- PROGRAM' runs a program in a pod",
+        "help" => "'skua --help' lists the commands, 'skua COMMAND --help' explains one",
         "images" => "'skua image list' lists images",
+        "info" => "'skua config' prints the configuration, 'skua doctor' looks at the host",
         "inspect" => "'skua status POD' and 'skua cat-manifest POD' show a pod",
+        "load" | "import" => "'skua fetch' takes oci-archive:FILE and docker-archive:FILE",
+        "login" | "logout" => {
+            "skua reads the auth.json of 'podman login' and 'skopeo login', and Docker's config.json"
+        }
         "logs" => {
             "what apps print goes to where 'skua run' prints; of a unit, 'journalctl -u UNIT' shows it"
         }
         "ls" | "ps" => "'skua list' lists pods",
-        "prune" => "'skua gc' removes old pods, 'skua image gc' what no image uses",
+        "network" => {
+            "a network is a file of net.d: 'skua config' lists them, and 'skua run --net' names one"
+        }
+        "pause" | "unpause" => {
+            "a pod cannot be paused; of a unit, 'systemctl freeze UNIT' and 'systemctl thaw UNIT' do that"
+        }
+        "prune" | "system" => "'skua gc' removes old pods, 'skua image gc' what no image uses",
         "pull" => "'skua fetch IMAGE' fetches an image",
+        "restart" => {
+            "a pod runs once: 'skua stop POD', then 'skua run IMAGE'; of a unit, 'systemctl restart UNIT'"
+        }
         "rmi" => "'skua image rm IMAGE' removes an image",
+        "save" => "'skua image export IMAGE' writes an archive",
         "start" => "'skua run-prepared POD' runs a prepared pod, 'skua run IMAGE' a new one",
+        "stats" | "top" => {
+            "'skua status POD' shows a pod; systemd-cgtop and ps of the host show its processes"
+        }
+        "volume" => "a volume is a flag of the pod that has it: --volume of 'skua run'",
+        "wait" => "'skua status --wait POD' waits for the end of a pod",
         _ => return None,
     };
     Some(here.to_owned())
@@ -92,6 +117,10 @@ fn foreign_flag(argument: &str) -> Option<&'static str> {
         "-t" | "--tty" => "-i before the image gives the app a terminal, when it is typed at one",
         "--cap-drop" => "--cap-remove, after the image, takes capabilities away",
         "--entrypoint" => "--exec PROGRAM, after the image, takes the place of its entrypoint",
+        "--env" => "-e NAME=VALUE or --environment NAME=VALUE, after the image, sets a variable",
+        "--env-file" => {
+            "EnvironmentFile= of a unit, and --environment NAME after the image for each that the app gets"
+        }
         "--group-add" => "--supplementary-groups, after the image, gives further groups",
         "--privileged" => {
             "no pod has all rights: --cap-add, --device and --volume, after the image, give single ones"

@@ -51,6 +51,11 @@ impl Lab {
         self.store("oci/blobs/sha256", &self.image.layers[layer].digest)
     }
 
+    fn file_one(&self) -> PathBuf {
+        let tree = self.store("trees/sha256", &self.image.layers[1].diff_id);
+        tree.join("fs/one")
+    }
+
     /// Another content, as if the disk had done it: the record of the layer is younger.
     fn tamper(&self) {
         let tree = self.store("trees/sha256", &self.image.layers[1].diff_id);
@@ -139,4 +144,21 @@ fn a_layer_that_is_lost_is_unpacked_from_its_kept_blob() {
     fs::rename(record.join("fs"), record.join("gone")).unwrap();
     lab.skua(&["run", &lab.name, "--", "exit", "7"]).exits(7);
     assert_eq!(lab.layers_asked_for(), Vec::<String>::new());
+}
+
+#[test]
+fn of_a_file_with_another_content_it_is_not_only_said_that_its_mode_is_another() {
+    for user in User::all() {
+        let lab = Lab::new(user);
+        lab.tamper();
+        let file = lab.file_one();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let other = "'one' has another content, and another mode, owner, time";
+        lab.verify(&[]).fails(&[other]);
+        lab.verify(&["--repair"]).success();
+        let file = lab.file_one();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let run = lab.verify(&[]).fails(&["'one' has another mode, owner"]);
+        assert!(!run.stderr.contains("content,"), "{}", run.report());
+    }
 }
