@@ -4,9 +4,12 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use functional::{Env, Image, User, eventually, missing_program, private_host, sh, skip};
+use functional::{
+    Background, Env, Image, User, eventually, missing_program, private_host, sh, skip,
+};
 use nix::sys::signal::Signal;
 
 /// An ordinary user's surroundings on a private host with a default route and a tun device for everybody.
@@ -32,6 +35,21 @@ fn ordinary(test: &str) -> Option<(Env, String)> {
 fn words<'a>(image: &'a str, flags: &[&'a str], words: &[&'a str]) -> Vec<&'a str> {
     let run = ["--insecure-options=image", "run", "--net=pasta"];
     [&run[..], flags, &[image, "--"], words].concat()
+}
+
+/// The pid files that processes of pasta have as an argument.
+fn pid_files(env: &Env) -> Vec<String> {
+    let (uid, _) = env.user().ids();
+    let directory = format!("/tmp/skua-cni-pasta-{uid}/");
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let words = pids
+        .filter(|pid| in_this_network(&pid.path()))
+        .flat_map(|pid| {
+            let words = fs::read(pid.path().join("cmdline")).unwrap_or_default();
+            let words = String::from_utf8_lossy(&words).into_owned();
+            words.split('\0').map(str::to_owned).collect::<Vec<_>>()
+        });
+    words.filter(|word| word.starts_with(&directory)).collect()
 }
 
 /// Processes of pasta that carry the pods of this test's user.
@@ -164,6 +182,29 @@ fn privileged_after_kill_9_of_an_ordinary_user_s_keeper_at_any_moment_gc_ends_pa
         });
         assert_eq!(pastas(&env), 0, "after {milliseconds} ms");
     }
+}
+
+/// An argument makes no process pasta's: anybody sees it, and can have the same.
+#[test]
+fn privileged_a_process_of_somebody_else_with_the_same_argument_is_left_alone() {
+    let Some((env, image)) = ordinary("pasta_of_somebody_else") else {
+        return;
+    };
+    let mut pod = env.spawn(&words(&image, &["--stop-timeout=1s"], &["sleep", "1000"]));
+    pod.prints("ready");
+    let files = pid_files(&env);
+    let file = files.first().expect("pasta's pid file");
+    let somebody = Env::new(User::Single);
+    let mut other: Command = somebody.program("tail");
+    other.args(["-f", "/dev/null", file]);
+    let mut other = Background::start(other);
+    eventually("both have it", || pid_files(&env).len() > files.len());
+    pod.signal(Signal::SIGTERM);
+    let code = pod.wait().code();
+    assert_ne!(code, Some(254));
+    assert!(other.is_running());
+    other.signal(Signal::SIGKILL);
+    other.wait();
 }
 
 #[test]

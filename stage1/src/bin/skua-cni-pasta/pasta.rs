@@ -12,6 +12,7 @@ use cni_plugin::config::PortProtocol;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::getuid;
 
 use crate::error::Error;
 use crate::inputs::{Inputs, Port};
@@ -145,7 +146,8 @@ pub(crate) fn stop(inputs: &Inputs) -> Result<(), Error> {
 }
 
 /// The processes that were started with this very pid file as an argument. They are found by that and not by what the
-/// file says: a keeper that is killed during ADD leaves a pasta that has not written it yet.
+/// file says: a keeper that is killed during ADD leaves a pasta that has not written it yet. Anybody can have such an argument, so
+/// only processes of this user count.
 fn find(pid_file: &Path) -> Result<Vec<OwnedFd>, Error> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").map_err(Error::Processes)? {
@@ -161,11 +163,20 @@ fn find(pid_file: &Path) -> Result<Vec<OwnedFd>, Error> {
         // Nothing can be read of a process that has ended.
         let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let mut words = words.split(|byte| *byte == 0);
-        if words.any(|word| word == pid_file.as_os_str().as_encoded_bytes()) {
+        let named = words.any(|word| word == pid_file.as_os_str().as_encoded_bytes());
+        if named && is_ours(&entry.path()) {
             found.push(process);
         }
     }
     Ok(found)
+}
+
+/// By its real user, whom `status` tells also of a process that cannot be traced: its directory belongs to root.
+fn is_ours(process: &Path) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let real = uid.and_then(|uids| uids.split_whitespace().next()?.parse().ok());
+    real == Some(getuid().as_raw())
 }
 
 /// Ends a process, gently first.
