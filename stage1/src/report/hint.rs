@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::io;
 
+use nix::sys::prctl;
+
 use crate::error::Error;
 
 /// Where stage2 is looked for.
@@ -54,6 +56,9 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::OutOfMemory(_) => Some("`--memory` says how much it may use"),
         Error::Enter(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
             "this shell may not put processes into the cgroup of the pod: `systemd-run --user --scope skua enter …` may",
+        ),
+        Error::MapperSaid(..) if prctl::get_no_new_privs() == Ok(true) => Some(
+            "it is set-id, and whoever started skua allows no new privileges: NoNewPrivileges=no in a unit",
         ),
         Error::MapperSaid(..) => Some(
             "look for the user in /etc/subuid and /etc/subgid, and at the program: it is setuid or has capabilities as installed",

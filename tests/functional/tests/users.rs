@@ -198,3 +198,40 @@ fn the_keys_of_the_caller_are_out_of_reach() {
     assert_eq!(keyrings.len(), 2, "{}", run.report());
     assert_ne!(keyrings[0], keyrings[1], "each app has one of its own");
 }
+
+/// newuidmap is set-id, which does nothing there: it refused, and all that was said of it was to look into `/etc/subuid`.
+#[test]
+fn who_may_get_no_new_privileges_is_told_why_there_are_no_ids() {
+    let test = "who_may_get_no_new_privileges_is_told_why_there_are_no_ids";
+    if functional::missing_program(&["setpriv"]).is_some()
+        || !User::all().contains(&User::Subordinate)
+    {
+        return functional::skip(
+            test,
+            "needs setpriv, and root, who makes a user with subordinate ids",
+        );
+    }
+    let env = Env::new(User::Subordinate);
+    let image = image(&env, "1", Layer::new());
+    let without = |words: &[&str]| {
+        let skua = env.command(words);
+        let mut command = env.program("setpriv");
+        command.arg("--no-new-privs").arg(skua.get_program());
+        command.args(skua.get_args());
+        Run::of(command)
+    };
+    let words = [
+        "--insecure-options=image",
+        "run",
+        "--net=none",
+        &image,
+        "--",
+        "exit",
+        "0",
+    ];
+    env.skua(&words).success();
+    without(&words)
+        .fails(&["newuidmap"])
+        .complains("NoNewPrivileges=no");
+    without(&["doctor"]).says("NoNewPrivileges=no");
+}

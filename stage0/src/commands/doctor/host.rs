@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::prctl;
 use nix::unistd::{AccessFlags, access};
 use pod::IdMapChoice;
 
@@ -71,7 +72,16 @@ pub(super) fn ids() -> Check {
         }
         IdMapChoice::Subordinate { map, .. } => {
             let ids: u64 = map.uids.iter().map(|extent| u64::from(extent.count)).sum();
-            Check::ok(name, format!("{ids} user ids, by newuidmap"))
+            match prctl::get_no_new_privs() {
+                Ok(true) => Check::missing(
+                    name,
+                    format!(
+                        "{ids} user ids, which newuidmap cannot give: it is set-id, and whoever started skua allows no new privileges"
+                    ),
+                    "NoNewPrivileges=no in the unit, or what else sets it",
+                ),
+                _ => Check::ok(name, format!("{ids} user ids, by newuidmap")),
+            }
         }
         IdMapChoice::Single { uid, .. } => Check::limited(
             name,
