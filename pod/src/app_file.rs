@@ -112,4 +112,7 @@ pub struct VolumeCheck {
     pub read_only: bool,
     /// The mount is `noexec`.
     pub no_exec: bool,
+    /// It is a directory of the host, in which stage2 makes nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_host: bool,
 }

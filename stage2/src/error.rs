@@ -1,5 +1,7 @@
 //! What can go wrong in stage2: one variant per step, with the thing it was about; printed once, by `main`.
 
+mod hint;
+
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, Write};
@@ -40,9 +42,11 @@ pub(crate) enum Error {
     NotNullDevice,
     Session(Errno),
     ControllingTerminal(Errno),
+    OwnTerminal(Errno),
     UnknownLimit(String),
     Limit(String, Errno),
     WorkingDirectory(String, Errno),
+    NoWorkingDirectory(String),
     OutsideRoot(String),
     Users(&'static str, Errno),
     UsersFile(&'static str, &'static str),
@@ -132,6 +136,7 @@ impl Error {
             Self::ControllingTerminal(_) => {
                 f.write_str("cannot make standard input its controlling terminal")
             }
+            Self::OwnTerminal(_) => f.write_str("cannot give its terminal to its user"),
             Self::UnknownLimit(name) => {
                 write!(f, "unknown resource limit '{}'", name.escape_debug())
             }
@@ -141,6 +146,11 @@ impl Error {
             Self::WorkingDirectory(path, _) => write!(
                 f,
                 "cannot enter working directory '{}'",
+                path.escape_debug()
+            ),
+            Self::NoWorkingDirectory(path) => write!(
+                f,
+                "there is no working directory '{}' on the volume of the host",
                 path.escape_debug()
             ),
             Self::OutsideRoot(path) => write!(
@@ -257,6 +267,7 @@ impl Error {
             | Self::Stdin(e)
             | Self::Session(e)
             | Self::ControllingTerminal(e)
+            | Self::OwnTerminal(e)
             | Self::Limit(_, e)
             | Self::Nice(_, e)
             | Self::OomScore(_, e)
@@ -297,43 +308,6 @@ impl Error {
             Self::Status(..) => "write-status",
             Self::NeverReady(_) => "never-ready",
             _ => "run-pod",
-        }
-    }
-
-    /// What the user can do about it, where the cause is known.
-    pub(crate) fn hint(&self) -> Option<&str> {
-        match self {
-            Self::Reported(_, failure) => failure.hint.as_deref(),
-            Self::Enter(_, error) => error.hint(),
-            Self::Limit(_, Errno::EPERM) => {
-                Some("a pod cannot raise a hard limit above that of the process that started it")
-            }
-            Self::Nice(_, Errno::EACCES | Errno::EPERM) => Some(
-                "a pod cannot lower it: start it with Nice= of its unit, or as root with nice(1)",
-            ),
-            Self::OomScore(_, Errno::EACCES | Errno::EPERM) => Some(
-                "a pod cannot lower it: start it with OOMScoreAdjust= of its unit, or as root with choom(1)",
-            ),
-            Self::Exec(_, Errno::ENOEXEC) => {
-                Some("is the image made for this machine's architecture?")
-            }
-            // The kernel says so of the loader and of the interpreter too.
-            Self::Exec(_, Errno::ENOENT) => Some(
-                "it is not in the image, or the loader or the interpreter ('#!') that it needs is not",
-            ),
-            Self::Exec(_, Errno::EACCES) => {
-                Some("it is no program, or this user may not execute it, or its volume is noexec")
-            }
-            Self::NotMapped(..) => Some(
-                "an ordinary user's pods have as many ids as /etc/subuid and /etc/subgid give, root's 65536",
-            ),
-            Self::ScopeMissing => Some(
-                "with `--insecure-options=landlock` the apps reach the abstract sockets of the host, and run",
-            ),
-            Self::WorkingDirectory(_, Errno::EROFS) => {
-                Some("the directory is missing and the root is read-only")
-            }
-            _ => None,
         }
     }
 }

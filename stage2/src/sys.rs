@@ -128,6 +128,17 @@ pub(crate) fn join_new_session_keyring() -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// The number of the mount that this is in.
+pub(crate) fn mount_of(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // SAFETY: statx is plain old data for which zero is a valid value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let (path, how) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    let asked = libc::STATX_MNT_ID;
+    // SAFETY: the path lives for ever, and the structure is the one this call fills.
+    let result = unsafe { libc::statx(file.as_raw_fd(), path, how, asked, &raw mut found) };
+    Errno::result(result).map(|_| found.stx_mnt_id)
+}
+
 /// Makes the mount read-only whose root this is.
 pub(crate) fn make_read_only(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr {

@@ -89,6 +89,7 @@ pub(super) fn add(
             path: mount.path.clone(),
             read_only,
             no_exec: mount.no_exec,
+            of_host: matches!(volume.source, VolumeSource::Host(_)),
         });
     }
     Ok(())

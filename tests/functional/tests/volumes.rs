@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use functional::{Env, Image, Layer, Run, User};
+use functional::{Entry, Env, Image, Kind, Layer, Run, User};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -166,6 +166,40 @@ fn mount_points_are_made_for_the_pod_and_not_in_the_store() {
         );
         let again = lab.run(&[], &[], &["stat", "/made"]).success().json();
         assert_eq!(again["errno"], "ENOENT", "{again}");
+    });
+}
+
+#[test]
+fn a_working_directory_is_made_in_the_pod_and_not_on_the_host() {
+    // A link of the image leads to the volume.
+    let link = Entry::new("link", Kind::Symlink("/data".to_owned()));
+    let image = Image::inspect().layer(Layer::new().entry(link));
+    every_user(&image, |lab| {
+        let shared = lab.shared();
+        for options in ["", ":ro"] {
+            let bind = format!("{}:/data{options}", shared.display());
+            let in_directory = |directory: &str| {
+                let flag = format!("--working-dir={directory}");
+                lab.run(&[], &["--volume", &bind, &flag], &["cwd"])
+            };
+            for directory in ["/data/new", "/data/new/deep", "/link/new"] {
+                let part = format!("there is no working directory '{directory}' on the volume");
+                let run = in_directory(directory).fails(&[&part]);
+                assert!(
+                    run.stderr.contains("hint: make it there"),
+                    "{}",
+                    run.report()
+                );
+            }
+            let names: Vec<_> = fs::read_dir(&shared).unwrap().flatten().collect();
+            assert_eq!(names.len(), 1, "{names:?}");
+            in_directory("/data").success().says("/data");
+            in_directory("/in/the/image").success();
+        }
+        let own = ["--mount=volume=e,target=/e", "--working-dir=/e/new"];
+        lab.run(&["--volume=e,kind=empty"], &own, &["cwd"])
+            .success()
+            .says("/e/new");
     });
 }
 
