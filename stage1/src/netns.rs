@@ -35,7 +35,7 @@ impl Netns {
     }
 }
 
-/// The files that the host gives to the pod: in the host's network the host's own.
+/// The files that the host gives to the pod: in the host's network the host's own, and the pod's name.
 pub(crate) fn host_files(manifest: &PodManifest, joined: &[Joined]) -> HostFiles {
     let name = &manifest.hostname;
     let addresses: Vec<_> = joined
@@ -58,7 +58,8 @@ pub(crate) fn host_files(manifest: &PodManifest, joined: &[Joined]) -> HostFiles
                 HostFile::ResolvConf,
                 network::resolv_conf(joined, Loopback::Hosts),
             );
-            contents.push((HostFile::Hosts, host::etc("hosts")));
+            let hosts = network::hosts_of_host(host::etc("hosts"), name);
+            contents.push((HostFile::Hosts, hosts));
         }
     }
     HostFiles { contents }

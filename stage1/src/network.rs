@@ -33,7 +33,7 @@ use conflist::Conflist;
 pub(crate) use error::NetworkError;
 pub(crate) use ports::Held;
 pub(crate) use reply::Joined;
-pub(crate) use resolver::{Loopback, hosts, resolv_conf};
+pub(crate) use resolver::{Loopback, hosts, hosts_of_host, resolv_conf};
 use stand_in::StandIn;
 
 /// The capability of plugins that publish ports.
@@ -97,7 +97,7 @@ impl Networks {
     /// Takes the published ports from the host, if their plugin does not.
     pub(crate) fn hold_ports(&self) -> Result<Held, NetworkError> {
         let mut networks = self.networks.iter();
-        match networks.find(|network| network.list.has_capability(PORT_MAPPINGS)) {
+        match networks.find(|network| network.publishes()) {
             Some(network) => ports::hold(&network.list, &self.ports),
             None => Ok(Held::default()),
         }
@@ -110,9 +110,15 @@ impl Networks {
         netns: &str,
         interrupt: Option<BorrowedFd<'_>>,
     ) -> Result<Vec<Joined>, NetworkError> {
-        let mut joined = Vec::new();
+        let (mut joined, mut published) = (Vec::new(), false);
         for network in &self.networks {
-            match network.add(dir, netns, interrupt) {
+            let added = network.add(dir, netns, interrupt).and_then(|one| {
+                let first = network.publishes() && !published;
+                published |= first;
+                let ports = if first { &self.ports[..] } else { &[] };
+                ports::reach(&network.list, ports, &one).map(|()| one)
+            });
+            match added {
                 Ok(one) => joined.push(one),
                 Err(cause) => {
                     return Err(NetworkError::Add {
@@ -128,6 +134,11 @@ impl Networks {
 }
 
 impl Network {
+    /// Whether it can publish ports: the first that can does.
+    fn publishes(&self) -> bool {
+        self.list.has_capability(PORT_MAPPINGS)
+    }
+
     fn load(
         manifest: &PodManifest,
         request: &NetworkRequest,

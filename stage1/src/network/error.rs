@@ -29,6 +29,8 @@ pub(crate) enum NetworkError {
     NoPorts,
     #[error("cannot publish {0}/{1} of the host")]
     Port(SocketAddr, &'static str, #[source] io::Error),
+    #[error("cannot publish {0} of the host: network '{1}' gave the pod no {2} address")]
+    NoAddress(SocketAddr, String, &'static str),
     #[error("plugin directory '{0}' is not an absolute path without ':'")]
     PluginPath(String),
     #[error("cannot find plugin '{plugin}' of network '{network}' in {path}")]
@@ -100,6 +102,9 @@ impl NetworkError {
             Self::Refused { message, .. } => refusal_hint(message),
             Self::NoPorts => Some(
                 "use --net=default, or add a plugin like portmap, with that capability, to the conflist",
+            ),
+            Self::NoAddress(..) => Some(
+                "publish an address of the other kind, or put a range of this kind into the conflist: '[[{\"subnet\": …}], [{\"subnet\": …}]]' in 'ranges' of host-local",
             ),
             Self::Port(.., cause) => match cause.kind() {
                 io::ErrorKind::AddrInUse => Some(

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
@@ -13,6 +14,7 @@ use pod::{PortMapping, Protocol};
 
 use super::conflist::{Conflist, Plugin};
 use super::error::NetworkError;
+use super::reply::Joined;
 
 /// The plugin that only writes rules. Others, like `skua-cni-pasta`, bind what they publish.
 const BY_RULES: &str = "portmap";
@@ -23,8 +25,8 @@ pub(crate) struct Held {
     _sockets: Vec<OwnedFd>,
 }
 
-/// Takes the ports that `list` publishes by rules alone. The processes of the pod do not have the sockets.
-pub(super) fn hold(list: &Conflist, ports: &[PortMapping]) -> Result<Held, NetworkError> {
+/// Whether `list` publishes by rules alone.
+fn by_rules(list: &Conflist) -> bool {
     let by_rules = |plugin: &Plugin| {
         plugin.kind == BY_RULES
             && plugin
@@ -32,7 +34,34 @@ pub(super) fn hold(list: &Conflist, ports: &[PortMapping]) -> Result<Held, Netwo
                 .iter()
                 .any(|one| one == super::PORT_MAPPINGS)
     };
-    if !list.plugins.iter().any(by_rules) {
+    list.plugins.iter().any(by_rules)
+}
+
+/// Fails when the pod has no address of a kind of which an address of the host is to be published: there is nothing that the
+/// rules could lead to, so the plugin writes none.
+pub(super) fn reach(
+    list: &Conflist,
+    ports: &[PortMapping],
+    joined: &Joined,
+) -> Result<(), NetworkError> {
+    if !by_rules(list) {
+        return Ok(());
+    }
+    for port in ports {
+        let Some(ip) = port.host_ip else { continue };
+        let of_kind = |address: &IpNetwork| address.is_ipv6() == ip.is_ipv6();
+        if !joined.addresses.iter().any(of_kind) {
+            let address = SocketAddr::new(ip, port.host_port);
+            let kind = if ip.is_ipv6() { "IPv6" } else { "IPv4" };
+            return Err(NetworkError::NoAddress(address, list.name.clone(), kind));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the ports that `list` publishes by rules alone. The processes of the pod do not have the sockets.
+pub(super) fn hold(list: &Conflist, ports: &[PortMapping]) -> Result<Held, NetworkError> {
+    if !by_rules(list) {
         return Ok(Held::default());
     }
     let mut sockets = Vec::new();

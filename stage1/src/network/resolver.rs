@@ -76,6 +76,24 @@ pub(crate) fn hosts(hostname: &str, addresses: &[IpAddr]) -> String {
     text
 }
 
+/// The host's `hosts`, in which the pod's own name resolves too: it has another one than the host.
+pub(crate) fn hosts_of_host(mut text: Vec<u8>, hostname: &str) -> Vec<u8> {
+    let lines = text.split(|byte| *byte == b'\n');
+    let named = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let words = line.split('#').next().unwrap_or_default();
+        let mut names = words.split_ascii_whitespace().skip(1);
+        names.any(|name| name.eq_ignore_ascii_case(hostname))
+    };
+    if is_domain(hostname) && !lines.into_iter().any(named) {
+        if text.last().is_some_and(|last| *last != b'\n') {
+            text.push(b'\n');
+        }
+        text.extend(format!("127.0.1.1 {hostname}\n").bytes());
+    }
+    text
+}
+
 impl Resolver {
     fn of(joined: &[Joined]) -> Self {
         let mut all = Self::default();

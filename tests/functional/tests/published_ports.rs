@@ -38,6 +38,13 @@ fn privileged_a_port_that_somebody_has_is_not_taken_away() {
     drop(server);
     publish("203.0.113.9:18086:80").fails(&["203.0.113.9:18086", "Cannot assign"]);
     assert_eq!(left_of_networks(), BTreeSet::new());
+    // The network has addresses of version 4 only.
+    for nothing_to_lead_to in ["[::1]", "[::]"] {
+        let publish = publish(&format!("{nothing_to_lead_to}:18086:80"));
+        let part = format!("cannot publish {nothing_to_lead_to}:18086 of the host");
+        publish.fails(&[&part, "network 'default'", "no IPv6 address"]);
+        assert_eq!(left_of_networks(), BTreeSet::new());
+    }
 
     let first = ["--publish=18086:80", "--name=first", &image, "--"];
     let listen = ["listen", "0.0.0.0:80", "the first"];

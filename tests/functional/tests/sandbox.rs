@@ -276,6 +276,22 @@ fn the_host_name_is_the_pod_s_and_resolves() {
 }
 
 #[test]
+fn in_the_host_s_network_the_pod_s_name_resolves_beside_the_host_s_names() {
+    every_user(&Image::inspect(), |lab| {
+        let read = |hostname: &str| {
+            let flags = ["--net=host", hostname];
+            let run = lab.run(&flags, &[], &["read", "/etc/hosts"]).success();
+            run.json()["text"].as_str().unwrap().to_owned()
+        };
+        let host = std::fs::read_to_string("/etc/hosts").unwrap();
+        let ours = format!("{}\n127.0.1.1 box\n", host.trim_end_matches('\n'));
+        assert_eq!(read("--hostname=box"), ours);
+        // It has that already.
+        assert_eq!(read("--hostname=localhost"), host);
+    });
+}
+
+#[test]
 fn privileged_pods_have_ranges_of_user_ids_of_their_own() {
     let Some(user) = User::root("privileged_pods_have_ranges_of_user_ids_of_their_own") else {
         return;
