@@ -7,6 +7,7 @@ mod origins;
 mod sandbox;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
@@ -33,8 +34,38 @@ pub(crate) struct Caller<'a> {
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Looks a device of the host up: what it is, and its numbers.
     pub(crate) device: &'a dyn Fn(&str) -> Result<Node, Error>,
-    /// Standard input is a terminal.
-    pub(crate) terminal: bool,
+    /// Whether somebody sits there.
+    pub(crate) terminal: Terminal,
+}
+
+/// Whether the caller's standard input is a terminal, and its standard output is one too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Terminal {
+    /// Standard input is none.
+    None,
+    /// Standard input is one, and what apps print goes elsewhere.
+    ToType,
+    /// Both are.
+    ToTypeAndShow,
+}
+
+impl Terminal {
+    /// The caller's.
+    pub(crate) fn of_caller() -> Self {
+        match (io::stdin().is_terminal(), io::stdout().is_terminal()) {
+            (false, _) => Self::None,
+            (true, false) => Self::ToType,
+            (true, true) => Self::ToTypeAndShow,
+        }
+    }
+
+    /// The caller's, when apps will print elsewhere than we do now.
+    pub(crate) fn of_later() -> Self {
+        match io::stdin().is_terminal() {
+            false => Self::None,
+            true => Self::ToTypeAndShow,
+        }
+    }
 }
 
 /// One app as typed, with the image that was found for it.
@@ -123,7 +154,11 @@ struct StandardInput {
     typed: bool,
 }
 
-fn standard_input(interactive: bool, apps: usize, terminal: bool) -> Result<StandardInput, Error> {
+fn standard_input(
+    interactive: bool,
+    apps: usize,
+    terminal: Terminal,
+) -> Result<StandardInput, Error> {
     if interactive && apps > 1 {
         let hint = "start the pod without it, then use 'skua enter'";
         return Err(Error::usage(
@@ -132,8 +167,8 @@ fn standard_input(interactive: bool, apps: usize, terminal: bool) -> Result<Stan
         ));
     }
     Ok(StandardInput {
-        kept: apps == 1 && (interactive || !terminal),
-        terminal: interactive && terminal,
+        kept: apps == 1 && (interactive || terminal == Terminal::None),
+        terminal: interactive && terminal == Terminal::ToTypeAndShow,
         typed: interactive,
     })
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::thread;
@@ -23,7 +23,7 @@ use rustix::rand::GetRandomFlags;
 use crate::context::Context;
 use crate::error::{Error, joined};
 use crate::lock::{LockFile, Locked as LockedImage};
-use crate::manifest::{self, Caller, Draft, Wanted};
+use crate::manifest::{self, Caller, Draft, Terminal, Wanted};
 use crate::run_line::{AppLine, FetchFlags, PodFlags, Pull};
 use crate::settings::Settings;
 use crate::trusted::{self, Judge, Subject};
@@ -41,11 +41,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) fn pod(
     flags: &PodFlags,
     lines: Vec<AppLine>,
+    terminal: Terminal,
     context: &Context,
 ) -> Result<Locked, Error> {
     // Its leases keep the images from collectors until the pod's manifest is there, which does.
     let store = context.store()?;
-    let manifest = self::manifest(flags, lines, &store, context)?;
+    let manifest = self::manifest(flags, lines, terminal, &store, context)?;
     let name_lock = flags.name.as_ref().map(|name| reserve(name, context));
     let _name_lock = name_lock.transpose()?;
     place(&manifest, flags.uuid_file_save.as_deref(), context)
@@ -55,6 +56,7 @@ pub(crate) fn pod(
 pub(crate) fn manifest(
     flags: &PodFlags,
     lines: Vec<AppLine>,
+    terminal: Terminal,
     store: &Store,
     context: &Context,
 ) -> Result<PodManifest, Error> {
@@ -74,7 +76,7 @@ pub(crate) fn manifest(
         apps,
         flags,
     };
-    let manifest = manifest::new(draft, &caller()?)?;
+    let manifest = manifest::new(draft, &caller(terminal))?;
     context.policy()?.check(&manifest)?;
     paths_exist(&manifest)?;
     Ok(manifest)
@@ -256,14 +258,14 @@ fn look_at(flag: &'static str, path: &str) -> Result<Metadata, Error> {
     })
 }
 
-fn caller() -> Result<Caller<'static>, Error> {
-    Ok(Caller {
+fn caller(terminal: Terminal) -> Caller<'static> {
+    Caller {
         // One that was deleted is missed only by who types a relative path.
         directory: env::current_dir().unwrap_or_default(),
         variable: &|name| env::var_os(name),
         device: &device,
-        terminal: io::stdin().is_terminal(),
-    })
+        terminal,
+    }
 }
 
 /// What is at a path of the host that is to be a device.

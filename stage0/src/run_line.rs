@@ -52,8 +52,8 @@ pub(crate) struct PodFlags {
     /// Remove the pod when it has ended
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Give the only app our standard input, and a terminal of its own if that is one. Without this flag the only app
-    /// has our standard input unless it is a terminal; apps of a larger pod never have it
+    /// Give the only app our standard input, and a terminal of its own if that and our standard output are terminals.
+    /// Without this flag the only app has our standard input unless it is a terminal; apps of a larger pod never have it
     #[arg(long, short)]
     pub(crate) interactive: bool,
     /// From the stop signal to SIGKILL, in seconds or with a unit [default: 10s]

@@ -130,6 +130,7 @@ impl App {
             Some(ids) => user::known(ids, &root),
             None => user::resolve(app, &root)?,
         };
+        stdio::own(app, &user)?;
         credentials::give(app, &root, &user)?;
         let filter = Filter {
             program: self.filter.as_deref(),

@@ -6,12 +6,13 @@
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat, major, minor};
-use nix::unistd::{dup2_stdin, setsid};
+use nix::unistd::{Uid, dup2_stdin, fchown, setsid};
 use pod::AppFile;
 
 use crate::error::Error;
 use crate::root::Root;
 use crate::sys;
+use crate::user::{self, Identity};
 
 /// Attaches the standard streams as the app file says.
 pub(crate) fn attach(app: &AppFile, root: &Root) -> Result<(), Error> {
@@ -34,6 +35,16 @@ pub(crate) fn attach(app: &AppFile, root: &Root) -> Result<(), Error> {
         return Err(Error::NotNullDevice);
     }
     dup2_stdin(null).map_err(Error::Stdin)
+}
+
+/// Gives the terminal to the app's user, who may open it again then, as `/dev/tty` may anybody who it controls. Its group stays.
+pub(crate) fn own(app: &AppFile, user: &Identity) -> Result<(), Error> {
+    // A map of one id has no other owner.
+    if !app.terminal || user::single(&app.id_map) {
+        return Ok(());
+    }
+    let owner = Uid::from_raw(user.uid);
+    fchown(sys::standard(0), Some(owner), None).map_err(Error::OwnTerminal)
 }
 
 /// A new session: no controlling terminal, so nothing can be typed into one. EPERM: we lead one already (`enter`).

@@ -1,6 +1,5 @@
 //! `skua enter`: starts a program in a running pod.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,6 +10,7 @@ use crate::error::Error;
 use crate::find::OnePod;
 use crate::handover::Stage1;
 use crate::heal;
+use crate::manifest::Terminal;
 
 // What `enter` takes.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(crate) struct EnterArgs {
     /// The app whose root and confinement the program gets [default: the only app]
     #[arg(long, value_name = "NAME")]
     pub(crate) app: Option<pod::AppName>,
-    /// The program and its arguments [default: /bin/sh]
+    /// The program and its arguments [default: /bin/sh]. It has a terminal of the pod if our standard input and output are one
     #[arg(last = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<String>,
 }
@@ -35,7 +35,7 @@ pub(crate) fn run(args: EnterArgs, context: &Context) -> Result<ExitCode, Error>
     let manifest: PodManifest = pod::load(&pod.dir().manifest())?;
     let app = which_app(&manifest, args.app)?;
     let mut arguments = vec!["--app".to_owned(), app.to_string()];
-    if io::stdin().is_terminal() {
+    if Terminal::of_caller() == Terminal::ToTypeAndShow {
         arguments.push("--terminal".to_owned());
     }
     arguments.push("--".to_owned());

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::find::OnePod;
 use crate::handover::{Form, Stage1};
+use crate::manifest::Terminal;
 use crate::output::{self, escaped};
 use crate::prepare;
 use crate::run_line::{AppWords, PodFlags};
@@ -119,7 +120,13 @@ fn of_line(args: ExplainArgs, context: &Context) -> Result<PodManifest, Error> {
         return Err(Error::usage("--uuid-file-save is for 'run'", Some(hint)));
     }
     let lines = AppWords::new(args.words).parse()?;
-    let manifest = prepare::manifest(&args.pod, lines, &context.store()?, context)?;
+    let manifest = prepare::manifest(
+        &args.pod,
+        lines,
+        Terminal::of_later(),
+        &context.store()?,
+        context,
+    )?;
     if let Some(name) = &manifest.name {
         prepare::name_is_free(name, context)?;
     }

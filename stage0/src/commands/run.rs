@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::given::{Claims, Given};
 use crate::handover::Stage1;
+use crate::manifest::Terminal;
 use crate::run_line::{AppWords, ParentFlags, PodFlags};
 use crate::{parent, prepare, watchdog};
 
@@ -31,7 +32,7 @@ pub(crate) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Error> {
     parent::watch(&args.parent)?;
     let stage1 = Stage1::new(args.pod.stage1.as_deref(), context)?;
     given.meet(&Claims::of_lines(&apps))?;
-    let mut pod = prepare::pod(&args.pod, apps, context)?;
+    let mut pod = prepare::pod(&args.pod, apps, Terminal::of_caller(), context)?;
     let reason = match pod.move_to(State::Run) {
         Ok(()) => stage1.run(&pod, &given),
         Err(error) => error.into(),

@@ -66,7 +66,10 @@ fn manifest(
         directory: PathBuf::from("/home/me"),
         variable: &variable,
         device: &|_| Ok((DeviceKind::Character, 10, 229)),
-        terminal,
+        terminal: match terminal {
+            true => Terminal::ToTypeAndShow,
+            false => Terminal::None,
+        },
     };
     new(draft, &caller)
 }
