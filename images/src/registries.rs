@@ -199,7 +199,9 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, RegistriesError> {
     let failed = |error| RegistriesError::Directory(directory.to_owned(), error);
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !directory.is_symlink() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error)),
     };
     let mut files = Vec::new();

@@ -72,7 +72,7 @@ fn foreign(error: &clap::Error, usage: Option<&str>) -> Option<String> {
         }
         "create" => "'skua prepare IMAGE' makes a pod, 'skua run-prepared POD' runs it",
         "exec" | "shell" => "'skua enter POD -- PROGRAM' runs a program in a pod",
-        "help" => "'skua --help' lists the commands, 'skua COMMAND --help' explains one",
+        "help" => "skua --help lists the commands, skua COMMAND --help explains one",
         "images" => "'skua image list' lists images",
         "info" => "'skua config' prints the configuration, 'skua doctor' looks at the host",
         "inspect" => "'skua status POD' and 'skua cat-manifest POD' show a pod",

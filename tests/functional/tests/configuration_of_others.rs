@@ -89,6 +89,9 @@ fn configuration_that_is_a_link_to_nothing_is_an_error_and_not_absent() {
         lab.env
             .skua(&fetch)
             .fails(&["registries.conf", "link to what is not there"]);
+        fs::remove_file(shared.join("registries.conf")).expect("remove");
+        symlink("gone", shared.join("registries.conf.d")).expect("a link");
+        lab.env.skua(&fetch).fails(&["registries.conf.d"]);
         for (name, words) in [
             ("trust.d", &["trust", "list"][..]),
             ("net.d", &["config"][..]),

@@ -19,7 +19,7 @@ fn words_of_other_launchers_are_told_what_does_it_here() {
         ("restart", "'systemctl restart UNIT'"),
         ("pause", "'systemctl freeze UNIT'"),
         ("unpause", "'systemctl thaw UNIT'"),
-        ("help", "'skua COMMAND --help'"),
+        ("help", "skua COMMAND --help"),
         ("top", "systemd-cgtop"),
         ("wait", "'skua status --wait POD'"),
         ("attach", "in the foreground"),
