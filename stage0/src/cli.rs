@@ -134,7 +134,7 @@ pub(crate) enum Command {
     Explain(commands::explain::ExplainArgs),
     /// Run a program inside a running pod, confined as its app
     Enter(commands::enter::EnterArgs),
-    /// Ask running pods to end
+    /// Ask running pods to end; nothing is waited for: 'skua status --wait' does that
     Stop(commands::stop::StopArgs),
     /// Send a signal to running pods
     Kill(commands::kill::KillArgs),

@@ -21,7 +21,7 @@ pub(crate) struct StopArgs {
     pub(crate) force: bool,
 }
 
-/// Runs the command. Every pod is asked, even when one before it fails or is not there.
+/// Runs the command. Every pod is asked, and none is waited for, even when one before it fails or is not there.
 pub(crate) fn run(args: StopArgs, context: &Context) -> Result<ExitCode, Error> {
     heal::pods(context)?;
     let found = args.pods.find(&context.data);

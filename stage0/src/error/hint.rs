@@ -55,7 +55,7 @@ impl Error {
             Self::NameTaken(_, id, Holder::Living) => Some(format!(
                 "a name is free when its pod has ended: 'skua status {id}' shows that one"
             )),
-            Self::Running(id) => Some(format!("skua stop {id}")),
+            Self::Running(id) => Some(of_running(id)),
             Self::Expired(_) => Some(
                 "prepare it again; expire-prepared in config.toml, or gc --expire-prepared=TIME, says how long a pod may wait"
                     .to_owned(),
@@ -159,6 +159,11 @@ fn of_directory(error: &io::Error) -> Option<String> {
         _ => return None,
     };
     Some(why.to_owned())
+}
+
+/// `skua stop` does not wait: what was refused would be refused again right after it.
+fn of_running(id: &pod::PodId) -> String {
+    format!("'skua stop {id}' asks it to end, 'skua status --wait {id}' waits until it has")
 }
 
 /// What can be done about a file of the host that is not found.

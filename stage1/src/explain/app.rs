@@ -195,7 +195,17 @@ fn confinement(list: &mut List<'_>, file: &AppFile, manifest: &PodManifest) {
     list.add("capabilities", "capabilities", json!(held), text);
     let ambient = &file.capabilities.ambient;
     if !ambient.is_empty() {
-        let text = format!("raise as ambient {}", names(ambient));
+        // Stage2 finds out whom a name means.
+        let text = match file.user.as_str() {
+            user if user.is_empty() || user.parse() == Ok(0_u32) => {
+                "raise nothing as ambient: user 0 has what it may hold".to_owned()
+            }
+            user if user.parse::<u32>().is_ok() => format!("raise as ambient {}", names(ambient)),
+            _ => format!(
+                "raise as ambient, if its user is not 0, who has what it may hold: {}",
+                names(ambient)
+            ),
+        };
         list.add("ambient", "ambient", json!(ambient), text);
     }
     let text = match file.no_new_privileges {

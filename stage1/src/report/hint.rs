@@ -34,8 +34,7 @@ fn known(error: &Error) -> Option<&'static str> {
             Some(BESIDE)
         }
         Error::OpenTree(..) | Error::TreeFlags(..) => {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            tree_hint(&cause)
+            tree_hint(&format!("{error}: {}", error.source()?))
         }
         Error::NoRange => {
             Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
@@ -113,7 +112,7 @@ fn inside_hint(said: &str) -> Option<&'static str> {
         )
     } else if says("skua-stage2: No such file") {
         Some(BESIDE)
-    } else if says("a mount of") {
+    } else if says("a mount of") || says("the mount of") {
         tree_hint(said)
     } else if says("Too many levels of symbolic links") {
         Some("the image has a symbolic link where the pod needs a directory of its own")
@@ -125,9 +124,17 @@ fn inside_hint(said: &str) -> Option<&'static str> {
 }
 
 fn tree_hint(said: &str) -> Option<&'static str> {
-    said.contains("Invalid argument").then_some(
-        "it has other mounts below it, which need `recursive`, or its file system cannot map ids, as those of /dev, /proc and /sys: `--device` gives a device",
-    )
+    if !said.contains("Invalid argument") {
+        None
+    } else if said.contains("cannot clone") {
+        Some(
+            "with `recursive=false`, other mounts below it are left out, which only who has made them may do: by default they come along",
+        )
+    } else {
+        Some(
+            "its file system cannot map ids, as those of /dev, /proc and /sys, of which `--device` gives a device; or one mounted below it cannot, which `recursive=false` leaves out",
+        )
+    }
 }
 
 /// What is taken from all of skua: by a container, or by options of a unit. `docs/systemd.md` has them all.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 
 use functional::{Env, Image, Run, User, eventually, mount_data, private_mounts};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -217,5 +218,47 @@ fn an_installation_without_stage2_is_told_where_it_belongs() {
         Run::of(command)
             .fails(&["/alone/skua-stage2: No such file"])
             .complains("hint: it belongs beside skua-stage1");
+    }
+}
+
+/// What can be mounted below a volume, and what a volume then needs.
+#[test]
+fn privileged_a_volume_with_others_below_it_is_told_with_what_helps() {
+    let test = "privileged_a_volume_with_others_below_it_is_told_with_what_helps";
+    let Some(root) = private_mounts(test) else {
+        return;
+    };
+    for (user, below, fails, hint, helps) in [
+        // Whose ids are mapped, of what cannot be.
+        (
+            root,
+            "proc",
+            "",
+            "which `recursive=false` leaves out",
+            ",recursive=false",
+        ),
+        // Who has not mounted what is below.
+        (
+            User::ordinary(),
+            "tmpfs",
+            ",recursive=false",
+            "by default they come along",
+            "",
+        ),
+    ] {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let shared = env.scratch("shared");
+        fs::create_dir_all(shared.join("below")).expect("directories");
+        env.give(&shared);
+        let (place, none) = (shared.join("below"), None::<&str>);
+        mount(Some(below), &place, Some(below), MsFlags::empty(), none).expect("mount");
+        let run = |options: &str| {
+            let volume = format!("--volume=v,kind=host,source={}{options}", shared.display());
+            let app = [&image, "--mount=volume=v,target=/v", "--", "exit", "0"];
+            env.skua(&[&[INSECURE, "run", &volume], &app[..]].concat())
+        };
+        run(fails).fails(&["Invalid argument"]).complains(hint);
+        run(helps).success();
     }
 }

@@ -156,6 +156,20 @@ fn an_image_that_is_missing_is_fetched_only_if_that_is_allowed() {
 }
 
 #[test]
+fn who_gets_ambient_capabilities_is_said() {
+    let lab = Lab::new(User::ordinary());
+    for (user, part) in [
+        ("--user=0", "raise nothing as ambient"),
+        ("--user=7", "raise as ambient CAP_"),
+        ("--user=app", "raise as ambient, if its user is not 0"),
+    ] {
+        let explained = lab.explain(&[], &["--ambient", user]);
+        let text = items(&explained, "ambient")[0]["text"].to_string();
+        assert!(text.contains(part), "{user}: {text}");
+    }
+}
+
+#[test]
 fn an_image_that_no_policy_accepts_is_not_explained() {
     let lab = Lab::new(User::ordinary());
     lab.env

@@ -173,10 +173,17 @@ fn a_running_pod_is_listed_cannot_be_removed_and_stops_in_order() {
         assert_eq!(status["keeper_pid"], pod.pid());
         let listed = lab.list();
         assert_eq!((listed.len(), &listed[0]["name"]), (1, &"web".into()));
-        lab.skua(&["rm", "web"])
-            .fails(&["is running"])
-            .complains("hint: skua stop");
+        let refused = lab.skua(&["rm", "web"]).fails(&["is running"]);
         lab.skua(&["stop", "web"]).success();
+        // As the hint says, so that `rm` may follow.
+        let id = status["uuid"].as_str().expect("an id");
+        let told = ["stop", "status --wait"].map(|word| format!("'skua {word} {id}'"));
+        assert!(
+            told.iter().all(|told| refused.stderr.contains(told)),
+            "{}",
+            refused.report()
+        );
+        lab.skua(&["status", "--wait", id]).success();
         pod.wait().success();
         assert_eq!(lab.status("web")["state"], "exited");
         lab.skua(&["stop", "web"]).fails(&["is not running"]);
