@@ -112,7 +112,7 @@ fn a_pod_is_found_by_uuid_by_its_beginning_by_name_and_by_file() {
     let by_file = format!("--uuid-file={}", file.display());
     for words in [
         &[uuid.as_str()][..],
-        &[&uuid[..6]],
+        &[&uuid[..8]],
         &["web"],
         &["--name=web"],
         &[&by_file],
@@ -139,25 +139,23 @@ fn a_pod_is_found_by_uuid_by_its_beginning_by_name_and_by_file() {
 #[test]
 fn the_beginning_of_several_uuids_is_refused_with_all_of_them() {
     let lab = Lab::new(User::ordinary());
-    let mut uuids: Vec<String> = Vec::new();
-    // Of 17 UUIDs two begin with the same digit.
-    for _ in 0..17 {
-        uuids.push(
-            lab.pod(&["prepare"], &["exit", "0"])
-                .success()
-                .stdout
-                .trim_end()
-                .to_owned(),
-        );
-    }
-    let twice = |uuid: &&String| uuids.iter().filter(|other| other[..1] == uuid[..1]).count() > 1;
-    let digit = &uuids.iter().find(twice).expect("two of 17")[..1];
-    let same: Vec<&str> = uuids
-        .iter()
-        .map(String::as_str)
-        .filter(|uuid| uuid.starts_with(digit))
-        .collect();
-    lab.skua(&["status", digit]).fails(&same);
+    let prepared = lab.pod(&["prepare"], &["exit", "0"]).success();
+    let uuid = prepared.stdout.trim_end().to_owned();
+    // Another one that begins as it does.
+    let last = if uuid.ends_with('0') { "1" } else { "0" };
+    let twin = format!("{}{last}", &uuid[..uuid.len() - 1]);
+    let directory = lab.env.data().join("pods/prepared");
+    let manifest = fs::read_to_string(directory.join(&uuid).join("pod.json")).expect("a manifest");
+    fs::create_dir(directory.join(&twin)).expect("a directory");
+    let manifest = manifest.replace(&uuid, &twin);
+    fs::write(directory.join(&twin).join("pod.json"), manifest).expect("written");
+    lab.env.give(&directory.join(&twin));
+    let uuids = [uuid, twin];
+    lab.skua(&["status", &uuids[0][..8]])
+        .fails(&[&uuids[0], &uuids[1]]);
+    lab.skua(&["status", &uuids[0][..7]])
+        .fails(&["there is no pod"])
+        .complains("from eight characters on");
     let all: Vec<&str> = uuids.iter().map(String::as_str).collect();
     lab.skua(&[&["rm"], all.as_slice()].concat()).success();
     lab.nothing_left();
