@@ -240,10 +240,11 @@ pub(crate) enum Error {
     /// An image cannot be extracted.
     #[error("cannot extract image {0}")]
     Extract(String, #[source] Box<images::pack::PackError>),
-    /// A directory cannot take what is extracted.
+    /// A directory cannot take what is extracted, or others could change it there: its owner, who its mode lets write.
     #[error("cannot extract into {}", .0.display())]
     ExtractInto(PathBuf, #[source] io::Error),
-    /// A file of the user's cannot be written.
+    #[error("cannot extract into {}: others can write there (user {owner} owns it, mode {mode:04o})", .0.display(), owner = .1, mode = .2)]
+    ExtractAmongOthers(PathBuf, u32, u32),
     #[error("cannot write {}", .0.display())]
     WriteFile(PathBuf, #[source] io::Error),
     /// An image is missing and must not be fetched.
@@ -329,9 +330,11 @@ impl Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Usage { .. } => "usage",
-            Self::Output(_) | Self::ManPages(..) | Self::ExtractInto(..) | Self::WriteFile(..) => {
-                "output"
-            }
+            Self::Output(_)
+            | Self::ManPages(..)
+            | Self::ExtractInto(..)
+            | Self::ExtractAmongOthers(..)
+            | Self::WriteFile(..) => "output",
             Self::Home | Self::Absolute(..) | Self::OwnProgram(_) | Self::Random(_) => {
                 "environment"
             }

@@ -93,6 +93,10 @@ impl Error {
             }
             Self::CollectImages(error) => error.pods()?.hint(),
             Self::ExtractInto(_, e) => of_directory(e),
+            Self::ExtractAmongOthers(..) => Some(
+                "name a directory that does not exist yet, or an empty one of your own with mode 0700"
+                    .to_owned(),
+            ),
             Self::WriteFile(_, e) if e.kind() == ErrorKind::AlreadyExists => {
                 Some("nothing is replaced: remove it first, or name another".to_owned())
             }

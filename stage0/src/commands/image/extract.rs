@@ -1,9 +1,9 @@
 //! `skua image extract`: the files of an image, into a directory or as a tar archive.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions, ReadDir};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -100,7 +100,8 @@ struct Directory<'a> {
 
 impl<'a> Directory<'a> {
     /// Makes the directory, for its owner alone: an image may have programs that give the rights of their owners. One that is
-    /// there must be empty.
+    /// there must be empty and the caller's, and becomes its owner's alone. All is asked of the descriptor: somebody may have
+    /// moved another directory to the path meanwhile.
     fn open(path: &'a Path) -> Result<Self, Error> {
         let failed = |e| Error::ExtractInto(path.to_owned(), e);
         let made = match DirBuilder::new().mode(0o700).create(path) {
@@ -113,22 +114,39 @@ impl<'a> Directory<'a> {
             .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits())
             .open(path)
             .map_err(failed)?;
-        if !made && fs::read_dir(path).map_err(failed)?.next().is_some() {
+        let directory = Self { path, file, made };
+        let found = directory.file.metadata().map_err(failed)?;
+        let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+        if owner != nix::unistd::geteuid().as_raw() || mode & 0o022 != 0 {
+            return Err(Error::ExtractAmongOthers(path.to_owned(), owner, mode));
+        }
+        if directory.entries().map_err(failed)?.next().is_some() {
             return Err(failed(Errno::ENOTEMPTY.into()));
         }
-        Ok(Self { path, file, made })
+        if mode & 0o077 != 0 {
+            let alone = Permissions::from_mode(0o700);
+            directory.file.set_permissions(alone).map_err(failed)?;
+            let path = path.display();
+            log::warn!("{path} had mode {mode:04o}, and is its owner's alone now (mode 0700)");
+        }
+        Ok(directory)
+    }
+
+    /// What is in the directory that is open, wherever it is by now.
+    fn entries(&self) -> io::Result<ReadDir> {
+        fs::read_dir(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     /// Removes what was extracted. The first error counts, so that of this is only noted.
     fn clear(&self, context: &Context) {
-        let cleared = match self.made {
-            true => worker::remove(self.path, context.debug),
-            false => fs::read_dir(self.path).and_then(|entries| {
-                entries
-                    .into_iter()
-                    .try_for_each(|entry| worker::remove(&entry?.path(), context.debug))
-            }),
-        };
+        let emptied = self.entries().and_then(|mut entries| {
+            entries.try_for_each(|entry| worker::remove(&entry?.path(), context.debug))
+        });
+        let cleared = emptied.and_then(|()| match self.made {
+            // Whatever is at the path by now: only what is empty goes.
+            true => fs::remove_dir(self.path),
+            false => Ok(()),
+        });
         if let Err(error) = cleared {
             log::warn!("cannot remove what was extracted: {error}");
         }
