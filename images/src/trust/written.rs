@@ -6,11 +6,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use super::policy;
 use super::scope::{Entry, File, Scope, written_key};
 use super::{Rule, TrustError};
+
+/// What writers lock, in the directory. It is no policy file by its name, and stays; the kernel releases the lock of who is gone.
+const LOCK: &str = ".lock";
 
 /// The layer that is written, locked against other writers until it is dropped.
 pub(super) struct Layer {
@@ -28,7 +31,16 @@ impl Layer {
             .mode(0o755)
             .create(directory);
         made.map_err(failed)?;
-        let lock = OsFile::open(directory).map_err(failed)?;
+        // Not the directory itself: who can read that could lock it, and hold up every change for ever.
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(directory.join(LOCK))
+            .map_err(failed)?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
         Ok(Self {
             directory: directory.clone(),

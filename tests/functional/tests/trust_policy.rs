@@ -2,11 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use functional::{Built, Cosign, Env, Image, Key, Registry, Run, User};
 
 fn image() -> Built {
     Image::inspect().build()
+}
+
+/// The policy files of a directory; what its writers lock is none.
+fn policies(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| !path.ends_with(".lock"));
+    paths
 }
 
 #[test]
@@ -17,12 +26,7 @@ fn a_policy_that_others_can_write_stops_every_run() {
     env.trust(&registry.name("demo"), &key);
     env.skua(&["fetch", &name]).success();
     let directory = env.config().join("trust.d");
-    let file = fs::read_dir(&directory)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let file = policies(&directory).remove(0);
     for path in [&directory, &file] {
         let good = fs::metadata(path).unwrap().permissions();
         fs::set_permissions(path, fs::Permissions::from_mode(good.mode() | 0o020)).unwrap();
@@ -50,6 +54,32 @@ fn privileged_a_policy_of_another_user_is_refused() {
     std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).unwrap();
     env.skua(&["run", &name, "--", "exit", "7"])
         .fails(&["belongs to user", "trust.d"]);
+}
+
+#[test]
+fn privileged_who_may_read_the_policy_cannot_hold_up_a_change_of_it() {
+    let Some(root) = User::root("privileged_who_may_read_the_policy_cannot_hold_up_a_change_of_it")
+    else {
+        return;
+    };
+    let env = Env::new(root);
+    let key = env.write("key.pem", Key::new(1).public_pem());
+    let add = |prefix| {
+        let mut command = std::process::Command::new("timeout");
+        let skua = env.command(&["trust", "add", prefix, key.to_str().unwrap()]);
+        command
+            .arg("10")
+            .arg(skua.get_program())
+            .args(skua.get_args());
+        Run::of(command)
+    };
+    add("--prefix=a.example/first").success();
+    let directory = env.config().join("trust.d");
+    let anybody = fs::File::open(&directory).unwrap();
+    anybody.lock().unwrap();
+    add("--prefix=a.example/second").success();
+    let lock = fs::metadata(directory.join(".lock")).unwrap();
+    assert_eq!(lock.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -259,8 +289,8 @@ fn what_is_no_key_is_not_added() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     env.skua(&["trust", "add", "--prefix=a.example", file.to_str().unwrap()])
         .fails(&["lets others write it"]);
-    let left = fs::read_dir(env.config().join("trust.d")).map_or(0, |entries| entries.count());
-    assert_eq!(left, 0, "something was written");
+    let left = policies(&env.config().join("trust.d"));
+    assert!(left.is_empty(), "something was written: {left:?}");
 }
 
 #[test]
