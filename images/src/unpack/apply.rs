@@ -1,7 +1,7 @@
 //! The second half of the pipeline: members of the archive become files. Names are relative to descriptors of directories
 //! that were resolved inside the tree; the last component is never followed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -27,7 +27,7 @@ pub(crate) fn archive<R: Skip>(
     let mut tree = Tree {
         parents: Parents::new(into).map_err(|e| failed("open", &root, e))?,
         exact: modes_are_exact(into),
-        directories: HashMap::new(),
+        directories: BTreeMap::new(),
         directory_bytes: 0,
         ownership,
         creator: (
@@ -60,7 +60,7 @@ pub(super) struct Tree<'a> {
     pub(super) budget: Budget<'a>,
     pub(super) report: LayerReport,
     /// Directories get their metadata when nothing is made in them any more.
-    directories: HashMap<Vec<u8>, Waiting>,
+    directories: BTreeMap<Vec<u8>, Waiting>,
     directory_bytes: usize,
 }
 
@@ -161,10 +161,27 @@ impl Tree<'_> {
     pub(super) fn replace(&mut self, place: &Place<'_>) -> Result<(), UnpackError> {
         self.parents.forget();
         match rustix::fs::unlinkat(place.parent, place.name, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove_directory(place.parent, place.name),
+            Err(Errno::ISDIR) => {
+                self.forget_directories(place.path.bytes());
+                remove_directory(place.parent, place.name)
+            }
             other => other,
         }
         .map_err(|e| failed("replace", place.path, e))
+    }
+
+    /// Drops what waits for a directory that is removed: through a link in its place it would be given to others.
+    fn forget_directories(&mut self, path: &[u8]) {
+        self.directories.remove(path);
+        let (first, end) = ([path, b"/"].concat(), [path, b"0"].concat());
+        let below: Vec<_> = self
+            .directories
+            .range(first..end)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in below {
+            self.directories.remove(&path);
+        }
     }
 
     /// Keeps a directory's metadata for [`Tree::finish`].
@@ -192,10 +209,9 @@ impl Tree<'_> {
 
     /// Gives directories their metadata, the deepest first: a mode may close what is below.
     fn finish(mut self) -> Result<LayerReport, UnpackError> {
-        let mut directories: Vec<_> = std::mem::take(&mut self.directories).into_iter().collect();
-        directories.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-        let root_is_described = directories.last().is_some_and(|(path, _)| path.is_empty());
-        for (path, waiting) in directories {
+        let directories = std::mem::take(&mut self.directories);
+        let root_is_described = directories.contains_key(&b""[..]);
+        for (path, waiting) in directories.into_iter().rev() {
             let path = EntryPath::parse(&path, self.limits).map_err(|why| refuse(&path, why))?;
             let (above, name) = path.split();
             let opened = match path.is_root() {

@@ -141,6 +141,27 @@ fn the_last_of_two_entries_of_one_name_stays() {
 }
 
 #[test]
+fn a_directory_that_was_replaced_gives_its_mode_to_no_other() {
+    let ground = Ground::new();
+    let with_mode = |mode, name| Entry {
+        mode,
+        ..directory(name)
+    };
+    ground
+        .unpack(&[
+            directory("a"),
+            with_mode(0o4777, "a/b"),
+            with_mode(0o755, "a-b"),
+            directory("z"),
+            with_mode(0o700, "z/b"),
+            symlink("a", "z"),
+        ])
+        .unwrap();
+    assert_eq!(fs::metadata(ground.at("z/b")).unwrap().mode(), 0o40_700);
+    assert_eq!(fs::metadata(ground.at("a-b")).unwrap().mode(), 0o40_755);
+}
+
+#[test]
 fn a_link_to_a_directory_of_the_layer_is_followed_inside() {
     let ground = Ground::new();
     ground
