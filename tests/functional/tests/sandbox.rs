@@ -284,7 +284,8 @@ fn in_the_host_s_network_the_pod_s_name_resolves_beside_the_host_s_names() {
             run.json()["text"].as_str().unwrap().to_owned()
         };
         let host = std::fs::read_to_string("/etc/hosts").unwrap();
-        let ours = format!("{}\n127.0.1.1 box\n", host.trim_end_matches('\n'));
+        let line_end = if host.ends_with('\n') { "" } else { "\n" };
+        let ours = format!("{host}{line_end}127.0.1.1 box\n");
         assert_eq!(read("--hostname=box"), ours);
         // It has that already.
         assert_eq!(read("--hostname=localhost"), host);
