@@ -5,9 +5,10 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::unistd::read;
 
-/// So many of them at most as it was made for.
+/// So many of them at most as it was made for. It takes memory when there are some.
 pub(crate) struct Buffer {
-    bytes: Box<[u8]>,
+    size: usize,
+    bytes: Vec<u8>,
     begin: usize,
     end: usize,
 }
@@ -15,7 +16,8 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn new(size: usize) -> Self {
         Self {
-            bytes: vec![0; size].into(),
+            size,
+            bytes: Vec::new(),
             begin: 0,
             end: 0,
         }
@@ -27,12 +29,14 @@ impl Buffer {
 
     /// One byte into an empty buffer.
     pub(crate) fn put(&mut self, byte: u8) {
+        self.bytes.resize(self.size, 0);
         self.bytes[0] = byte;
         (self.begin, self.end) = (0, 1);
     }
 
     /// Reads once into an empty buffer. `None`: nothing now, perhaps later.
     pub(crate) fn fill(&mut self, from: BorrowedFd<'_>) -> nix::Result<Option<usize>> {
+        self.bytes.resize(self.size, 0);
         let length = later(read(from, &mut self.bytes))?;
         (self.begin, self.end) = (0, length.unwrap_or(0));
         Ok(length)

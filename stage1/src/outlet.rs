@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::signals::Signals;
 
 /// Bytes that one of them may have to pass on.
-const PASSING: usize = 64 << 10;
+const PASSING: usize = 16 << 10;
 
 /// All of them.
 #[derive(Default)]
