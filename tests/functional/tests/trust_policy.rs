@@ -57,32 +57,6 @@ fn privileged_a_policy_of_another_user_is_refused() {
 }
 
 #[test]
-fn privileged_who_may_read_the_policy_cannot_hold_up_a_change_of_it() {
-    let Some(root) = User::root("privileged_who_may_read_the_policy_cannot_hold_up_a_change_of_it")
-    else {
-        return;
-    };
-    let env = Env::new(root);
-    let key = env.write("key.pem", Key::new(1).public_pem());
-    let add = |prefix| {
-        let mut command = std::process::Command::new("timeout");
-        let skua = env.command(&["trust", "add", prefix, key.to_str().unwrap()]);
-        command
-            .arg("10")
-            .arg(skua.get_program())
-            .args(skua.get_args());
-        Run::of(command)
-    };
-    add("--prefix=a.example/first").success();
-    let directory = env.config().join("trust.d");
-    let anybody = fs::File::open(&directory).unwrap();
-    anybody.lock().unwrap();
-    add("--prefix=a.example/second").success();
-    let lock = fs::metadata(directory.join(".lock")).unwrap();
-    assert_eq!(lock.permissions().mode() & 0o777, 0o600);
-}
-
-#[test]
 fn privileged_a_key_of_another_user_is_taken_from_who_became_root_with_sudo_alone() {
     let test = "privileged_a_key_of_another_user_is_taken_from_who_became_root_with_sudo_alone";
     let Some(root) = User::root(test) else {
