@@ -99,6 +99,12 @@ fn privileged_living_pods_of_two_data_directories_have_no_ids_in_common() {
     }
 }
 
+/// A `/run` in which nobody has made anything.
+fn empty_run() {
+    let (kind, none) = (Some("tmpfs"), None::<&str>);
+    mount(kind, "/run", kind, MsFlags::empty(), none).expect("a /run");
+}
+
 /// What a unit with `ProtectSystem=strict` sees of `/run`.
 fn read_only_run() {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
@@ -112,14 +118,7 @@ fn privileged_ids_are_locked_where_nothing_can_be_written() {
     else {
         return;
     };
-    mount(
-        Some("none"),
-        "/run",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .expect("a /run");
+    empty_run();
     let rivals = Rivals::new(root);
     let (second, third) = (rivals.other(2), rivals.other(3));
     let (first, ids) = started(rivals.first());
@@ -140,14 +139,7 @@ fn privileged_no_pod_starts_where_its_ids_cannot_be_locked() {
     else {
         return;
     };
-    mount(
-        Some("none"),
-        "/run",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .expect("a /run");
+    empty_run();
     let rivals = Rivals::new(root);
     read_only_run();
     Run::of(rivals.first())
@@ -166,14 +158,7 @@ fn privileged_nobody_but_root_can_open_what_ids_are_locked_by() {
     else {
         return;
     };
-    mount(
-        Some("none"),
-        "/run",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .expect("a /run");
+    empty_run();
     let rivals = Rivals::new(root);
     let (pod, _) = started(rivals.first());
     let made = fs::metadata("/run/skua-ids").expect("a directory");
