@@ -288,6 +288,11 @@ impl TreeWriter {
         Ok(())
     }
 
+    fn remove_empty(&self) -> io::Result<()> {
+        fs::remove_dir(self.work.join("fs"))?;
+        fs::remove_dir(&self.work)
+    }
+
     /// Renames it into the store, unless another process was faster.
     fn place(mut self, lease: File) -> Result<(), StoreError> {
         let path = self.store.tree_path(&self.diff_id);
@@ -330,7 +335,8 @@ fn is_in_the_way(error: &io::Error) -> bool {
 
 impl Drop for TreeWriter {
     fn drop(&mut self) {
-        if self.committed {
+        // What nothing was written to needs no worker, which perhaps cannot be started.
+        if self.committed || self.remove_empty().is_ok() {
             return;
         }
         if let Err(e) = self.store.remove_dir(&self.work) {
