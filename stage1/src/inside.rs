@@ -29,6 +29,7 @@ use crate::error::{self, Error};
 use crate::given::Given;
 use crate::handover::{self, Ends, Root};
 use crate::op::{Op, Step};
+use crate::owner;
 use crate::plan::{Namespaces, Opener, Plan};
 use crate::rootfs::{Builder, HostFiles};
 use crate::sys::{self, Child, Cloned, Program};
@@ -45,7 +46,7 @@ pub(crate) struct Inside {
     _life: PipeWriter,
 }
 
-/// Clones the inside into new user and pid namespaces, and into `cgroup`. To `started` stage2 says when the apps are executed.
+/// Clones the inside into new user and pid namespaces, owned as planned, and into `cgroup`. To `started` stage2 says when the apps are executed.
 /// What is `given` is the inside's alone, and the lock of the pod the keeper's.
 pub(crate) fn spawn(
     plan: &Plan,
@@ -59,7 +60,8 @@ pub(crate) fn spawn(
     let (keeper, life) = pipe().map_err(Error::Channel)?;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
     let directory = cgroup.map(|cgroup| cgroup.directory.as_fd());
-    match sys::clone3(namespaces, directory).map_err(Error::Clone)? {
+    let clone = || sys::clone3(namespaces, directory);
+    match owner::clone_as(plan.keeper.owner, clone).map_err(Error::Clone)? {
         Cloned::Parent(child) => Ok(Inside {
             child,
             channel: ours,

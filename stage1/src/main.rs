@@ -28,6 +28,7 @@ mod notify;
 mod op;
 mod opened;
 mod outlet;
+mod owner;
 mod plan;
 mod pty;
 mod range;

@@ -120,7 +120,7 @@ impl Plan {
             id_map: id_map.clone(),
             opener: opener(&manifest.id_map, id_map),
             policy: Policy::default(),
-            keeper: Keeper::new(manifest),
+            keeper: Keeper::new(manifest, id_map),
             trees: Vec::new(),
             steps: Vec::new(),
             apps: Vec::new(),

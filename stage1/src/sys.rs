@@ -15,12 +15,14 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
 pub(crate) mod brief;
+mod capabilities;
 mod entry;
 mod mount_attributes;
 mod program;
 mod share;
 pub(crate) mod xattr;
 
+pub(crate) use capabilities::raise_capabilities;
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
 pub(crate) use program::Program;
 

@@ -32,9 +32,14 @@ pub(super) fn before(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     items.extend(cgroup(manifest, plan, known));
     items.extend(limits(plan, None));
     items.extend(outlets(plan));
-    let text = "clone the inside into that cgroup and new namespaces: user, pid";
-    let args = json!({"namespaces": ["user", "pid"]});
-    items.push(keeper("clone", args, text.to_owned()));
+    let owner = plan.keeper.owner;
+    let whose = owner.map(|owner| format!(", the first owned by user {owner}"));
+    let text = format!(
+        "clone the inside into that cgroup and new namespaces: user, pid{}",
+        whose.unwrap_or_default()
+    );
+    let args = json!({"namespaces": ["user", "pid"], "owner": owner});
+    items.push(keeper("clone", args, text));
     let mut further = super::namespaces(plan);
     further.retain(|name| !["user", "pid"].contains(name));
     let text = format!(

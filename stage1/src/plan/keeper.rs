@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use pod::{AppName, IdMapChoice, Network, NetworkRequest, Origin, PodManifest, VolumeSource};
+use pod::{
+    AppName, IdMap, IdMapChoice, Network, NetworkRequest, Origin, PodManifest, VolumeSource,
+};
 
 /// The keeper's orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub(crate) struct Keeper {
     pub(crate) directories: Vec<Directory>,
     /// Device nodes of the pod: only root can make them.
     pub(crate) nodes: Vec<DeviceNode>,
+    /// The user who is to own the user namespace, if not the keeper's.
+    pub(crate) owner: Option<u32>,
     /// How the id maps are written.
     pub(crate) map_writer: MapWriter,
     /// The networks to be joined, in this order.
@@ -73,13 +77,15 @@ pub(crate) enum MapWriter {
 
 impl Keeper {
     /// Decides.
-    pub(super) fn new(manifest: &PodManifest) -> Self {
+    pub(super) fn new(manifest: &PodManifest, id_map: &IdMap) -> Self {
+        let (owner, nodes) = match manifest.id_map {
+            IdMapChoice::Range { .. } => (id_map.uids.first(), nodes(manifest)),
+            IdMapChoice::Subordinate { .. } | IdMapChoice::Single { .. } => (None, Vec::new()),
+        };
         Self {
             directories: directories(manifest),
-            nodes: match manifest.id_map {
-                IdMapChoice::Range { .. } => nodes(manifest),
-                IdMapChoice::Subordinate { .. } | IdMapChoice::Single { .. } => Vec::new(),
-            },
+            nodes,
+            owner: owner.map(|extent| extent.host),
             map_writer: MapWriter::of(&manifest.id_map),
             networks: match &manifest.network {
                 Network::Cni { networks, .. } => networks.clone(),

@@ -151,7 +151,7 @@ const HARMLESS: &str = "\
     read pread64 readlink statx newfstatat statfs fstatfs getdents64 lseek access faccessat2 getcwd \
     mmap munmap mprotect mremap madvise brk close close_range dup dup2 dup3 pipe2 socketpair \
     poll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait sigaltstack signalfd4 futex clock_nanosleep nanosleep \
-    getrandom getpid getppid gettid getuid geteuid getgid getegid sched_getaffinity arch_prctl set_tid_address \
+    getrandom getpid getppid gettid getuid geteuid getgid getegid capget sched_getaffinity arch_prctl set_tid_address \
     set_robust_list rseq pause restart_syscall wait4 waitid exit exit_group pidfd_open umask chdir fchdir flock \
     recvfrom recvmsg";
 
@@ -170,6 +170,7 @@ fn changes(call: &Call) -> bool {
         ]),
         "ioctl" => !has(&["TCGETS", "TIOCGWINSZ", "FIONREAD"]),
         "prlimit64" => !has(&["NULL, {"]),
+        "prctl" => !has(&["PR_GET_PDEATHSIG"]),
         // Between the keeper and the inside, or to what was opened or inherited.
         "write" | "writev" | "sendto" | "sendmsg" => has(&["<NETLINK", "<UDP", "<TCP", "<PACKET"]),
         name => !HARMLESS.split_whitespace().any(|harmless| harmless == name),

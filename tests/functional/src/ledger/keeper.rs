@@ -90,10 +90,20 @@ impl Ledger {
                 }
                 self.once("openat", &[&format!("{group}/cgroup.subtree_control\"")]);
             }
-            "clone" => self.once("clone3", &["CLONE_NEWUSER|CLONE_NEWPID"]),
+            "clone" => self.clone_inside(args),
             _ => return false,
         }
         true
+    }
+
+    fn clone_inside(&mut self, args: &Value) {
+        self.once("clone3", &["CLONE_NEWUSER|CLONE_NEWPID"]);
+        if args["owner"].is_u64() {
+            self.once("setresuid", &["(-1, 0, -1)"]);
+            self.once("setresuid", &["(-1, "]);
+            self.once("capset", &["CAP_SYS_ADMIN"]);
+            self.maybe("prctl", &["PR_SET_PDEATHSIG, SIGTERM"]);
+        }
     }
 
     fn map_ids(&mut self, args: &Value) {

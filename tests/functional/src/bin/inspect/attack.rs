@@ -12,10 +12,11 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use serde_json::json;
 
-use crate::{Answer, Reply, word};
+use crate::{Answer, Reply, sys, word};
 
 pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
     Some(match question {
+        "exhaust" => exhaust(words),
         "flip" => flip(words),
         "hunt" => hunt(words),
         "overwrite" => word(words, 0).and_then(overwrite),
@@ -27,6 +28,27 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
 fn ready() {
     println!("ready");
     let _ = std::io::stdout().flush();
+}
+
+/// `exhaust inotify|signals`: takes all that there is, and keeps it.
+fn exhaust(words: &[&str]) -> Answer {
+    let me = nix::unistd::getpid().as_raw();
+    let take_one = || match word(words, 0) {
+        Ok("inotify") => Ok(sys::syscall(libc::SYS_inotify_init1, [0; 6]).map(drop)),
+        Ok("signals") => Ok(sys::queue_signal(me, libc::SIGRTMIN(), libc::SI_QUEUE, me)),
+        Ok(other) => Err(format!("no such thing: {other}")),
+        Err(reason) => Err(reason),
+    };
+    sys::block_real_time().map_err(|e| e.to_string())?;
+    let mut taken = 0;
+    while take_one()?.is_ok() {
+        taken += 1;
+    }
+    println!("{taken}");
+    ready();
+    loop {
+        std::thread::park();
+    }
 }
 
 /// `flip PATH TARGET`: PATH is a directory, a link to TARGET and absent by turns, for ever.

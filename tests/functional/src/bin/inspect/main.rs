@@ -9,7 +9,7 @@
 //! | `file.rs` | `read` `write` `append` `stat` `list` `tree` `open` `read-from` `mkdir` `unlink` `symlink` `rename` `chown` `chmod` `mknod` `mkfifo` |
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `queue` `own` `limit` `exec` `in-session` |
 //! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `bomb` `all` |
-//! | `attack.rs` | `flip` `hunt` `overwrite` `rearrange` |
+//! | `attack.rs` | `exhaust` `flip` `hunt` `overwrite` `rearrange` |
 //! | `disk.rs` | `disk` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
 //! | `notify.rs` | `notify` |

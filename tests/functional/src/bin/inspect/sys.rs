@@ -46,6 +46,23 @@ pub(crate) fn queue_signal(pid: i32, signal: i32, code: i32, sender: i32) -> Res
     Errno::result(result).map(drop)
 }
 
+/// The first real-time signal stays in the queue.
+pub(crate) fn block_real_time() -> Result<(), Errno> {
+    let set: u64 = 1 << (libc::SIGRTMIN() - 1);
+    let old: *const u64 = std::ptr::null();
+    // SAFETY: the kernel reads a set of 64 signals, which outlives the call, and writes nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            &raw const set,
+            old,
+            size_of::<u64>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Lets `pid` have the signals of this descriptor.
 pub(crate) fn own(descriptor: &OwnedFd, pid: i32) -> Result<(), Errno> {
     let number = descriptor.as_raw_fd();

@@ -1,0 +1,64 @@
+//! Whose the pod's user namespace is.
+//!
+//! The kernel counts inotify instances, timers, queued signals and namespaces for a user of a user namespace, and once more, with
+//! all others, for the owner of that namespace outside (`user_namespaces(7)`; `inc_ucount` of Linux 6.18). A pod of root's
+//! belongs to user 0 of its own range: what its apps use up is not root's.
+//!
+//! **Runs as** the keeper, root, with the effective user of the pod while it clones. **Needs** the range. **Leaves** nothing:
+//! the keeper is as before, with the death signal that a change of user takes away. **Undone by** nothing.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::prctl::{get_pdeathsig, set_pdeathsig};
+use nix::sys::signal::raise;
+use nix::unistd::{Pid, Uid, geteuid, getppid, seteuid};
+
+use crate::sys::{self, Cloned};
+
+/// Calls `clone` as `owner`, or as the caller when that is who owns the pod anyway.
+pub(crate) fn clone_as(
+    owner: Option<u32>,
+    clone: impl FnOnce() -> io::Result<Cloned>,
+) -> io::Result<Cloned> {
+    let Some(owner) = owner else {
+        return clone();
+    };
+    let (caller, death) = (geteuid(), Death::watch()?);
+    seteuid(Uid::from_raw(owner))?;
+    // They go with user 0; a security module may ask for them at the clone, and the cgroup belongs to root.
+    let cloned = sys::raise_capabilities().and_then(|()| clone());
+    if matches!(cloned, Ok(Cloned::Child)) {
+        return cloned;
+    }
+    seteuid(caller)?;
+    death.watch_again()?;
+    cloned
+}
+
+/// The wish to get a signal when the parent ends, which is gone after a change of user.
+struct Death {
+    signal: Option<nix::sys::signal::Signal>,
+    parent: Pid,
+}
+
+impl Death {
+    fn watch() -> Result<Self, Errno> {
+        Ok(Self {
+            signal: get_pdeathsig()?,
+            parent: getppid(),
+        })
+    }
+
+    /// A parent that has ended meanwhile has ended unheard.
+    fn watch_again(&self) -> Result<(), Errno> {
+        let Some(signal) = self.signal else {
+            return Ok(());
+        };
+        set_pdeathsig(signal)?;
+        if getppid() == self.parent {
+            return Ok(());
+        }
+        raise(signal)
+    }
+}
