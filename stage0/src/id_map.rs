@@ -17,6 +17,9 @@ const LAST: u32 = 0x7ffd_ffff;
 /// systemd's "foreign" range: no user of the host has these ids, and no pod.
 const STORE_BASE: u32 = 2_147_352_576;
 
+/// The last of that range: no process has it, and of files in the store those that a layer gives to 65535.
+pub(crate) const UNUSED: u32 = STORE_BASE + COUNT - 1;
+
 /// Where `newuidmap` and `newgidmap` are; not `PATH`, for they decide over ids.
 const PROGRAMS: &[&str] = &["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"];
 

@@ -18,11 +18,8 @@ use crate::{id_map, libexec};
 /// The program.
 pub(crate) const WORKER: &str = "skua-worker";
 
-/// The account that talks to registries for root, and the one when it is not installed.
-const ACCOUNTS: &[&str] = &["skua", "nobody"];
-
-/// `nobody` where `/etc/passwd` names neither.
-const NOBODY: (u32, u32) = (65_534, 65_534);
+/// The account that talks to registries for root.
+const ACCOUNT: &str = "skua";
 
 /// What a worker keeps of the environment: how to reach and to check a registry.
 const KEPT: &[&str] = &[
@@ -100,8 +97,8 @@ impl Spawner {
 impl Workers for Spawner {
     fn registry(&self) -> Result<Worker, SpawnError> {
         let account = geteuid().is_root().then(|| {
-            let known = ACCOUNTS.iter().find_map(|name| id_map::account(name));
-            known.unwrap_or(NOBODY)
+            // Not `nobody`: others run as that, and a process can stop those of its user, or change their limits.
+            id_map::account(ACCOUNT).unwrap_or((id_map::UNUSED, id_map::UNUSED))
         });
         Ok(self.start(Step::Net, account)?)
     }

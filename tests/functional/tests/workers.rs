@@ -1,6 +1,7 @@
 //! The workers of a fetch, looked at from outside while a registry keeps them waiting.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use functional::registry::{Action, Fault};
@@ -126,6 +127,26 @@ fn the_network_worker_has_no_capabilities_and_is_not_root() {
             );
         }
     }
+}
+
+/// A process of another user cannot stop it: a fetch would wait for it for ever.
+#[test]
+fn privileged_no_user_can_signal_the_network_worker_of_root() {
+    let Some(root) = User::root("privileged_no_user_can_signal_the_network_worker_of_root") else {
+        return;
+    };
+    let stalled = Stalled::new(root);
+    let pid = stalled.net.0.file_name().unwrap().to_owned();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let others = passwd.lines().filter(|line| !line.starts_with("skua:"));
+    let users = others.filter_map(|line| line.split(':').nth(2)?.parse().ok());
+    for uid in users.chain([65_534]).filter(|uid| *uid != 0) {
+        let mut kill = std::process::Command::new("kill");
+        kill.arg("-STOP").arg(&pid).uid(uid).gid(uid);
+        let tried = kill.output().unwrap();
+        assert!(!tried.status.success(), "user {uid} can stop it");
+    }
+    assert!(stalled.net.status("State").starts_with('S'));
 }
 
 #[test]

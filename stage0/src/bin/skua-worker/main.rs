@@ -3,7 +3,7 @@
 //!
 //! | step | runs as | sees | may |
 //! |---|---|---|---|
-//! | `net` | root's: user `skua` or `nobody`; else the caller | certificates, resolver files | connect |
+//! | `net` | root's: user `skua`, else one that nobody has; else the caller | certificates, resolver files | connect |
 //! | `layout` | the caller, without capabilities | the directory or file it is given | read it |
 //! | `unpack` | root of its own user namespace | one layer's directory, as `/` | make files there |
 //! | `pack` | the same | trees of the store; the topmost is `/` | read them |
