@@ -12,7 +12,7 @@ pub(crate) enum Error {
     #[error("cannot tell the working directory, which must be a pod's")]
     WorkingDirectory(#[source] io::Error),
     #[error(
-        "usage: skua-stage1 run | explain [--json] [--stdin] | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | kill SIGNAL | gc"
+        "usage: skua-stage1 run | explain [--json] [--stdin] | enter --app NAME [--terminal] -- PROGRAM ARG… | stop [--force] | kill SIGNAL | gc [--abandon-networks]"
     )]
     Usage,
     #[error("cannot write to standard output")]

@@ -1,8 +1,9 @@
 //! The end of stage1's code in the pod: descriptors are put in place, everything else is closed, stage2 takes over.
 //!
-//! **Runs as** the inside, after the pivot. **Needs** what stage2 gets. **Leaves** stage2 with descriptors 0, 1, 2,
-//! [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups, the one that tells the keeper and those of sockets, an empty environment, and all signals blocked that the keeper forwards: none is lost before
-//! stage2 listens. **Undone by** nothing: it ends in exec.
+//! **Runs as** the inside, while its builder works, or after it when there is a terminal. **Needs** what stage2 gets. **Leaves**
+//! stage2 with descriptors 0, 1, 2, [`APPS_FD`], [`STATUS_FD`], [`KEEPER_FD`], those of cgroups, the one that tells the keeper and
+//! those of sockets, nothing of the environment but how errors are printed, and all signals blocked that the keeper forwards: none
+//! is lost before stage2 listens. **Undone by** nothing: it ends in exec.
 
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};

@@ -55,7 +55,7 @@ pub(super) fn joined(manifest: &PodManifest, plan: &Plan, known: &Known) -> Vec<
     }));
     items.extend(manifest.ports.iter().map(published));
     items.push(filled(manifest));
-    let text = "become stage2: descriptors 0 to 5, an empty environment, all others closed at exec";
+    let text = "become stage2: the standard streams, descriptors of apps, status, keeper, cgroups and sockets, no others; nothing of the environment but --debug and --error-format";
     let stage2 = Item::new(Process::Inside, "execute-stage2", Value::Null, text);
     items.push(stage2);
     items.extend(while_it_lives(manifest));
@@ -147,7 +147,7 @@ fn while_it_lives(manifest: &PodManifest) -> Vec<Item> {
         let relay = keeper("relay-terminal", Value::Null, text);
         items.push(relay.by(Origin::CommandLine));
     }
-    let text = "wait for the end of the pod; pass SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on to stage2";
+    let text = "wait for the end of the pod; pass signals on to stage2, but those that the caller ignored and those that mean the keeper";
     items.push(keeper("wait", Value::Null, text));
     items
 }
