@@ -179,17 +179,37 @@ fn is_ours(process: &Path) -> bool {
     real == Some(getuid().as_raw())
 }
 
-/// Ends a process, gently first.
+/// Ends a process, gently first. One that has ended by itself meanwhile, as pasta does with its namespace, has ended.
 fn end(process: &OwnedFd) -> io::Result<()> {
-    sys::send_signal(process.as_fd(), libc::SIGTERM)?;
+    signal(process, libc::SIGTERM)?;
     if !ended(process)? {
-        sys::send_signal(process.as_fd(), libc::SIGKILL)?;
+        signal(process, libc::SIGKILL)?;
         ended(process)?;
     }
     Ok(())
 }
 
+fn signal(process: &OwnedFd, signal: libc::c_int) -> io::Result<()> {
+    match sys::send_signal(process.as_fd(), signal) {
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
 fn ended(process: &OwnedFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut polled, PollTimeout::from(PATIENCE))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_meanwhile_is_ended() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let process = sys::pidfd_open(child.id()).unwrap();
+        child.wait().unwrap();
+        end(&process).unwrap();
+    }
 }
