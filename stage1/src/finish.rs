@@ -94,12 +94,8 @@ pub(crate) fn all(
         _ => None,
     };
     let status = ended.and_then(|ended| exit_status(&opened, &apps, ended));
-    let errors = status
-        .as_ref()
-        .err()
-        .into_iter()
-        .chain(&killed)
-        .chain(&undone);
+    let errors = status.as_ref().err().into_iter();
+    let errors: Vec<&Error> = errors.chain(&killed).chain(&undone).collect();
     let result = PodResult {
         version: pod::CONTRACT_VERSION,
         exit_status: *status.as_ref().unwrap_or(&FAILED),
@@ -109,14 +105,12 @@ pub(crate) fn all(
         limits,
         usage: account.usage,
         networks,
-        errors: errors.flat_map(texts).collect(),
+        errors: errors.iter().flat_map(|error| texts(error)).collect(),
     };
     if let Err(error) = pod::save(&opened.dir.result(), &result) {
-        let unsaved = Error::Result(opened.manifest.id.clone(), error);
-        if let Err(first) = status {
-            report::print(&first);
-        }
-        return Err(unsaved);
+        // The record would have had them.
+        errors.into_iter().for_each(report::print);
+        return Err(Error::Result(opened.manifest.id.clone(), error));
     }
     // What could not be undone is left to `gc`, which looks at pods in state `run`.
     match undone.into_iter().next() {

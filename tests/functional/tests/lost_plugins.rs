@@ -47,8 +47,8 @@ impl Lab {
         self.env.skua(words)
     }
 
-    /// A pod whose keeper was killed, and whose plugins went away then.
-    fn dead(&self) -> String {
+    /// A pod that runs, in both networks, until it is told to end.
+    fn running(&self) -> Background {
         let words = [
             "--insecure-options=image",
             "run",
@@ -60,14 +60,25 @@ impl Lab {
         command.env("CNI_PATH", self.env.scratch(""));
         let mut pod = Background::start(command);
         pod.prints("ready");
-        pod.signal(Signal::SIGKILL);
-        pod.wait();
+        pod
+    }
+
+    /// The UUID of the only pod, whose plugins go away now.
+    fn lose_plugins(&self) -> String {
         for plugin in PLUGINS {
             fs::rename(self.plugin(plugin), self.away(plugin)).expect("move it away");
         }
         let pods = self.list();
         assert_eq!(pods.len(), 1, "{pods:?}");
         pods[0]["uuid"].as_str().expect("a UUID").to_owned()
+    }
+
+    /// A pod whose keeper was killed, and whose plugins went away then.
+    fn dead(&self) -> String {
+        let pod = self.running();
+        pod.signal(Signal::SIGKILL);
+        pod.wait();
+        self.lose_plugins()
     }
 
     /// A pod that has ended.
@@ -176,4 +187,25 @@ fn privileged_networks_are_abandoned_only_when_that_is_asked_for_and_each_is_tol
         .fails(&["is running"]);
     pod.signal(Signal::SIGTERM);
     pod.wait().success();
+}
+
+/// What is in the place of the record stands for a full disk.
+#[test]
+fn privileged_what_was_not_left_is_told_also_where_it_cannot_be_recorded() {
+    let Some(lab) = Lab::new("what_was_not_left_is_told_also_where_it_cannot_be_recorded") else {
+        return;
+    };
+    let pod = lab.running();
+    let id = lab.lose_plugins();
+    let record = lab.env.data().join("pods/run").join(&id);
+    let record = record.join("result.json.new");
+    fs::create_dir(&record).expect("mkdir");
+    pod.signal(Signal::SIGTERM);
+    let run = pod.wait().exits(254);
+    let run = run.complains("cannot leave network 'one'");
+    let run = run.complains("cannot leave network 'two'");
+    run.complains(&format!("cannot record how pod {id} ended"));
+    fs::remove_dir(&record).expect("rmdir");
+    PLUGINS.iter().for_each(|plugin| lab.put_back(plugin));
+    lab.skua(&["gc", "--grace-period=0"]).success();
 }
