@@ -143,13 +143,9 @@ impl Outlets {
         }
     }
 
-    /// Passes on what is left, now that nobody writes any more. An error says what was lost, and keeps nothing from the others.
+    /// Passes on what is left, now that nobody writes any more. An error says what was lost.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let mut first = Ok(());
-        for outlet in &mut self.outlets {
-            first = first.and(outlet.finish());
-        }
-        first
+        self.outlets.iter_mut().try_for_each(Outlet::finish)
     }
 }
 
@@ -188,18 +184,10 @@ impl Outlet {
 
     fn finish(&mut self) -> Result<(), Error> {
         let asked = Signals::asking_to_end()?;
-        while self.from.is_some() && (!self.passing.is_empty() || self.read()) {
-            self.write();
-            if self.passing.is_empty() {
-                continue;
-            }
-            // A terminal that was stopped by ^S stays so until somebody comes, or nobody wants to wait.
-            let mut either = [
-                PollFd::new(self.to.as_fd(), PollFlags::POLLOUT),
-                PollFd::new(asked.as_fd(), PollFlags::POLLIN),
-            ];
-            let _ = poll(&mut either, PollTimeout::NONE);
-            if either[1].any() == Some(true) {
+        // What entered may have left others that write on. A read takes all that is there, or as much as there is room for.
+        let reads = self.capacity().div_ceil(PASSING);
+        for _ in 0..=reads {
+            if !self.pass_all(asked.as_fd()) || !self.read() {
                 break;
             }
         }
@@ -208,6 +196,34 @@ impl Outlet {
             None | Some(Errno::EPIPE | Errno::ECONNRESET | Errno::EIO) => Ok(()),
             Some(error) => Err(Error::PassOn(self.name, error.into())),
         }
+    }
+
+    /// Writes what was read, or as much as somebody waits for; whether that was all.
+    fn pass_all(&mut self, asked: BorrowedFd<'_>) -> bool {
+        while self.from.is_some() && !self.passing.is_empty() {
+            self.write();
+            if self.passing.is_empty() {
+                break;
+            }
+            // A terminal that was stopped by ^S stays so until somebody comes, or nobody wants to wait.
+            let mut either = [
+                PollFd::new(self.to.as_fd(), PollFlags::POLLOUT),
+                PollFd::new(asked, PollFlags::POLLIN),
+            ];
+            let _ = poll(&mut either, PollTimeout::NONE);
+            if either[1].any() == Some(true) {
+                return false;
+            }
+        }
+        self.from.is_some()
+    }
+
+    /// How much the pipe holds.
+    fn capacity(&self) -> usize {
+        let asked = |from| fcntl(from, FcntlArg::F_GETPIPE_SZ).ok();
+        let size = self.from.as_ref().and_then(asked);
+        size.and_then(|size| usize::try_from(size).ok())
+            .unwrap_or_default()
     }
 }
 

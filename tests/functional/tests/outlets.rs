@@ -7,11 +7,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use functional::{Background, Env, Image, Layer, Run, User, eventually};
-use nix::sys::signal::Signal;
+use functional::{Env, Image, Layer, Run, User};
 
 const RUN: [&str; 5] = [
     "--quiet",
@@ -139,7 +139,7 @@ fn an_app_cannot_change_the_file_that_its_output_goes_to() {
             let line = format!("\"$@\" {stream}> {}", entered.display());
             by_shell(&env, &line, &skua);
             assert_eq!(mode(&entered), before, "{user:?}: {stream} of enter");
-            pod.signal(Signal::SIGTERM);
+            pod.signal(nix::sys::signal::Signal::SIGTERM);
             pod.wait();
         }
     }
@@ -166,42 +166,6 @@ fn what_cannot_be_written_is_an_error() {
     }
 }
 
-/// The keeper finds both at once, the end and what was written last, as when the machine is busy.
-#[test]
-fn what_cannot_be_written_to_one_place_keeps_nothing_from_another() {
-    let Ok(busybox) = fs::read("/bin/busybox") else {
-        let test = "what_cannot_be_written_to_one_place_keeps_nothing_from_another";
-        return functional::skip(test, "no /bin/busybox");
-    };
-    let image = Image::new()
-        .layer(Layer::new().file("bin/busybox", 0o755, busybox))
-        .entrypoint(&["/bin/busybox", "sh", "-c"])
-        .build();
-    let app = "busybox head -c 100000 /dev/zero; busybox sleep 2; echo last >&2";
-    for user in User::all() {
-        let env = Env::new(user);
-        let image = env.layout(&image);
-        env.skua(&[&RUN[..], &[&image, "--", "true"]].concat())
-            .success();
-        let (output, error) = (env.write("out", ""), env.write("err", ""));
-        let skua = run(&env, &image, &["--", app]);
-        let mut shell = env.program("sh");
-        let line = "ulimit -f 8; out=$1 err=$2; shift 2; exec \"$@\" > $out 2> $err";
-        shell.args(["-c", line, "sh"]).args([&output, &error]);
-        shell.arg(skua.get_program()).args(skua.get_args());
-        let pod = Background::start(shell);
-        eventually("the limit is met", || {
-            fs::metadata(&output).is_ok_and(|found| found.len() >= 4096)
-        });
-        pod.signal(Signal::SIGSTOP);
-        std::thread::sleep(Duration::from_secs(4));
-        pod.signal(Signal::SIGCONT);
-        pod.wait().exits(254);
-        let said = fs::read_to_string(&error).expect("the file");
-        assert!(said.starts_with("last\n"), "{user:?}: {said}");
-    }
-}
-
 /// What nobody reads ends the app, as any program in a pipeline, and is nobody's error.
 #[test]
 fn an_app_whose_output_nobody_reads_gets_a_broken_pipe() {
@@ -224,5 +188,39 @@ fn an_app_whose_output_nobody_reads_gets_a_broken_pipe() {
         let status = child.wait().expect("its end");
         assert!(!status.success(), "{user:?}: {status}");
         assert_ne!(status.code(), Some(254), "{user:?}: {status}");
+    }
+}
+
+/// Reads slowly, as a journal that is busy, until `child` ends; whether it does.
+fn ends_although_read_slowly(child: &mut Child, mut from: UnixStream) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().expect("its end").is_some() {
+            return true;
+        }
+        let _ = from.read(&mut [0; 4096]).expect("some of it");
+        sleep(Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    child.wait().is_err()
+}
+
+/// What it has started is the pod's, and may have its standard output for as long as that lives.
+#[test]
+fn enter_ends_with_its_program_though_others_write_on() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let mut pod = env.spawn(&[&RUN[..], &["--name=p", &image, "--", "sleep", "60"]].concat());
+        pod.prints("ready");
+        let enter = ["enter", "p", "--", "/inspect", "haunt"];
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let mut skua = env.command(&enter);
+        skua.stdin(Stdio::null()).stdout(OwnedFd::from(theirs));
+        let mut child = skua.spawn().expect("skua starts");
+        drop(skua);
+        assert!(ends_although_read_slowly(&mut child, ours), "{user:?}");
+        pod.signal(nix::sys::signal::Signal::SIGTERM);
+        pod.wait();
     }
 }

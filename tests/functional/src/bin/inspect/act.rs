@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::json;
 
@@ -20,6 +21,7 @@ pub(crate) fn answer(question: &str, words: &[&str]) -> Option<Answer> {
         "trap" => trap(words),
         "ignore" => ignore(words),
         "orphan" => orphan(words),
+        "haunt" => haunt(),
         "zombie" => zombie(),
         "cat" => cat(),
         "print" => print(words, &mut std::io::stdout()),
@@ -86,6 +88,20 @@ fn orphan(words: &[&str]) -> Answer {
         }
         return Ok(Reply::Exit(0));
     }
+    Ok(Reply::Exit(0))
+}
+
+/// `haunt`: leaves children that write on to standard output, a pipe with as much room as it can have.
+fn haunt() -> Answer {
+    let _ = fcntl(std::io::stdout(), FcntlArg::F_SETPIPE_SZ(1 << 20));
+    let block = [b'x'; 1 << 16];
+    for _ in 0..3 {
+        if sys::fork().map_err(|e| e.to_string())?.is_none() {
+            while std::io::stdout().write_all(&block).is_ok() {}
+            return Ok(Reply::Exit(0));
+        }
+    }
+    sleep(Duration::from_millis(300));
     Ok(Reply::Exit(0))
 }
 

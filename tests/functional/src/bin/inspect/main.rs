@@ -8,7 +8,7 @@
 //! | `state.rs` | `id` `status` `maps` `namespaces` `mounts` `fds` `env` `args` `cwd` `limits` `processes` `session` `tty` `hostname` |
 //! | `file.rs` | `read` `write` `append` `stat` `list` `tree` `open` `read-from` `mkdir` `unlink` `symlink` `rename` `chown` `chmod` `mknod` `mkfifo` |
 //! | `attempt.rs` | `syscall` `mount` `unshare` `setuid` `kill` `queue` `own` `limit` `exec` `in-session` |
-//! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `bomb` `all` |
+//! | `act.rs` | `exit` `raise` `sleep` `trap` `ignore` `orphan` `haunt` `zombie` `cat` `print` `complain` `flood` `memory` `forks` `bomb` `all` |
 //! | `attack.rs` | `exhaust` `flip` `hunt` `overwrite` `rearrange` |
 //! | `disk.rs` | `disk` |
 //! | `net.rs` | `interfaces` `listen` `connect` `abstract` |
