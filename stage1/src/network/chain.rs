@@ -1,10 +1,11 @@
 //! The plugins of one network, called in turn: each ADD gets the result of the one before it, DEL goes backwards.
 
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use pod::NetworkFile;
 use serde_json::{Map, Value};
 
@@ -164,19 +165,56 @@ impl<'a> Chain<'a> {
         environment
     }
 
-    /// The first program of that name in the plugin path. Its type is one path component: `Conflist` has checked it.
+    /// The plugin's program. What it calls for addresses is checked with it: that looks in the same path.
     fn find(&self, plugin: &Plugin) -> Result<PathBuf, NetworkError> {
-        let directories = &self.record.plugin_path;
-        directories
-            .iter()
-            .map(|directory| Path::new(directory).join(&plugin.kind))
-            .find(|program| program.is_file() && access(program, AccessFlags::X_OK).is_ok())
-            .ok_or_else(|| NetworkError::NoPlugin {
-                network: self.list.name.clone(),
-                plugin: plugin.kind.clone(),
-                path: directories.join(":"),
-            })
+        let program = self.program(&plugin.kind)?;
+        let ipam = plugin.config.get("ipam").and_then(|ipam| ipam.get("type"));
+        if let Some(program) = ipam.and_then(Value::as_str).map(|kind| self.program(kind)) {
+            match program {
+                // The plugin says so itself.
+                Err(NetworkError::NoPlugin { .. }) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(program)
     }
+
+    /// The first program of that name in the plugin path. It is one path component: `Conflist` has checked it.
+    fn program(&self, kind: &str) -> Result<PathBuf, NetworkError> {
+        let directories = &self.record.plugin_path;
+        let program = directories
+            .iter()
+            .map(|directory| Path::new(directory).join(kind))
+            .find(|program| program.is_file() && access(program, AccessFlags::X_OK).is_ok());
+        match program {
+            Some(program) => refuse_of_others(&program).map(|()| program),
+            None => Err(NetworkError::NoPlugin {
+                network: self.list.name.clone(),
+                plugin: kind.to_owned(),
+                path: directories.join(":"),
+            }),
+        }
+    }
+}
+
+/// A program, and the directory where it was found, that only root and the caller can have written. Where this program is,
+/// nothing is asked: who can write there needs no plugin.
+fn refuse_of_others(program: &Path) -> Result<(), NetworkError> {
+    let own = std::env::current_exe().ok();
+    let directory = program.parent().unwrap_or(program);
+    if own.and_then(|own| Some(own.parent()? == directory.canonicalize().ok()?)) == Some(true) {
+        return Ok(());
+    }
+    let caller = geteuid().as_raw();
+    for path in [directory, program] {
+        let found = path
+            .metadata()
+            .map_err(|e| NetworkError::Spawn(program.to_owned(), e))?;
+        if ![0, caller].contains(&found.uid()) || found.mode() & 0o022 != 0 {
+            return Err(NetworkError::OfOthers(path.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn unusable(program: PathBuf, command: &'static str, why: Unusable) -> NetworkError {

@@ -39,6 +39,8 @@ pub(crate) enum NetworkError {
         plugin: String,
         path: String,
     },
+    #[error("refusing to execute a plugin: others than root and the caller could have written {0}")]
+    OfOthers(PathBuf),
     #[error("the plugins of network '{0}' know none of its CNI versions ({1})")]
     NoVersion(String, String),
     #[error("cannot start plugin {0}")]
@@ -99,6 +101,9 @@ impl NetworkError {
             Self::NoPlugin { .. } => Some(
                 "install the CNI plugins (Debian: package containernetworking-plugins) or name their directory in CNI_PATH",
             ),
+            Self::OfOthers(_) => {
+                Some("look what is in it, then 'chmod go-w' it and 'chown' it to root or yourself")
+            }
             Self::Refused { message, .. } => refusal_hint(message),
             Self::NoPorts => Some(
                 "use --net=default, or add a plugin like portmap, with that capability, to the conflist",

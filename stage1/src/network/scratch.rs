@@ -21,6 +21,8 @@ impl Scratch {
     pub(super) fn new(test: &str) -> Self {
         let root = std::env::temp_dir().join(format!("skua-cni-{}-{test}", std::process::id()));
         fs::create_dir_all(root.join("pod")).unwrap();
+        // Whatever the mask of who runs the tests is.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         let dir = PodDir::new(root.join("pod"));
         Self { root, dir }
     }

@@ -204,3 +204,49 @@ fn no_helper_is_run_that_a_file_names_which_others_could_have_written() {
         assert!(!run.stderr.contains("auth.json"), "{}", run.report());
     }
 }
+
+/// Root executes it, also one that another plugin calls for addresses.
+#[test]
+fn privileged_no_plugin_is_executed_that_others_could_have_written() {
+    let test = "privileged_no_plugin_is_executed_that_others_could_have_written";
+    let Some(root) = User::root(test) else {
+        return;
+    };
+    let lab = Lab::new(root);
+    let ran = lab.env.scratch("ran");
+    let directory = lab.env.scratch("plugins");
+    fs::create_dir(&directory).expect("a directory");
+    mode(&directory, 0o755);
+    for name in ["spy", "ipam"] {
+        let script = format!("#!/bin/sh\necho x >{}\nexit 1\n", ran.display());
+        mode(&lab.env.write(&format!("plugins/{name}"), script), 0o755);
+    }
+    let list = r#"{"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "spy", "ipam": {"type": "ipam"}}]}"#;
+    lab.write("net.d/n.conflist", list);
+    let run = || {
+        let words = ["--insecure-options=image", "run", "--rm", "--net=n"];
+        let app = [lab.image.as_str(), "--", "exit", "7"];
+        let mut command = lab.env.command(&[&words[..], &app].concat());
+        command.env("CNI_PATH", &directory);
+        Run::of(command)
+    };
+    let refusal = "others than root and the caller could have written";
+    for path in [
+        directory.clone(),
+        directory.join("spy"),
+        directory.join("ipam"),
+    ] {
+        let refusal = format!("{refusal} {}", path.display());
+        for bits in [0o775, 0o757] {
+            mode(&path, bits);
+            run().fails(&[&refusal]).complains("chmod go-w");
+        }
+        mode(&path, 0o755);
+        chown(&path, Some(STRANGER), None).expect("chown");
+        run().fails(&[&refusal]);
+        chown(&path, Some(0), None).expect("chown");
+    }
+    assert!(!ran.exists(), "a plugin ran all the same");
+    run().fails(&["spy refused"]);
+    fs::remove_file(&ran).expect("the plugin ran");
+}
