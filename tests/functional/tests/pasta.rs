@@ -40,7 +40,7 @@ fn words<'a>(image: &'a str, flags: &[&'a str], words: &[&'a str]) -> Vec<&'a st
 /// The pid files that processes of pasta have as an argument.
 fn pid_files(env: &Env) -> Vec<String> {
     let (uid, _) = env.user().ids();
-    let directory = format!("/tmp/skua-cni-pasta-{uid}/");
+    let directory = format!("/tmp/skua-cni-pasta-{uid}");
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let words = pids
         .filter(|pid| in_this_network(&pid.path()))
@@ -55,7 +55,7 @@ fn pid_files(env: &Env) -> Vec<String> {
 /// Processes of pasta that carry the pods of this test's user.
 fn pastas(env: &Env) -> usize {
     let (uid, _) = env.user().ids();
-    let directory = format!("/tmp/skua-cni-pasta-{uid}/");
+    let directory = format!("/tmp/skua-cni-pasta-{uid}");
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let carries = |pid: &fs::DirEntry| {
         let words = fs::read(pid.path().join("cmdline")).unwrap_or_default();
@@ -205,6 +205,34 @@ fn privileged_a_process_of_somebody_else_with_the_same_argument_is_left_alone() 
     assert!(other.is_running());
     other.signal(Signal::SIGKILL);
     other.wait();
+}
+
+/// Anybody can make a directory of that name in `/tmp`, before a pod starts, and when `/tmp` was swept while it runs.
+#[test]
+fn privileged_names_that_another_user_takes_keep_no_pod_from_its_network() {
+    let Some((env, image)) = ordinary("pasta_where_names_are_taken") else {
+        return;
+    };
+    sh("mount -t tmpfs -o mode=1777 tmpfs /tmp");
+    let (uid, _) = env.user().ids();
+    let usual = format!("/tmp/skua-cni-pasta-{uid}");
+    let flags = ["--publish=127.0.0.1:8083:80", "--rm"];
+    let skua = words(&image, &flags, &["trap", "SIGTERM", "0"]);
+    for swept in [true, false] {
+        let mut pod = env.spawn(&skua);
+        pod.prints("ready");
+        assert_eq!(pastas(&env), 1, "{swept}");
+        if swept {
+            fs::rename(&usual, "/tmp/swept").expect("the usual directory");
+            fs::create_dir(&usual).expect("a directory of root's");
+        }
+        pod.signal(Signal::SIGTERM);
+        pod.wait().success();
+        assert_eq!(pastas(&env), 0, "{swept}");
+    }
+    let left = fs::read_dir("/tmp").expect("/tmp").flatten();
+    let left: Vec<_> = left.filter(|left| left.file_name() != "swept").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]

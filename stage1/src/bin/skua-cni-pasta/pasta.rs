@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cni_plugin::config::PortProtocol;
@@ -42,7 +42,7 @@ pub(crate) fn start(inputs: &Inputs) -> Result<(), Error> {
     for descriptor in [&netns, &owner] {
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|e| failed(e.into()))?;
     }
-    let pid_file = state::pid_file(inputs)?;
+    let pid_file = state::new_pid_file(inputs)?;
     let mut messages = File::from(
         memfd_create(c"messages", MFdFlags::MFD_CLOEXEC).map_err(|e| Error::Start(e.into()))?,
     );
@@ -122,7 +122,7 @@ fn protocol(port: &Port) -> &'static str {
 
 /// Whether the pod's pasta runs.
 pub(crate) fn check(inputs: &Inputs) -> Result<(), Error> {
-    match find(&state::pid_file(inputs)?)?.is_empty() {
+    match find(&state::pid_files(inputs))?.is_empty() {
         true => Err(Error::Gone),
         false => Ok(()),
     }
@@ -130,25 +130,24 @@ pub(crate) fn check(inputs: &Inputs) -> Result<(), Error> {
 
 /// Ends the pod's pasta, if it runs, and waits for that: its ports are free then.
 pub(crate) fn stop(inputs: &Inputs) -> Result<(), Error> {
-    let pid_file = state::pid_file(inputs)?;
+    let pid_files = state::pid_files(inputs);
     // Again, for one that was on its way into the background may have become another process meanwhile.
     loop {
-        let processes = find(&pid_file)?;
+        let processes = find(&pid_files)?;
         if processes.is_empty() {
             break;
         }
         processes.iter().try_for_each(end).map_err(Error::Stop)?;
     }
-    match fs::remove_file(&pid_file) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::PidFile(pid_file, e)),
-        _ => Ok(()),
-    }
+    pid_files
+        .into_iter()
+        .try_for_each(|path| state::remove(&path, inputs).map_err(|e| Error::PidFile(path, e)))
 }
 
-/// The processes that were started with this very pid file as an argument. They are found by that and not by what the
+/// The processes that were started with one of these very pid files as an argument. They are found by that and not by what the
 /// file says: a keeper that is killed during ADD leaves a pasta that has not written it yet. Anybody can have such an argument, so
 /// only processes of this user count.
-fn find(pid_file: &Path) -> Result<Vec<OwnedFd>, Error> {
+fn find(pid_files: &[PathBuf]) -> Result<Vec<OwnedFd>, Error> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").map_err(Error::Processes)? {
         let entry = entry.map_err(Error::Processes)?;
@@ -163,7 +162,8 @@ fn find(pid_file: &Path) -> Result<Vec<OwnedFd>, Error> {
         // Nothing can be read of a process that has ended.
         let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let mut words = words.split(|byte| *byte == 0);
-        let named = words.any(|word| word == pid_file.as_os_str().as_encoded_bytes());
+        let is = |word, path: &PathBuf| word == path.as_os_str().as_encoded_bytes();
+        let named = words.any(|word| pid_files.iter().any(|path| is(word, path)));
         if named && is_ours(&entry.path()) {
             found.push(process);
         }
