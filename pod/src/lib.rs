@@ -46,7 +46,7 @@ pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
 pub use manifest::{
     App, Credential, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
     NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
-    VolumeSource,
+    VolumeOwner, VolumeSource,
 };
 pub use names::{
     AppName, CredentialName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName,

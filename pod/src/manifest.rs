@@ -249,11 +249,17 @@ pub enum VolumeSource {
     Empty {
         /// Permission bits.
         mode: u32,
+        /// Whose it is; absent: user 0's.
+        #[serde(default, skip_serializing_if = "VolumeOwner::is_root")]
+        owner: VolumeOwner,
     },
     /// A tmpfs, shared by the pod's apps.
     Tmpfs {
         /// Permission bits.
         mode: u32,
+        /// Whose it is; absent: user 0's.
+        #[serde(default, skip_serializing_if = "VolumeOwner::is_root")]
+        owner: VolumeOwner,
         /// Size in bytes; absent: the kernel's default.
         size: Option<u64>,
     },
@@ -264,6 +270,24 @@ pub enum VolumeSource {
         /// Its layers, lowest first.
         layers: Vec<Layer>,
     },
+}
+
+/// Whose a new volume is, in ids of the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeOwner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl VolumeOwner {
+    /// Whether it is user 0 with group 0, to whom all that is new belongs anyway.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A directory or file of the host.

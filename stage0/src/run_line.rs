@@ -36,8 +36,9 @@ pub(crate) struct PodFlags {
     /// Reach a port of the pod through the host: [IP:]HOST:POD[/tcp|udp]
     #[arg(long, short, value_name = "PORT")]
     pub(crate) publish: Vec<PublishArg>,
-    /// A volume: NAME,kind=host,source=PATH[,readonly=BOOL][,recursive=BOOL], NAME,kind=empty[,mode=OCTAL],
-    /// NAME,kind=tmpfs[,mode=OCTAL][,size=BYTES], or the files of an image: NAME,kind=image,source=IMAGE
+    /// A volume: NAME,kind=host,source=PATH[,readonly=BOOL][,recursive=BOOL]; new, NAME,kind=empty or
+    /// NAME,kind=tmpfs[,size=BYTES], each with [,mode=OCTAL][,uid=ID][,gid=ID]; or the files of an image:
+    /// NAME,kind=image,source=IMAGE
     #[arg(long, value_name = "VOLUME")]
     pub(crate) volume: Vec<VolumeArg>,
     /// Size of /dev/shm, which the apps share, in bytes or with K, M, G [default: 64M]

@@ -86,6 +86,8 @@ pub(crate) enum Error {
     },
     #[error("app {0} mounts volume {1}, which the pod does not have")]
     NoVolume(AppName, VolumeName),
+    #[error("cannot give volume {0} to {1} {2}, which is not in the id map of the pod")]
+    VolumeOwner(VolumeName, &'static str, u32),
 
     #[error("cannot find the stage2 binary beside this one")]
     Stage2(#[source] io::Error),

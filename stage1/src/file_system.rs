@@ -1,12 +1,14 @@
-//! New file systems of a pod, mounted nowhere yet.
+//! New file systems of a pod, mounted nowhere yet, and whose a new directory is.
 //!
 //! **Runs as** the inside or its builder, as [`crate::rootfs`]. **Leaves** a descriptor. **Undone by** closing it.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use nix::fcntl::AtFlags;
+use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::op::{FileSystem, NewMount};
 use crate::sys;
@@ -40,4 +42,11 @@ pub(crate) fn new(mount: &NewMount) -> io::Result<OwnedFd> {
         .map(|(key, value)| (key.as_c_str(), value.clone()))
         .collect();
     sys::new_mount(&kind, &options, attributes)
+}
+
+/// Gives a directory to a user and a group of the pod.
+pub(crate) fn give(directory: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let itself = AtFlags::AT_EMPTY_PATH;
+    Ok(fchownat(directory, "", Some(user), Some(group), itself)?)
 }

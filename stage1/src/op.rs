@@ -49,6 +49,15 @@ pub(crate) enum Op {
         /// The staging directory.
         at: String,
     },
+    /// Gives a staging directory to a user and a group of the pod.
+    SetOwner {
+        /// The staging directory.
+        at: String,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// Mounts the root of an app.
     Overlay {
         /// The app.
@@ -281,15 +290,17 @@ impl fmt::Display for Op {
                 write!(f, "attach tree {tree} to staging directory {at}")
             }
             Self::StageMount { mount, at } => write!(f, "mount {mount} on staging directory {at}"),
+            Self::SetOwner { at, uid, gid } => {
+                write!(
+                    f,
+                    "give staging directory {at} to user {uid} and group {gid}"
+                )
+            }
             Self::Overlay {
                 app, lower, upper, ..
             } => {
-                write!(
-                    f,
-                    "mount the root of app {} from {} below {upper}",
-                    app.name,
-                    lower.join(", ")
-                )
+                let (name, lower) = (&app.name, lower.join(", "));
+                write!(f, "mount the root of app {name} from {lower} below {upper}")
             }
             Self::Mount { source, target } => write!(f, "mount {source} on {target}"),
             Self::Link { target, to } => write!(f, "link {target} to {to}"),

@@ -115,6 +115,7 @@ impl Plan {
     /// Decides everything. `id_map` is the one that `manifest.id_map` led to.
     pub(crate) fn new(manifest: &PodManifest, id_map: &IdMap) -> Result<Self, Error> {
         check::manifest(manifest)?;
+        mounts::check_owners(manifest, id_map)?;
         let mut plan = Self {
             namespaces: namespaces(&manifest.network),
             id_map: id_map.clone(),

@@ -45,7 +45,9 @@ fn code(error: &Error) -> &'static str {
         E::NotRunning | E::Starting => "not-running",
         E::Policy(_) | E::Bound(_) => "policy",
         E::NoApps | E::Terminals | E::AppTwice(_) | E::NoProgram(_) => "manifest",
-        E::NotMasked(..) | E::HostSysctl(_) | E::DevicePath { .. } => "manifest",
+        E::NotMasked(..) | E::HostSysctl(_) | E::DevicePath { .. } | E::VolumeOwner(..) => {
+            "manifest"
+        }
         E::NoSecurityModule { .. } => "host",
         E::NotInsecure(..) | E::RelativePath(_) | E::MountPath { .. } | E::NoVolume(..) => {
             "manifest"

@@ -92,12 +92,15 @@ impl Builder {
             Op::StageMount { mount, at } => {
                 sys::attach(file_system::new(mount)?.as_fd(), self.staged(at)?.as_fd())
             }
+            Op::SetOwner { at, uid, gid } => {
+                file_system::give(self.staged(at)?.as_fd(), *uid, *gid)
+            }
             Op::Overlay {
-                app: _,
                 at,
                 lower,
                 upper,
                 work,
+                ..
             } => self.overlay(at, lower, upper, work),
             Op::Mount { source, target } => self.mount(source, target),
             Op::Link { target, to } => self.link(target, to),

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use pod::{HostVolume, Mount, Volume, VolumeName, VolumeSource};
+use pod::{HostVolume, Mount, Volume, VolumeName, VolumeOwner, VolumeSource};
 
 use super::Wanted;
 use crate::error::Error;
@@ -108,6 +108,7 @@ impl Volumes {
                     "image",
                     VolumeSource::Empty {
                         mode: IMAGE_VOLUME_MODE,
+                        owner: VolumeOwner::default(),
                     },
                 )?;
                 mounts.push(self.mount(&name, path, None, false)?);

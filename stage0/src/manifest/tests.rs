@@ -268,6 +268,7 @@ fn mounts_come_with_parents_first_and_read_only_wins() {
         pod.volumes[1].source,
         pod::VolumeSource::Tmpfs {
             mode: 0o1777,
+            owner: pod::VolumeOwner::default(),
             size: Some(1 << 20)
         }
     );

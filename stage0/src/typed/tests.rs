@@ -1,6 +1,6 @@
 //! Tables of what is typed and what it means.
 
-use pod::{Protocol, VolumeSource};
+use pod::{Protocol, VolumeOwner, VolumeSource};
 
 use super::*;
 
@@ -128,15 +128,21 @@ fn volumes() {
         VolumeKind::Source(source) => source,
         VolumeKind::Image(name) => panic!("{name}"),
     };
-    assert_eq!(volume("v,kind=empty"), VolumeSource::Empty { mode: 0o755 });
+    let empty = |mode, uid, gid| VolumeSource::Empty {
+        mode,
+        owner: VolumeOwner { uid, gid },
+    };
+    assert_eq!(volume("v,kind=empty"), empty(0o755, 0, 0));
+    assert_eq!(volume("v,kind=empty,mode=1777"), empty(0o1777, 0, 0));
     assert_eq!(
-        volume("v,kind=empty,mode=1777"),
-        VolumeSource::Empty { mode: 0o1777 }
+        volume("v,kind=empty,uid=33,gid=2147483647"),
+        empty(0o755, 33, 0x7fff_ffff)
     );
     assert_eq!(
         volume("v,kind=tmpfs,size=64k"),
         VolumeSource::Tmpfs {
             mode: 0o755,
+            owner: VolumeOwner::default(),
             size: Some(65536)
         }
     );
@@ -157,6 +163,11 @@ fn volumes() {
         "v,kind=host,source=/x,mode=700",
         "v,kind=empty,mode=4755",
         "v,kind=empty,mode=+7",
+        "v,kind=empty,uid=www-data",
+        "v,kind=empty,uid=+7",
+        "v,kind=empty,gid=",
+        "v,kind=tmpfs,gid=2147483648",
+        "v,kind=host,source=/x,uid=7",
         "v,kind=tmpfs,size=0",
         "v,kind=tmpfs,size=99999999999T",
         "v,kind=tmpfs,size=1X",
@@ -164,6 +175,10 @@ fn volumes() {
         "v,kind=empty,kind=tmpfs",
         "v,kind=host,source=/x,readonly=maybe",
     ]);
+}
+
+#[test]
+fn places_of_volumes() {
     refused::<MountArg>(&[
         "",
         "volume=v",

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use pod::{HostVolume, VolumeName, VolumeSource};
+use pod::{HostVolume, VolumeName, VolumeOwner, VolumeSource};
 
 use super::{Refused, bytes};
 
@@ -49,9 +49,13 @@ impl FromStr for VolumeArg {
                 read_only: keys.flag("readonly", false)?,
                 recursive: keys.flag("recursive", true)?,
             }),
-            "empty" => VolumeSource::Empty { mode: keys.mode()? },
+            "empty" => VolumeSource::Empty {
+                mode: keys.mode()?,
+                owner: keys.owner()?,
+            },
             "tmpfs" => VolumeSource::Tmpfs {
                 mode: keys.mode()?,
+                owner: keys.owner()?,
                 size: keys.take("size").map(|size| bytes(&size)).transpose()?,
             },
             other => return Err(format!("kind '{other}' is not host, empty, tmpfs or image")),
@@ -189,6 +193,24 @@ impl Keys {
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if octal && mode <= 0o1777 => Ok(mode),
             _ => Err(format!("mode='{text}' is not an octal number up to 1777")),
+        }
+    }
+
+    fn owner(&mut self) -> Result<VolumeOwner, Refused> {
+        let (uid, gid) = (self.id("uid")?, self.id("gid")?);
+        Ok(VolumeOwner { uid, gid })
+    }
+
+    fn id(&mut self, key: &str) -> Result<u32, Refused> {
+        let Some(text) = self.take(key) else {
+            return Ok(0);
+        };
+        let decimal = text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<u32>() {
+            Ok(id) if decimal && id < 1 << 31 => Ok(id),
+            _ => Err(format!(
+                "{key}='{text}' is not an id, a number below 2147483648"
+            )),
         }
     }
 

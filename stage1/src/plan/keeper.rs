@@ -151,7 +151,7 @@ fn directories(manifest: &PodManifest) -> Vec<Directory> {
     }
     let mut first = true;
     for volume in &manifest.volumes {
-        let VolumeSource::Empty { mode } = volume.source else {
+        let VolumeSource::Empty { mode, .. } = volume.source else {
             continue;
         };
         if std::mem::take(&mut first) {

@@ -1,6 +1,8 @@
 //! Volumes: what is staged once for the pod, and what each app mounts of it.
 
-use pod::{AppFile, PodManifest, VolumeCheck, VolumeSource};
+use pod::{
+    AppFile, IdMap, IdMapChoice, PodManifest, Volume, VolumeCheck, VolumeOwner, VolumeSource,
+};
 
 use super::app::target;
 use super::{Plan, Role, tmpfs};
@@ -15,9 +17,22 @@ pub(super) fn stage(plan: &mut Plan, manifest: &PodManifest) {
     for volume in &manifest.volumes {
         let at = staged(volume.name.as_str());
         match &volume.source {
-            VolumeSource::Host(_) | VolumeSource::Empty { .. } => {}
-            VolumeSource::Tmpfs { mode, size } => {
-                let mount = tmpfs(&format!("{mode:o}"), *size);
+            VolumeSource::Host(_) => {}
+            VolumeSource::Empty { owner, .. } => {
+                let origin = manifest.origins.of_element("volumes", volume.name.as_str());
+                let path = format!("volumes/{}", volume.name);
+                let tree = plan.tree_of(origin, path, Role::Own, false);
+                plan.stage_tree(origin, tree, at.clone());
+                if let Some(VolumeOwner { uid, gid }) = given(manifest, *owner) {
+                    plan.add(origin, Op::SetOwner { at, uid, gid });
+                }
+            }
+            VolumeSource::Tmpfs { mode, size, owner } => {
+                let mut mount = tmpfs(&format!("{mode:o}"), *size);
+                if let Some(VolumeOwner { uid, gid }) = given(manifest, *owner) {
+                    let ids = [("uid", uid.to_string()), ("gid", gid.to_string())];
+                    mount.options.extend(ids);
+                }
                 plan.stage_mount(Origin::CommandLine, at, mount);
             }
             VolumeSource::Image { layers, .. } => {
@@ -35,6 +50,30 @@ pub(super) fn stage(plan: &mut Plan, manifest: &PodManifest) {
             }
         }
     }
+}
+
+/// To whom a volume is given. In a pod of one id everything belongs to whoever looks.
+fn given(manifest: &PodManifest, owner: VolumeOwner) -> Option<VolumeOwner> {
+    let one_id = matches!(manifest.id_map, IdMapChoice::Single { .. });
+    (!one_id && !owner.is_root()).then_some(owner)
+}
+
+/// Whoever a volume is given to must be in the id map.
+pub(super) fn check_owners(manifest: &PodManifest, id_map: &IdMap) -> Result<(), Error> {
+    for Volume { name, source } in &manifest.volumes {
+        let (VolumeSource::Empty { owner, .. } | VolumeSource::Tmpfs { owner, .. }) = source else {
+            continue;
+        };
+        let Some(VolumeOwner { uid, gid }) = given(manifest, *owner) else {
+            continue;
+        };
+        for (what, id, extents) in [("user", uid, &id_map.uids), ("group", gid, &id_map.gids)] {
+            if extents.iter().all(|extent| extent.host_of(id).is_none()) {
+                return Err(Error::VolumeOwner(name.clone(), what, id));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn staged(name: &str) -> String {
@@ -75,12 +114,9 @@ pub(super) fn add(
                 let source = tree(plan, &host.path, role, read_only, host.recursive);
                 (source, read_only)
             }
-            VolumeSource::Empty { .. } => {
-                let path = format!("volumes/{}", volume.name);
-                let source = tree(plan, &path, Role::Own, mount.read_only, false);
-                (source, mount.read_only)
+            VolumeSource::Empty { .. } | VolumeSource::Tmpfs { .. } => {
+                (staged(mount.read_only), mount.read_only)
             }
-            VolumeSource::Tmpfs { .. } => (staged(mount.read_only), mount.read_only),
             VolumeSource::Image { .. } => (staged(true), true),
         };
         let target = target(place, &mount.path, Find::Resolved);

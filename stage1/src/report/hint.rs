@@ -39,6 +39,9 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::NoRange => {
             Some("every range of user ids is in use by a pod: stop some, or run `skua gc`")
         }
+        Error::VolumeOwner(..) => Some(
+            "an ordinary user's pods have as many ids as /etc/subuid and /etc/subgid give, root's 65536",
+        ),
         Error::RangeLock(_, e) if e.raw_os_error() == Some(libc::EROFS) => Some(
             "a unit with ProtectSystem=strict makes it by RuntimeDirectory=skua-ids, RuntimeDirectoryMode=0700 and RuntimeDirectoryPreserve=yes; so does any pod of root's outside of such a unit",
         ),

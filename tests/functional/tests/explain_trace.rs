@@ -153,8 +153,8 @@ fn everything(lab: &Lab) -> (Vec<String>, Vec<String>) {
     let (shown, hidden) = (lab.directory("shown"), lab.directory("hidden"));
     let pod = vec![
         "--interactive".to_owned(),
-        "--volume=t,kind=tmpfs,size=1M".to_owned(),
-        "--volume=e,kind=empty".to_owned(),
+        "--volume=t,kind=tmpfs,size=1M,uid=33".to_owned(),
+        "--volume=e,kind=empty,uid=33,gid=7".to_owned(),
         format!("--volume=h,kind=host,source={hidden},recursive=false"),
         format!("--volume=i,kind=image,source={}", lab.image),
         "--sysctl=kernel.sem=32000 1024000000 500 32000".to_owned(),

@@ -101,6 +101,11 @@ impl Ledger {
                 self.once("openat", &[&parts[0], &parts[1], "O_CREAT|O_EXCL"]);
             }
             "stage-tree" => self.attach(text(args, "at")),
+            "set-owner" => {
+                let (at, ids) = (text(args, "at"), [&args["uid"], &args["gid"]]);
+                let ids = format!("\"\", {}, {}, AT_EMPTY_PATH", ids[0], ids[1]);
+                self.once("fchownat", &[&self.at(at), &ids]);
+            }
             "stage-mount" => {
                 self.new_mount(&args["mount"]);
                 self.attach(text(args, "at"));
