@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::{env, process};
+use std::{env, iter, process};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use pod::SocketName;
@@ -98,7 +98,12 @@ impl Sockets {
     pub(super) fn take() -> Result<Self, SocketError> {
         let ours = number("LISTEN_PID") == Some(process::id());
         let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
-        let names = names(count)?;
+        let nameless = iter::repeat(SocketName::parse(NAMELESS)?);
+        // As many as there are, and not as many as somebody says: the first that is not there ends it.
+        let names = names(count)?.into_iter().chain(nameless);
+        let names = names
+            .zip(FIRST..)
+            .take(count.try_into().unwrap_or(usize::MAX));
         let take = |(name, number)| -> Result<Socket, SocketError> {
             let failed = |e| SocketError::Take(number, count, e);
             let descriptor = copy(number).map_err(failed)?;
@@ -108,8 +113,7 @@ impl Sockets {
             nix::unistd::close(number).map_err(|e| failed(e.into()))?;
             Ok(Socket { name, descriptor })
         };
-        let all = names.into_iter().zip(FIRST..).map(take);
-        Ok(Self(all.collect::<Result<_, _>>()?))
+        Ok(Self(names.map(take).collect::<Result<_, _>>()?))
     }
 
     /// Holds them against what apps claim: all of one must be in the other.
@@ -131,12 +135,10 @@ fn number(variable: &str) -> Option<u32> {
     env::var(variable).ok()?.parse().ok()
 }
 
+/// The names of all, or of none.
 fn names(count: u32) -> Result<Vec<SocketName>, SocketError> {
-    let named = env::var_os("LISTEN_FDNAMES").filter(|_| count > 0);
-    let Some(named) = named else {
-        return (0..count)
-            .map(|_| Ok(SocketName::parse(NAMELESS)?))
-            .collect();
+    let Some(named) = env::var_os("LISTEN_FDNAMES").filter(|_| count > 0) else {
+        return Ok(Vec::new());
     };
     let named = named.to_string_lossy();
     let names: Vec<&str> = named.split(':').collect();

@@ -197,6 +197,18 @@ fn privileged_the_networks_that_there_are_are_told_of_one_that_there_is_not() {
         .complains("hint: there are default, host, inner, none;");
 }
 
+/// In little memory, so that a program which believes it does not take that of the machine.
+#[test]
+fn sockets_of_which_somebody_says_that_there_are_billions_are_an_error_and_take_no_memory() {
+    let (env, name) = lab(User::ordinary());
+    let skua = env.command(&["--insecure-options=image", "run", &name]);
+    let mut shell = env.program("sh");
+    let line = "ulimit -v 4000000; LISTEN_PID=$$ LISTEN_FDS=4294967295 exec \"$@\"";
+    shell.args(["-c", line, "sh"]);
+    shell.arg(skua.get_program()).args(skua.get_args());
+    Run::of(shell).fails(&["cannot take descriptor 3 of the 4294967295"]);
+}
+
 /// Whether a process watches a directory.
 fn watches(pid: i32) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
