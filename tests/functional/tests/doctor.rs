@@ -1,8 +1,11 @@
 //! `skua doctor`: what this host offers to pods, and what to do about the rest.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use functional::{Env, User, skip};
+use functional::{Env, Run, User, skip};
+use serde_json::{Value, json};
 
 #[test]
 fn doctor_recommends_no_user_ids_that_somebody_has() {
@@ -123,4 +126,42 @@ fn privileged_doctor_does_not_send_who_has_no_name_to_usermod() {
         assert!(remedy.contains(part), "{}", report.report());
     }
     assert!(!remedy.contains("usermod"), "{}", report.report());
+}
+
+#[test]
+fn privileged_the_plugins_that_the_built_in_network_names_are_enough_and_each_is_missed() {
+    let Some(root) = User::root("the_plugins_that_the_built_in_network_names_are_enough") else {
+        return;
+    };
+    let env = Env::new(root);
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let list = fs::read(tree.join("dist/net.d/default.conflist")).expect("the conflist");
+    let list: Value = serde_json::from_slice(&list).expect("JSON");
+    let plugins = list["plugins"].as_array().expect("plugins");
+    let named = plugins
+        .iter()
+        .flat_map(|plugin| [&plugin["type"], &plugin["ipam"]["type"]]);
+    let named: Vec<&str> = named.filter_map(Value::as_str).collect();
+    let cni = |env: &Env| {
+        let mut doctor = env.command(&["doctor", "--format=json"]);
+        doctor.env("CNI_PATH", env.scratch("cni"));
+        let report = Run::of(doctor).json();
+        let checks = report["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["name"] == "cni");
+        check.expect("the check").clone()
+    };
+    fs::create_dir(env.scratch("cni")).expect("mkdir");
+    for plugin in &named {
+        let path = env.write(&format!("cni/{plugin}"), "");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    assert_eq!(cni(&env)["verdict"], "ok", "{}", cni(&env));
+    for plugin in &named {
+        let (path, away) = (env.scratch(&format!("cni/{plugin}")), env.scratch("away"));
+        fs::rename(&path, &away).expect("away");
+        let check = cni(&env);
+        assert_eq!(check["verdict"], "limited", "{check}");
+        assert_eq!(check["found"], json!(format!("no plugin {plugin}")));
+        fs::rename(&away, &path).expect("back");
+    }
 }

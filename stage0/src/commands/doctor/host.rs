@@ -17,8 +17,8 @@ use crate::{id_map, libexec};
 /// The controllers of the limits that most pods have.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// The plugins of the built-in network.
-const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "portmap", "firewall"];
+/// The plugins of the built-in network `default`, as `dist/net.d/default.conflist` has them.
+const PLUGINS: [&str; 4] = ["bridge", "host-local", "portmap", "firewall"];
 
 /// A stage.
 pub(super) fn stage(context: &Context, name: &'static str) -> Check {
