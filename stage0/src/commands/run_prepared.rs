@@ -11,7 +11,7 @@ use crate::find::OnePod;
 use crate::given::{Claims, Given};
 use crate::handover::Stage1;
 use crate::run_line::ParentFlags;
-use crate::{age, parent, trusted, watchdog};
+use crate::{age, errand, parent, trusted, watchdog};
 
 // What `run-prepared` takes.
 #[derive(Debug, Args)]
@@ -41,8 +41,8 @@ pub(crate) fn run(args: RunPreparedArgs, context: &Context) -> Result<ExitCode, 
     context.policy()?.check(&manifest)?;
     locked.move_to(State::Run)?;
     let reason = stage1.run(&locked, &given);
-    locked.move_to(State::Prepared)?;
-    Err(reason)
+    let unmoved = locked.move_to(State::Prepared).map_err(Error::from);
+    errand::failed(context, [reason].into_iter().chain(unmoved.err()))
 }
 
 /// Why a pod cannot be started now. gc may have been faster, or another command.
