@@ -150,7 +150,8 @@ pub(crate) fn with_fetcher<T>(
     let insecure = context.allows(InsecureOption::Image);
     let policy = (!insecure).then(|| Policy::load(&context.config("trust.d")));
     let policy = policy.transpose()?;
-    let limits = Settings::load(&context.config_directories)?.image_limits;
+    let settings = Settings::load(&context.config_directories)?;
+    let limits = settings.image_limits;
     let workers = Spawner::new(map, context.debug);
     let (shown, manager) = (progress::choose(context.quiet), Manager::of_environment());
     let told = manager
@@ -174,10 +175,7 @@ pub(crate) fn with_fetcher<T>(
             .map(PathBuf::from),
         signatures: wanted.signatures.to_vec(),
         allow_downgrade: wanted.allow_downgrade,
-        keep_blobs: wanted.keep_blobs
-            || Settings::load(&context.config_directories)?
-                .keep_blobs
-                .value,
+        keep_blobs: wanted.keep_blobs || settings.keep_blobs.value,
     };
     Ok(match &manager {
         Some(manager) => manager.patient(|| act(&fetcher))?,
