@@ -205,11 +205,8 @@ impl Network {
 /// Leaves every network of which there is a record, last joined first, and removes the records of those that were left.
 /// All that failed is returned; its records stay for `gc`.
 pub(crate) fn del(dir: &PodDir, netns: Netns<'_>) -> Vec<NetworkError> {
-    let (mut records, mut errors) = load_records(dir);
-    records.sort_by_key(|record| {
-        std::cmp::Reverse((record.interface.len(), record.interface.clone()))
-    });
-    for record in records {
+    let (records, mut errors) = load_records(dir);
+    for record in records.into_iter().rev() {
         let failed = leave(&record, netns);
         if failed.is_empty() {
             let path = dir.network(&record.name);
@@ -289,8 +286,7 @@ fn leave_without(list: &Conflist, record: &NetworkFile) -> Vec<NetworkError> {
 
 /// What a pod's record keeps of the networks that it is in. A record that cannot be read keeps nothing; DEL will say so.
 pub(crate) fn uses(dir: &PodDir) -> Vec<NetworkUse> {
-    let (mut records, _) = load_records(dir);
-    records.sort_by(|one, other| one.interface.cmp(&other.interface));
+    let (records, _) = load_records(dir);
     let kept = |record: NetworkFile| NetworkUse {
         name: record.name,
         interface: record.interface,
@@ -299,6 +295,7 @@ pub(crate) fn uses(dir: &PodDir) -> Vec<NetworkUse> {
     records.into_iter().map(kept).collect()
 }
 
+/// All records, in the order in which the networks were joined, and what is wrong with others.
 fn load_records(dir: &PodDir) -> (Vec<NetworkFile>, Vec<NetworkError>) {
     let (mut records, mut errors) = (Vec::new(), Vec::new());
     match record_files(dir) {
@@ -312,6 +309,8 @@ fn load_records(dir: &PodDir) -> (Vec<NetworkFile>, Vec<NetworkError>) {
         }
         Err(e) => errors.push(NetworkError::List(dir.net(), e)),
     }
+    // `eth9` comes before `eth10`.
+    records.sort_by_key(|record| (record.interface.len(), record.interface.clone()));
     (records, errors)
 }
 
