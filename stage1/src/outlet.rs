@@ -143,9 +143,13 @@ impl Outlets {
         }
     }
 
-    /// Passes on what is left, now that nobody writes any more. An error says what was lost.
+    /// Passes on what is left, now that nobody writes any more. An error says what was lost, and keeps nothing from the others.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        self.outlets.iter_mut().try_for_each(Outlet::finish)
+        let mut first = Ok(());
+        for outlet in &mut self.outlets {
+            first = first.and(outlet.finish());
+        }
+        first
     }
 }
 

@@ -215,6 +215,18 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: c_int) -> io::Result<
     Ok(())
 }
 
+/// `waitid(2)`: waits for the end of a child, and takes what the kernel knows of it. `CLD_…`, and the code or the signal, which
+/// may be one of real time, that `nix` has no type for.
+pub(crate) fn wait_for_end(child: BorrowedFd<'_>) -> io::Result<(c_int, c_int)> {
+    // SAFETY: siginfo_t is plain old data for which zero is a valid value.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let number = child.as_raw_fd().cast_unsigned();
+    // SAFETY: the structure is the one that this call fills.
+    check(unsafe { libc::waitid(libc::P_PIDFD, number, &raw mut found, libc::WEXITED) }.into())?;
+    // SAFETY: it is about a child, so it has this field.
+    Ok((found.si_code, unsafe { found.si_status() }))
+}
+
 /// Takes over a descriptor that was inherited under this number, and closes it at exec.
 pub(crate) fn inherited(number: RawFd) -> io::Result<File> {
     // SAFETY: no pointers; fails when the number is not open.

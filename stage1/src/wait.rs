@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::Error;
 use crate::notify::Notify;
@@ -140,11 +139,11 @@ fn pass_signals(
 /// Takes the exit status of a child that has ended, or waits for it.
 pub(crate) fn reap(child: &Child) -> Result<Ended, Error> {
     loop {
-        match waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Ended::Exited(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Ended::Killed(signal as i32)),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(Error::Wait(io::Error::from(e))),
+        match sys::wait_for_end(child.pidfd.as_fd()) {
+            Ok((libc::CLD_EXITED, code)) => return Ok(Ended::Exited(code)),
+            Ok((_, signal)) => return Ok(Ended::Killed(signal)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::Wait(e)),
         }
     }
 }

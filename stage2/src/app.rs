@@ -138,7 +138,7 @@ impl App {
         };
         let confined = confine::to(app, filter, &root, &proc, user)?;
         before_exec(&confined.identity)?;
-        exec::app(app, &root, &confined, &self.sockets)
+        exec::app(app, &confined, &self.sockets)
     }
 }
 

@@ -6,14 +6,13 @@ use std::convert::Infallible;
 use std::ffi::CString;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::signal::SigSet;
 use nix::unistd::{execve, getpid};
 use pod::{AppFile, AppNotify};
 
 use crate::confine::Confined;
 use crate::error::Error;
-use crate::root::{Root, open_in};
 use crate::sockets::{self, Socket};
 
 /// Where programs are searched when the environment has no `PATH`.
@@ -22,7 +21,6 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Executes the app. Returns only when that failed.
 pub(crate) fn app(
     app: &AppFile,
-    root: &Root,
     confined: &Confined,
     sockets: &[Socket],
 ) -> Result<Infallible, Error> {
@@ -36,7 +34,7 @@ pub(crate) fn app(
         .map_err(|e| Error::Harden("unblock signals", e))?;
     let mut refused = None;
     for candidate in candidates(program, &environment) {
-        match execute(root, &candidate, &argv, &variables) {
+        match execute(&candidate, &argv, &variables) {
             Errno::ENOENT | Errno::ENOTDIR => {}
             Errno::EACCES => refused = refused.or(Some(Error::Exec(candidate, Errno::EACCES))),
             error => return Err(Error::Exec(candidate, error)),
@@ -53,14 +51,13 @@ fn not_found(program: &str) -> Error {
     }
 }
 
-/// Tries one path. A path through `/proc/<pid>/fd` or `exe` is refused: it could name our own program or a descriptor.
-fn execute(root: &Root, path: &str, argv: &[CString], environment: &[CString]) -> Errno {
-    let found = if path.starts_with('/') {
-        root.open(path, OFlag::O_PATH)
-    } else {
-        open_in(nix::fcntl::AT_FDCWD, path, OFlag::O_PATH)
-    };
-    if let Err(error) = found {
+/// Tries one path, which begins at the root or at the working directory, as `execve` has it. One through `/proc/<pid>/fd` or
+/// `exe` is refused: it could name our own program or a descriptor.
+fn execute(path: &str, argv: &[CString], environment: &[CString]) -> Errno {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    if let Err(error) = openat2(AT_FDCWD, path, how) {
         return error;
     }
     match CString::new(path) {

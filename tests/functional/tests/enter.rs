@@ -131,6 +131,10 @@ fn its_exit_status_is_passed_on() {
     let lab = Lab::new(User::ordinary(), &[]);
     lab.enter(&["exit", "7"]).exits(7);
     lab.enter(&["raise", "SIGKILL"]).exits(137);
+    // Of real time, to its own process group.
+    let (kill, number) = (libc::SYS_kill.to_string(), libc::SIGRTMIN() + 3);
+    let words = ["syscall", &kill, "0", &number.to_string()];
+    lab.enter(&words).exits(128 + number);
     lab.env
         .skua(&["enter", "p", "--", "/missing"])
         .fails(&["enter app", "/missing"]);

@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use functional::{Env, Image, Layer, Run, User};
+use functional::{Background, Env, Image, Layer, Run, User, eventually};
+use nix::sys::signal::Signal;
 
 const RUN: [&str; 5] = [
     "--quiet",
@@ -139,7 +140,7 @@ fn an_app_cannot_change_the_file_that_its_output_goes_to() {
             let line = format!("\"$@\" {stream}> {}", entered.display());
             by_shell(&env, &line, &skua);
             assert_eq!(mode(&entered), before, "{user:?}: {stream} of enter");
-            pod.signal(nix::sys::signal::Signal::SIGTERM);
+            pod.signal(Signal::SIGTERM);
             pod.wait();
         }
     }
@@ -163,6 +164,42 @@ fn what_cannot_be_written_is_an_error() {
             "cannot pass on all that apps wrote to standard output",
             "File too large",
         ]);
+    }
+}
+
+/// The keeper finds both at once, the end and what was written last, as when the machine is busy.
+#[test]
+fn what_cannot_be_written_to_one_place_keeps_nothing_from_another() {
+    let Ok(busybox) = fs::read("/bin/busybox") else {
+        let test = "what_cannot_be_written_to_one_place_keeps_nothing_from_another";
+        return functional::skip(test, "no /bin/busybox");
+    };
+    let image = Image::new()
+        .layer(Layer::new().file("bin/busybox", 0o755, busybox))
+        .entrypoint(&["/bin/busybox", "sh", "-c"])
+        .build();
+    let app = "busybox head -c 100000 /dev/zero; busybox sleep 2; echo last >&2";
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&image);
+        env.skua(&[&RUN[..], &[&image, "--", "true"]].concat())
+            .success();
+        let (output, error) = (env.write("out", ""), env.write("err", ""));
+        let skua = run(&env, &image, &["--", app]);
+        let mut shell = env.program("sh");
+        let line = "ulimit -f 8; out=$1 err=$2; shift 2; exec \"$@\" > $out 2> $err";
+        shell.args(["-c", line, "sh"]).args([&output, &error]);
+        shell.arg(skua.get_program()).args(skua.get_args());
+        let pod = Background::start(shell);
+        eventually("the limit is met", || {
+            fs::metadata(&output).is_ok_and(|found| found.len() >= 4096)
+        });
+        pod.signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(4));
+        pod.signal(Signal::SIGCONT);
+        pod.wait().exits(254);
+        let said = fs::read_to_string(&error).expect("the file");
+        assert!(said.starts_with("last\n"), "{user:?}: {said}");
     }
 }
 
