@@ -3,7 +3,6 @@
 //! The file has the keys themselves in it, not their paths: what was checked when it was added is what is trusted.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use super::file::{self, Found};
 use super::key::{Fingerprint, PublicKey};
 use super::policy::{self, MAX_FILE, Policy};
 use super::scope::{Entry, File, RuleName, Scope, read_key, written_key};
-use super::written::Layer;
+use super::written::{self, Layer};
 use super::{Prefix, Rule, TrustError};
 use crate::small_file::By;
 
@@ -234,7 +233,7 @@ impl Editor {
             self.file.scope.remove(self.index);
         }
         if self.file.scope.is_empty() {
-            return fs::remove_file(&self.path)
+            return written::remove(&self.path)
                 .map_err(|e| TrustError::Write(self.path.clone(), e));
         }
         self.save()

@@ -120,5 +120,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written
+    written.and_then(|()| sync_place(path))
+}
+
+/// Removes a policy file.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).and_then(|()| sync_place(path))
+}
+
+/// What is now in the directory of `path` is on the disk: a key that was taken away is not trusted again after a power failure.
+fn sync_place(path: &Path) -> io::Result<()> {
+    OsFile::open(path.parent().unwrap_or(path))?.sync_all()
 }
