@@ -57,6 +57,9 @@ pub struct Reference {
 /// Why a name is not the name of an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
+    /// There is nothing.
+    #[error("image name is empty")]
+    Empty,
     /// There is no registry in it.
     #[error(
         "image name '{given}' has no registry: write the host too, for example docker.io/{given}"
@@ -74,7 +77,9 @@ pub enum ReferenceError {
         given: String,
     },
     /// The host is not one.
-    #[error("image name '{given}' has an invalid registry host '{host}'")]
+    #[error(
+        "image name '{given}' has an invalid registry host '{host}': a name in lower case or an address, with a port or without"
+    )]
     Host {
         /// As given.
         given: String,
@@ -230,8 +235,9 @@ impl Reference {
             None => (name, None),
         };
         let (host, path) = match name.split_once('/') {
-            Some((host, path)) if looks_like_host(host) => (host, path),
+            _ if name.is_empty() => return Err(ReferenceError::Empty),
             _ if has_transport(name) => return Err(ReferenceError::Transport { given: shown() }),
+            Some((host, path)) if looks_like_host(host) => (host, path),
             _ => {
                 let given = escape::text(name.as_bytes());
                 return Err(ReferenceError::NoHost { given });
@@ -296,8 +302,9 @@ fn looks_like_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':'])
 }
 
-/// `docker-daemon:x`, `containers-storage:x`: a name of another tool's transport, not `name:tag`.
+/// `docker-daemon:x`, `dir:/x`: a name of another tool's transport, neither `name:tag` nor `host:port`.
 fn has_transport(name: &str) -> bool {
+    let port = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
     [
         "docker-daemon:",
         "containers-storage:",
@@ -306,7 +313,7 @@ fn has_transport(name: &str) -> bool {
         "ostree:",
     ]
     .iter()
-    .any(|transport| name.starts_with(transport))
+    .any(|transport| name.strip_prefix(transport).is_some_and(|rest| !port(rest)))
 }
 
 /// Docker Hub has two names and leaves out `library/`: one image must have one name, or trust would be decided for the

@@ -1,5 +1,7 @@
 //! What clap says about a wrong command line, in our form: one line, and a hint that says where a word belongs.
 
+mod elsewhere;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 
@@ -11,6 +13,8 @@ use crate::run_line::AppFlags;
 
 /// What the usage of the commands that take images with flags of their own has.
 const TAKES_APPS: &str = "[APP FLAGS]";
+/// What the usage of the command that runs a program in a pod has.
+const TAKES_PROGRAM: &str = "<PROGRAM>";
 
 /// The first paragraph of clap's message is what is wrong; the hint is ours, else its tips, else the usage.
 impl From<clap::Error> for Error {
@@ -64,85 +68,27 @@ fn foreign(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     };
     // Not a word after `image` or `trust`.
     usage.filter(|usage| usage.starts_with("usage: skua [OPTIONS]"))?;
-    let here = match command.as_str() {
-        "attach" => "a pod runs in the foreground, with the standard streams of who runs it",
-        "build" | "commit" | "push" => "skua makes no images; buildah, umoci and skopeo do",
-        "cp" => {
-            "a volume shares files with a pod; 'skua image extract IMAGE' writes those of an image"
-        }
-        "create" => "'skua prepare IMAGE' makes a pod, 'skua run-prepared POD' runs it",
-        "exec" | "shell" => "'skua enter POD -- PROGRAM' runs a program in a pod",
-        "help" => "skua --help lists the commands, skua COMMAND --help explains one",
-        "images" => "'skua image list' lists images",
-        "info" => "'skua config' prints the configuration, 'skua doctor' looks at the host",
-        "inspect" => "'skua status POD' and 'skua cat-manifest POD' show a pod",
-        "load" | "import" => "'skua fetch' takes oci-archive:FILE and docker-archive:FILE",
-        "login" | "logout" => {
-            "skua reads the auth.json of 'podman login' and 'skopeo login', and Docker's config.json"
-        }
-        "logs" => {
-            "what apps print goes to where 'skua run' prints; of a unit, 'journalctl -u UNIT' shows it"
-        }
-        "ls" | "ps" => "'skua list' lists pods",
-        "network" => {
-            "a network is a file of net.d: 'skua config' lists them, and 'skua run --net' names one"
-        }
-        "pause" | "unpause" => {
-            "a pod cannot be paused; of a unit, 'systemctl freeze UNIT' and 'systemctl thaw UNIT' do that"
-        }
-        "prune" | "system" => "'skua gc' removes old pods, 'skua image gc' what no image uses",
-        "pull" => "'skua fetch IMAGE' fetches an image",
-        "restart" => {
-            "a pod runs once: 'skua stop POD', then 'skua run IMAGE'; of a unit, 'systemctl restart UNIT'"
-        }
-        "rmi" => "'skua image rm IMAGE' removes an image",
-        "save" => "'skua image export IMAGE' writes an archive",
-        "start" => "'skua run-prepared POD' runs a prepared pod, 'skua run IMAGE' a new one",
-        "stats" | "top" => {
-            "'skua status POD' shows a pod; systemd-cgtop and ps of the host show its processes"
-        }
-        "volume" => "a volume is a flag of the pod that has it: --volume of 'skua run'",
-        "wait" => "'skua status --wait POD' waits for the end of a pod",
-        _ => return None,
-    };
-    Some(here.to_owned())
-}
-
-/// What does here what a flag of other launchers does there.
-fn foreign_flag(argument: &str) -> Option<&'static str> {
-    Some(match argument {
-        "-d" | "--detach" => {
-            "a pod runs in the foreground: a unit, or 'systemd-run skua run …', puts it into the background"
-        }
-        "-t" | "--tty" => "-i before the image gives the app a terminal, when it is typed at one",
-        "--cap-drop" => "--cap-remove, after the image, takes capabilities away",
-        "--entrypoint" => "--exec PROGRAM, after the image, takes the place of its entrypoint",
-        "--env" => "-e NAME=VALUE or --environment NAME=VALUE, after the image, sets a variable",
-        "--env-file" => {
-            "EnvironmentFile= of a unit, and --environment NAME after the image for each that the app gets"
-        }
-        "--group-add" => "--supplementary-groups, after the image, gives further groups",
-        "--privileged" => {
-            "no pod has all rights: --cap-add, --device and --volume, after the image, give single ones"
-        }
-        "--read-only" => "--readonly-rootfs, after the image, makes its root read-only",
-        "--restart" => "Restart= of a systemd unit starts a pod again",
-        "--security-opt" => {
-            "--seccomp, --apparmor, --selinux-label and --no-new-privileges, after the image, are these options"
-        }
-        "--tmpfs" => {
-            "--volume NAME,kind=tmpfs before the image, and --mount volume=NAME,target=PATH after it"
-        }
-        _ => return None,
-    })
+    elsewhere::command(command).map(str::to_owned)
 }
 
 /// What we know better than clap does.
 fn ours(error: &clap::Error, usage: Option<&str>) -> Option<String> {
-    let takes_apps = usage.is_some_and(|usage| usage.contains(TAKES_APPS));
+    let takes = |what| usage.is_some_and(|usage| usage.contains(what));
     match error.kind() {
         ErrorKind::UnknownArgument if unknown(error) == Some("---") => usage.map(str::to_owned),
-        ErrorKind::UnknownArgument => belongs(unknown(error)?, takes_apps),
+        ErrorKind::UnknownArgument => of_skua(unknown(error)?).or_else(|| {
+            if takes(TAKES_APPS) {
+                of_apps(unknown(error)?)
+            } else if takes(TAKES_PROGRAM) {
+                elsewhere::flag_of_enter(unknown(error)?).map(str::to_owned)
+            } else {
+                None
+            }
+        }),
+        // What is no flag is taken for the pod, where a flag has named it.
+        ErrorKind::ArgumentConflict if takes(TAKES_PROGRAM) => {
+            Some("the pod is named once, and the program stands after '--'".to_owned())
+        }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             usage.map(|usage| format!("{usage}; --help lists the commands"))
         }
@@ -155,17 +101,15 @@ fn ours(error: &clap::Error, usage: Option<&str>) -> Option<String> {
     }
 }
 
-/// Where an argument that stands in the wrong place belongs.
-fn belongs(argument: &str, takes_apps: bool) -> Option<String> {
-    if has(Global::augment_args, argument) {
-        return Some(format!(
-            "{argument} is a flag of skua itself: it stands before the command"
-        ));
-    }
-    if !takes_apps {
-        return None;
-    }
-    if let Some(here) = foreign_flag(argument) {
+/// Where a flag of skua itself belongs.
+fn of_skua(argument: &str) -> Option<String> {
+    has(Global::augment_args, argument)
+        .then(|| format!("{argument} is a flag of skua itself: it stands before the command"))
+}
+
+/// Where an argument that stands in the wrong place of a line with images belongs.
+fn of_apps(argument: &str) -> Option<String> {
+    if let Some(here) = elsewhere::flag_of_run(argument) {
         return Some(here.to_owned());
     }
     if !argument.starts_with('-') {

@@ -27,6 +27,12 @@ pub(crate) enum VolumeKind {
 impl FromStr for VolumeArg {
     type Err = Refused;
     fn from_str(text: &str) -> Result<Self, Refused> {
+        if text.starts_with(['/', '.']) {
+            return Err(
+                "NAME,kind=… is a volume of the pod; SOURCE:TARGET, for one app, stands after its image"
+                    .to_owned(),
+            );
+        }
         let (name, rest) = text.split_once(',').unwrap_or((text, ""));
         let name = VolumeName::parse(name).map_err(|e| e.to_string())?;
         let mut keys = Keys::parse(rest)?;
@@ -83,7 +89,9 @@ impl FromStr for MountArg {
     type Err = Refused;
     fn from_str(text: &str) -> Result<Self, Refused> {
         let mut keys = Keys::parse(text)?;
-        let volume = keys.take("volume").ok_or("volume=NAME is missing")?;
+        let volume = keys.take("volume").ok_or(
+            "volume=NAME is missing; a file or directory of the host is mounted with --volume SOURCE:TARGET",
+        )?;
         let mount = Self {
             volume: VolumeName::parse(&volume).map_err(|e| e.to_string())?,
             target: keys.take("target").ok_or("target=PATH is missing")?,
@@ -112,17 +120,25 @@ pub(crate) struct BindArg {
 impl FromStr for BindArg {
     type Err = Refused;
     fn from_str(text: &str) -> Result<Self, Refused> {
+        if text.contains(",kind=") {
+            return Err(
+                "a volume of the pod stands before the first image, and --mount volume=NAME,target=PATH after each that has it"
+                    .to_owned(),
+            );
+        }
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts.as_slice() {
             [source, target] => (source, target, ""),
             [source, target, options] => (source, target, *options),
             _ => return Err("the form is SOURCE:TARGET[:ro,noexec]".to_owned()),
         };
-        let (mut read_only, mut no_exec) = (false, false);
+        let (mut read_only, mut no_exec) = (None, false);
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
-                "ro" => read_only = true,
-                "rw" => read_only = false,
+                "ro" | "rw" if read_only.is_some_and(|ro| ro != (option == "ro")) => {
+                    return Err("it cannot be both ro and rw".to_owned());
+                }
+                "ro" | "rw" => read_only = Some(option == "ro"),
                 "noexec" => no_exec = true,
                 // As it is anyway, however else it is written elsewhere.
                 "nosuid" | "nodev" | "private" | "rprivate" => {}
@@ -137,7 +153,7 @@ impl FromStr for BindArg {
         Ok(Self {
             source: (*source).to_owned(),
             target: (*target).to_owned(),
-            read_only,
+            read_only: read_only.unwrap_or(false),
             no_exec,
         })
     }
@@ -231,6 +247,9 @@ fn private(option: &str) -> Result<(), Refused> {
         "slave" | "rslave" => {
             "a mount that appeared later would not be read-only, nosuid and nodev as the volume is: 'slave' cannot be given"
                 .to_owned()
+        }
+        "z" | "Z" | "U" => {
+            format!("skua changes neither labels nor owners of files of the host: '{option}' cannot be given")
         }
         other => format!("'{other}' is not ro, rw or noexec"),
     })

@@ -30,6 +30,9 @@ fn words_of_other_launchers_are_told_what_does_it_here() {
         ("network", "'skua config'"),
         ("volume", "--volume of 'skua run'"),
         ("info", "'skua doctor'"),
+        ("pod", "'skua list'"),
+        ("tag", "'skua fetch --as NAME'"),
+        ("secret", "--credential of 'skua run'"),
     ] {
         let run = env.skua(&[word, "x"]).fails(&[word]);
         run.complains(here);
@@ -56,6 +59,11 @@ fn flags_of_other_launchers_are_told_what_does_it_here() {
         ("--tmpfs", "--volume NAME,kind=tmpfs before the image"),
         ("--privileged", "no pod has all rights"),
         ("--restart", "Restart= of a systemd unit"),
+        ("--add-host", "--volume ./hosts:/etc/hosts:ro"),
+        ("--dns", "--volume ./resolv.conf:/etc/resolv.conf:ro"),
+        ("--init", "pid 1 of every pod is skua's own"),
+        ("--pid", "the apps of a pod share these namespaces"),
+        ("--cidfile", "--uuid-file-save FILE, before the image"),
     ] {
         for words in [
             ["run", flag, "example.org/a"],
@@ -67,6 +75,10 @@ fn flags_of_other_launchers_are_told_what_does_it_here() {
                 .complains(here);
         }
     }
+    // After the image it is known by this name too.
+    env.skua(&["run", "--ulimit=nofile=9", "example.org/a"])
+        .fails(&["unexpected argument '--ulimit'"])
+        .complains("hint: --rlimit NAME=SOFT[:HARD], after the image");
     // Elsewhere such a flag means nothing.
     let run = env.skua(&["list", "--tty"]).fails(&["'--tty'"]);
     assert!(!run.stderr.contains("terminal"), "{}", run.report());
@@ -109,4 +121,71 @@ fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
         .complains("hint: arguments of an app stand after '--'");
     env.skua(&["run", "---", image])
         .fails(&["there is no image before '---'"]);
+}
+
+#[test]
+fn a_volume_in_the_wrong_form_is_told_where_it_belongs() {
+    let env = env();
+    let image = "example.org/a";
+    for (words, said) in [
+        (
+            ["run", "--volume=/srv:/data", image],
+            "SOURCE:TARGET, for one app, stands after its image",
+        ),
+        (
+            ["run", image, "--volume=data,kind=empty"],
+            "a volume of the pod stands before the first image",
+        ),
+        (
+            ["run", image, "--mount=type=bind,source=/srv,target=/data"],
+            "is mounted with --volume SOURCE:TARGET",
+        ),
+        (
+            ["run", image, "--volume=/srv:/data:ro,rw"],
+            "it cannot be both ro and rw",
+        ),
+        (
+            ["run", image, "--volume=/srv:/data:Z"],
+            "skua changes neither labels nor owners",
+        ),
+    ] {
+        env.skua(&words).fails(&[said]);
+    }
+}
+
+#[test]
+fn what_enter_does_not_take_is_told_what_does_it_there() {
+    let env = env();
+    for (words, said) in [
+        (&["enter", "web", "id", "-u"][..], "stand after '--'"),
+        (&["enter", "--name=web", "id"], "stands after '--'"),
+        (&["enter", "-it", "web"], "without a flag"),
+        (&["enter", "web", "--user=app"], "the user that the app is"),
+        (&["enter", "-eA=b", "web"], "-- env NAME=VALUE PROGRAM"),
+        (&["enter", "--workdir", "/", "web"], "`-- sh -c 'cd DIR"),
+    ] {
+        env.skua(words)
+            .exits(254)
+            .complains("hint: ")
+            .complains(said);
+    }
+    // As everywhere.
+    env.skua(&["enter", "web", "--debug"])
+        .exits(254)
+        .complains("stands before the command");
+}
+
+#[test]
+fn a_name_of_no_image_is_told_what_is_wrong_with_it() {
+    let env = env();
+    for (name, said) in [
+        ("", "image name is empty"),
+        ("docker://", "image name is empty"),
+        ("dir:/srv/image", "unknown transport"),
+        ("docker-daemon:team/app", "unknown transport"),
+        ("Registry.example/app", "a name in lower case"),
+    ] {
+        env.skua(&["fetch", name]).fails(&[said]);
+        env.skua(&["run", name]).fails(&[said]);
+    }
 }
