@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::joined;
 use crate::record::{self, Record, RecordError};
+use crate::typed::PublishArg;
 
 /// The version of the JSON that `list` prints.
 pub(crate) const LIST_VERSION: u32 = 1;
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) exit_status: Option<u8>,
     /// `none`, `host`, or the names of its networks.
     pub(crate) networks: Vec<NetworkReport>,
+    /// The ports that it publishes.
+    pub(crate) ports: Vec<pod::PortMapping>,
     /// Its apps, in manifest order.
     pub(crate) apps: Vec<AppReport>,
     /// The directory of its cgroup, while it runs in one.
@@ -163,6 +166,7 @@ impl Report {
             pod_pid: None,
             exit_status: None,
             networks: Vec::new(),
+            ports: Vec::new(),
             apps: Vec::new(),
             cgroup: None,
             limits: None,
@@ -178,6 +182,7 @@ impl Report {
         self.name = manifest.name.map(|name| name.to_string());
         self.created = Some(manifest.created);
         self.insecure_options = manifest.insecure_options;
+        self.ports = manifest.ports;
         let named = |name: &str| NetworkReport {
             name: name.to_owned(),
             interface: None,
@@ -283,6 +288,9 @@ impl Report {
                 "network",
                 format!("{} {addresses}", network.name).trim_end(),
             );
+        }
+        for port in &self.ports {
+            line("publish", &PublishArg(port.clone()).to_string());
         }
         for app in &self.apps {
             let outcome = app

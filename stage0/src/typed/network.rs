@@ -84,6 +84,27 @@ fn network_arguments(text: &str) -> Result<Vec<(String, String)>, Refused> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublishArg(pub(crate) PortMapping);
 
+impl fmt::Display for PublishArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PortMapping {
+            host_ip,
+            host_port,
+            pod_port,
+            protocol,
+        } = &self.0;
+        match host_ip {
+            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            None => {}
+        }
+        let protocol = match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{host_port}:{pod_port}/{protocol}")
+    }
+}
+
 impl FromStr for PublishArg {
     type Err = Refused;
     fn from_str(text: &str) -> Result<Self, Refused> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
 
 use functional::{Env, Image, User, eventually, hear, left_of_networks, private_host};
+use serde_json::json;
 
 #[test]
 fn a_port_cannot_be_published_without_a_network_that_can() {
@@ -58,4 +59,40 @@ fn privileged_a_port_that_somebody_has_is_not_taken_away() {
     pod.wait().success();
     publish("18086:80").success();
     assert_eq!(left_of_networks(), BTreeSet::new());
+}
+
+#[test]
+fn what_a_pod_publishes_is_shown_before_it_runs_too() {
+    let env = Env::new(User::ordinary());
+    let image = env.layout(&Image::inspect().build());
+    let net = if env.user().is_root() {
+        "--net=default"
+    } else {
+        "--net=pasta"
+    };
+    let ports = [
+        "127.0.0.1:18080:80/tcp",
+        "18081:81/udp",
+        "[::1]:18082:82/tcp",
+    ];
+    let publish = ports.map(|port| format!("--publish={port}"));
+    let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
+    let prepare = ["--insecure-options=image", "prepare", "--name=web", net];
+    let rest = [image.as_str(), "--", "exit", "0"];
+    env.skua(&[&prepare[..], &publish, &rest].concat())
+        .success();
+    let status = env.skua(&["status", "web"]).success();
+    for port in ports {
+        let line = format!("publish={port}");
+        assert!(
+            status.stdout.lines().any(|l| l == line),
+            "{}",
+            status.report()
+        );
+    }
+    let status = env.skua(&["status", "--format=json", "web"]).success();
+    assert_eq!(
+        status.json()["ports"][1],
+        json!({"host_ip": null, "host_port": 18081, "pod_port": 81, "protocol": "udp"})
+    );
 }
