@@ -24,6 +24,7 @@ use nix::unistd::{dup2_stderr, dup2_stdout, write};
 use crate::buffer::Buffer;
 use crate::error::Error;
 use crate::signals::Signals;
+use crate::streams::AGAIN;
 
 /// Bytes that one of them may have to pass on.
 const PASSING: usize = 16 << 10;
@@ -86,8 +87,8 @@ impl Outlets {
         Ok(all)
     }
 
-    /// A pipe that leads to `stream`; the end for the pod. Whoever the apps are, they can open it again: it is found only by who
-    /// has it.
+    /// A pipe that leads to `stream`; the end for the pod. Whoever the apps are, they can open it again, to write: it is found only
+    /// by who has it.
     fn add(
         &mut self,
         name: &'static str,
@@ -95,7 +96,7 @@ impl Outlets {
         kind: Kind,
     ) -> io::Result<OwnedFd> {
         let (from, end) = pipe()?;
-        fchmod(&end, Mode::from_bits_truncate(0o666))?;
+        fchmod(&end, AGAIN)?;
         fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         self.outlets.push(Outlet {
             name,

@@ -12,15 +12,25 @@ use crate::error::Error;
 /// `PIPEFS_MAGIC` of `linux/magic.h`: the file system of pipes that have no name.
 const PIPES: FsType = FsType(0x5049_5045);
 
+/// Who has a pipe that apps write to may open it again for writing.
+pub(crate) const AGAIN: Mode = Mode::S_IWUSR.union(Mode::S_IWGRP).union(Mode::S_IWOTH);
+
 /// Lets apps open a pipe of the caller again, as `/dev/stdout`: many images log there. A pipe belongs to the user who made
-/// it, mode 0600, and the pod may not have that user. Wider permissions give nothing to others: a pipe without a name is
-/// found only through `/proc` of a process that has it.
+/// it, mode 0600, and the pod may not have that user. A pipe without a name is found only through `/proc` of a process that has
+/// it: others get nothing, and apps no more than the way that they have it open. Who could read what its neighbours write would
+/// take it from the caller as well.
 pub(crate) fn let_apps_open_pipes_again() {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-    for stream in [input.as_fd(), output.as_fd(), error.as_fd()] {
-        if fstatfs(stream).is_ok_and(|found| found.filesystem_type() == PIPES) {
+    let (read, write) = (Mode::from_bits_truncate(0o444), AGAIN);
+    for (stream, way) in [
+        (input.as_fd(), read),
+        (output.as_fd(), write),
+        (error.as_fd(), write),
+    ] {
+        let is_pipe = fstatfs(stream).is_ok_and(|found| found.filesystem_type() == PIPES);
+        if let (true, Ok(found)) = (is_pipe, fstat(stream)) {
             // The pipe of another user stays as it is: the apps can still read or write it, only not open it again.
-            let _ = fchmod(stream, Mode::from_bits_truncate(0o666));
+            let _ = fchmod(stream, Mode::from_bits_truncate(found.st_mode) | way);
         }
     }
 }

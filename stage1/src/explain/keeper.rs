@@ -227,7 +227,7 @@ pub(super) fn beside(plan: &Plan) -> Vec<Item> {
     items.push(keeper(
         "reopen-pipes",
         Value::Null,
-        "let apps open the caller's standard streams again, where they are pipes: mode 0666"
+        "let apps open the caller's standard streams again, where they are pipes: the input to read, the others to write"
             .to_owned(),
     ));
     items

@@ -64,3 +64,22 @@ fn what_is_no_stream_is_not_handed_to_apps() {
         assert_eq!(left.map_or(0, Iterator::count), 0, "{user:?}");
     }
 }
+
+/// What apps write to one pipe is the caller's: who opens it to read takes it from him, too.
+#[test]
+fn what_apps_write_no_app_can_read() {
+    for user in User::all().into_iter().filter(|user| *user != User::Single) {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let run = ["--insecure-options=image", "run", "--net=none", "--rm"];
+        let app = [&image, "--user=1000", "--", "read", "/dev/stdout"];
+        let words = [&run[..], &app].concat();
+        let out = env.scratch("out").display().to_string();
+        for line in [
+            "timeout 20 \"$@\" | cat".to_owned(),
+            format!("timeout 20 \"$@\" > {out}; cat {out}"),
+        ] {
+            by_shell(&env, &line, &words).says("EACCES");
+        }
+    }
+}

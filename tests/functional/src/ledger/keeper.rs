@@ -17,7 +17,7 @@ impl Ledger {
             "find-cgroup" => self.program(Times::Maybe, "systemctl"),
             "load-network" => self.plugins(plan),
             "make-outlets" => {
-                self.often("fchmod", &["<pipe:", "0666"]);
+                self.often("fchmod", &["<pipe:", ", 0222)"]);
                 for stream in ["1", "2"] {
                     let path = format!("\"/proc/self/fd/{stream}\"");
                     self.maybe("openat", &[&path, "O_WRONLY|O_NOCTTY|O_NONBLOCK|O_CLOEXEC"]);
@@ -53,7 +53,7 @@ impl Ledger {
                 self.once("chmod", &[&format!("\"./{path}\"")]);
             }
             "write-file" => self.write_file(text(args, "path")),
-            "reopen-pipes" => self.often("fchmod", &["<pipe:", ", 0666)"]),
+            "reopen-pipes" => self.often("fchmod", &["<pipe:", ", 06"]),
             "hold-network" | "wait" => {}
             "publish-port" => self.publish(args),
             "relay-terminal" => {
