@@ -1,7 +1,7 @@
 //! What a credential helper says on its standard error: its end is kept, for the message when it fails.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::process::ChildStderr;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,12 +34,11 @@ pub(super) struct Complaints {
 
 impl Complaints {
     /// Begins to read.
-    pub(super) fn listen(mut from: ChildStderr) -> Self {
+    pub(super) fn listen(mut from: ChildStderr) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let (sender, ended) = mpsc::channel();
         let into = Arc::clone(&kept);
-        // Not joined, as with its answer.
-        thread::spawn(move || {
+        let listen = move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = from.read(&mut bytes) {
                 let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,8 +47,10 @@ impl Complaints {
                 kept.drain(..end);
             }
             let _ = sender.send(());
-        });
-        Self { kept, ended }
+        };
+        // Not joined, as with its answer.
+        thread::Builder::new().spawn(listen)?;
+        Ok(Self { kept, ended })
     }
 
     /// What was said last.

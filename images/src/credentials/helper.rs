@@ -37,6 +37,9 @@ pub enum HelperError {
     /// It cannot be executed.
     #[error("cannot execute it")]
     Start(#[source] io::Error),
+    /// No further thread can be started.
+    #[error("cannot listen to it")]
+    Listen(#[source] io::Error),
     /// Its output cannot be read.
     #[error("cannot read its answer")]
     Read(#[source] io::Error),
@@ -107,14 +110,17 @@ fn answer(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(HelperError::Start)?;
-    let complaints = child.stderr.take().map(Complaints::listen);
+    let listening = child.stderr.take().map(Complaints::listen);
+    let (complaints, ended) = match listening.transpose() {
+        Ok(complaints) => (complaints, converse(&mut child, server, deadline)),
+        Err(error) => (None, Err(HelperError::Listen(error))),
+    };
     let complaint = || {
         complaints
             .as_ref()
             .map(Complaints::last)
             .unwrap_or_default()
     };
-    let ended = converse(&mut child, server, deadline);
     if ended.is_err() {
         // It fails only when it has ended already; then there is nothing to kill.
         let _ = child.kill();
@@ -160,11 +166,13 @@ fn converse(
     let (sender, receiver) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
         // Not joined: what the helper leaves behind may hold its output open.
-        thread::spawn(move || {
+        let listen = move || {
             let mut bytes = Vec::new();
             let read = output.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes);
             let _ = sender.send(read.map(|_| bytes));
-        });
+        };
+        let started = thread::Builder::new().spawn(listen);
+        started.map_err(HelperError::Listen)?;
     }
     let left = deadline.saturating_duration_since(Instant::now());
     let output = receiver.recv_timeout(left);

@@ -1,6 +1,7 @@
 //! Credentials: per namespace, from helpers, from systemd; for the right repository and nobody else.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +30,10 @@ fn entry(user: &str, password: &str) -> Value {
 
 /// A fetch with this auth file and these helpers, `docker-credential-NAME` in `$PATH`.
 fn fetch(env: &Env, name: &str, file: &Value, helpers: &[(&str, &str)]) -> Run {
+    Run::of(fetching(env, name, file, helpers))
+}
+
+fn fetching(env: &Env, name: &str, file: &Value, helpers: &[(&str, &str)]) -> Command {
     let bin = env.scratch("bin");
     std::fs::create_dir_all(&bin).unwrap();
     for (helper, script) in helpers {
@@ -43,7 +48,7 @@ fn fetch(env: &Env, name: &str, file: &Value, helpers: &[(&str, &str)]) -> Run {
         .env("REGISTRY_AUTH_FILE", auth)
         .env("SECRET", "sesame")
         .env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-    Run::of(command)
+    command
 }
 
 /// Says who it is by the environment of the caller, and only for one server.
@@ -129,6 +134,35 @@ fn a_helper_that_knows_nothing_is_no_error_and_one_that_fails_is() {
         let file = json!({"credHelpers": {host.clone(): program}});
         fetch(&env, &name, &file, &[("test", &nothing)]).fails(&[program, part]);
     }
+}
+
+/// The helper itself takes one, and who listens to it others. Of a user who has no other process.
+#[test]
+fn privileged_where_the_processes_of_the_user_are_few_a_helper_fails_and_nothing_panics() {
+    let test = "where_the_processes_of_the_user_are_few_a_helper_fails";
+    if User::root(test).is_none() {
+        return;
+    }
+    let registry = Registry::start();
+    let (name, host) = (registry.push("i", "1", &image()), registry.host());
+    let env = Env::new(User::Number(54_322));
+    let file = json!({"credHelpers": {host.clone(): "test"}});
+    let mut failed = 0;
+    for most in 1..=20 {
+        let fetch = fetching(&env, &name, &file, &[("test", &helper_for(&host))]);
+        let mut limited = env.program("prlimit");
+        limited.arg(format!("--nproc={most}"));
+        limited.arg(fetch.get_program()).args(fetch.get_args());
+        let set = fetch.get_envs();
+        limited.envs(set.filter_map(|(name, value)| Some((name, value?))));
+        let run = Run::of(limited);
+        if run.status.success() {
+            break;
+        }
+        let run = run.fails(&[]);
+        failed += usize::from(run.stderr.contains("docker-credential-test"));
+    }
+    assert!(failed > 1, "the helper, and then its listeners");
 }
 
 #[test]
