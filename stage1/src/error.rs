@@ -156,6 +156,11 @@ pub(crate) enum Error {
 
     #[error("cannot make the user namespace of the pod")]
     Clone(#[source] io::Error),
+
+    #[error(
+        "root lacks CAP_KILL here: no signal would reach the pod, which belongs to another user"
+    )]
+    Unsignalled,
     #[error("cannot make a session for the pod")]
     Session(#[source] io::Error),
     #[error("cannot make the namespaces of the pod")]

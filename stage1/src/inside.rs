@@ -61,7 +61,7 @@ pub(crate) fn spawn(
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
     let directory = cgroup.map(|cgroup| cgroup.directory.as_fd());
     let clone = || sys::clone3(namespaces, directory);
-    match owner::clone_as(plan.keeper.owner, clone).map_err(Error::Clone)? {
+    match owner::clone_as(plan.keeper.owner, clone)? {
         Cloned::Parent(child) => Ok(Inside {
             child,
             channel: ours,

@@ -10,21 +10,29 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::prctl::{get_pdeathsig, set_pdeathsig};
+use nix::sys::prctl::{get_dumpable, get_pdeathsig, set_dumpable, set_pdeathsig};
 use nix::sys::signal::raise;
 use nix::unistd::{Pid, Uid, geteuid, getppid, seteuid};
 
+use crate::error::Error;
 use crate::sys::{self, Cloned};
 
 /// Calls `clone` as `owner`, or as the caller when that is who owns the pod anyway.
 pub(crate) fn clone_as(
     owner: Option<u32>,
     clone: impl FnOnce() -> io::Result<Cloned>,
-) -> io::Result<Cloned> {
+) -> Result<Cloned, Error> {
     let Some(owner) = owner else {
-        return clone();
+        return clone().map_err(Error::Clone);
     };
-    let (caller, death) = (geteuid(), Death::watch()?);
+    if !sys::may_signal_everybody().map_err(Error::Clone)? {
+        return Err(Error::Unsignalled);
+    }
+    clone_as_owner(owner, clone).map_err(Error::Clone)
+}
+
+fn clone_as_owner(owner: u32, clone: impl FnOnce() -> io::Result<Cloned>) -> io::Result<Cloned> {
+    let (caller, death, dumpable) = (geteuid(), Death::watch()?, get_dumpable()?);
     seteuid(Uid::from_raw(owner))?;
     // They go with user 0; a security module may ask for them at the clone, and the cgroup belongs to root.
     let cloned = sys::raise_capabilities().and_then(|()| clone());
@@ -33,6 +41,8 @@ pub(crate) fn clone_as(
     }
     seteuid(caller)?;
     death.watch_again()?;
+    // Who is not has files in `/proc` that CAP_SYS_PTRACE alone opens, also for itself, and a unit need not have it.
+    set_dumpable(dumpable)?;
     cloned
 }
 

@@ -22,7 +22,7 @@ mod program;
 mod share;
 pub(crate) mod xattr;
 
-pub(crate) use capabilities::raise_capabilities;
+pub(crate) use capabilities::{may_signal_everybody, raise_capabilities};
 pub(crate) use mount_attributes::{allow_devices, set_mount_attributes};
 pub(crate) use program::Program;
 

@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Where stage2 is looked for.
 const BESIDE: &str = "it belongs beside skua-stage1";
 
+/// What a unit has to leave to root.
+const CAPABILITIES: &str = "root lacks a capability here: CapabilityBoundingSet= of a unit must have those of hardened.service";
+
 /// What to do about an error, of which `said` is the text, where that is known.
 pub(super) fn of(error: &Error, said: &str) -> Option<&'static str> {
     known(error).or_else(|| surroundings(error, said))
@@ -19,6 +22,10 @@ fn known(error: &Error) -> Option<&'static str> {
     match error {
         Error::Network(error) => error.hint(),
         Error::Clone(e) | Error::Separate(e) => namespace_hint(e),
+        Error::Unsignalled => Some(CAPABILITIES),
+        Error::Netns(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
+            "CapabilityBoundingSet= of a unit must have CAP_SYS_PTRACE for networks, beside what their plugins need",
+        ),
         Error::Inside(said) => inside_hint(said),
         // The pod's own trees are named from the pod directory, volumes from the root.
         Error::TreeFlags(path, e)
@@ -157,9 +164,7 @@ fn surroundings(error: &Error, said: &str) -> Option<&'static str> {
             Some(libc::EINVAL) => Some(
                 "root has no range of ids for pods here: in a container, or in a unit with PrivateUsers=",
             ),
-            Some(libc::EPERM) => Some(
-                "root lacks a capability here: CapabilityBoundingSet= of a unit must have those of hardened.service",
-            ),
+            Some(libc::EPERM) => Some(CAPABILITIES),
             _ => None,
         },
         Error::Inside(_) if says("set the host name") => {

@@ -17,6 +17,16 @@ type Sets = [u32; 3];
 
 const VERSION_3: u32 = 0x2008_0522;
 
+/// `CAP_KILL` in the first set.
+const KILL: u32 = 1 << 5;
+
+/// Whether CAP_KILL is permitted: signals reach every user.
+pub(crate) fn may_signal_everybody() -> io::Result<bool> {
+    let mut sets = [Sets::default(); 2];
+    call(libc::SYS_capget, &mut sets)?;
+    Ok(sets[0][1] & KILL != 0)
+}
+
 /// `capset(2)`: all that is permitted becomes effective.
 pub(crate) fn raise_capabilities() -> io::Result<()> {
     let mut sets = [Sets::default(); 2];

@@ -1,8 +1,9 @@
-//! What the kernel counts for a user: that of a pod counts for the pod, and none of it for root.
+//! Root's pods belong to another user: what the kernel counts for them counts for the pod and not for root, who can do all with them
+//! that a unit with few capabilities needs.
 
 use std::process::Command;
 
-use functional::{Background, Env, Image, Run, User, binaries};
+use functional::{Background, Env, Image, Run, User, binaries, missing_program, skip};
 use nix::sys::signal::Signal;
 
 const PREFIX: &[&str] = &["--insecure-options=image", "run", "--net=none"];
@@ -45,4 +46,45 @@ fn privileged_what_an_app_uses_up_is_not_root_s() {
         let _ = target.wait();
         assert_eq!(sent["ok"], true, "{sent}");
     });
+}
+
+/// The capabilities that the hardened unit leaves to root, as `setpriv` names them, but for `without`.
+fn of_the_hardened_unit(without: &str) -> String {
+    let unit = include_str!("../../../dist/systemd/hardened.service");
+    let line = unit
+        .lines()
+        .find_map(|l| l.strip_prefix("CapabilityBoundingSet="));
+    let names = line.expect("its capabilities").to_lowercase();
+    let names = names.split(' ').map(|name| name.replace("cap_", "+"));
+    let kept: Vec<_> = names.filter(|name| name[1..] != *without).collect();
+    format!("--bounding-set=-all,{}", kept.join(","))
+}
+
+#[test]
+fn privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_there_is_no_pod() {
+    let test = "privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_there_is_no_pod";
+    let Some(root) = User::root(test) else { return };
+    if let Some(program) = missing_program(&["setpriv"]) {
+        return skip(test, program);
+    }
+    let env = Env::new(root);
+    let image = env.layout(&Image::inspect().build());
+    let below = |without, app: &[&str]| {
+        let skua = env.command(&[PREFIX, &[&image, "--"], app].concat());
+        let mut command = env.program("setpriv");
+        command.args([
+            "--no-new-privs",
+            "--inh-caps=-all",
+            &of_the_hardened_unit(without),
+        ]);
+        command.arg(skua.get_program()).args(skua.get_args());
+        command
+    };
+    let mut pod = Background::start(below("", &["trap", "SIGTERM", "5"]));
+    pod.prints("ready");
+    pod.signal(Signal::SIGTERM);
+    pod.wait().exits(5);
+    Run::of(below("kill", &["exit", "0"]))
+        .fails(&["root lacks CAP_KILL"])
+        .complains("hardened.service");
 }
