@@ -72,7 +72,10 @@ impl<R: Read> Paced<R> {
                 Err(error) => return Err(RegistryError::Body(self.host.clone(), error)),
             };
             let wanted = usize::try_from(limit - passed).map_or(count, |left| left.min(count));
+            let begun = Instant::now();
             take(&buffer[..wanted])?;
+            // That a layer is unpacked slowly is not the registry's fault.
+            self.since += begun.elapsed();
             passed += wanted as u64;
             if wanted < count {
                 return Ok(limit + 1);
@@ -98,6 +101,38 @@ impl<R: Read> Paced<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A body of one byte whose window is over after a second.
+    fn late<R: Read>(body: R) -> Paced<R> {
+        let mut paced = Paced::new(body, "registry.example".to_owned());
+        paced.since -= Paced::<R>::WINDOW - Duration::from_secs(1);
+        paced
+    }
+
+    fn wait() {
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+
+    struct Slow;
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            wait();
+            into[0] = b'x';
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_body_is_slow_when_it_comes_slowly_and_not_when_it_is_taken_slowly() {
+        let came = late(&b"x"[..]).copy(1, |_| {
+            wait();
+            Ok(())
+        });
+        assert!(matches!(came, Ok(1)), "{came:?}");
+        let came = late(Slow).copy(1, |_| Ok(()));
+        assert!(matches!(came, Err(RegistryError::Slow(_))), "{came:?}");
+    }
 
     #[test]
     fn a_byte_for_each_connection_is_too_slow_and_a_slow_line_is_not() {
