@@ -200,6 +200,39 @@ fn privileged_a_connection_starts_the_pod_that_answers_it_with_the_units_that_ar
 }
 
 #[test]
+fn privileged_what_has_ended_is_collected_by_the_units_that_are_installed() {
+    if !under_systemd("privileged_what_has_ended_is_collected_by_the_units_that_are_installed") {
+        return;
+    }
+    let lab = Lab::new(User::Caller);
+    let skua = lab.line(&[]).join(" ");
+    let service = include_str!("../../../dist/systemd/skua-gc.service");
+    let service = service.replace("/usr/local/bin/skua", &skua);
+    let timer = include_str!("../../../dist/systemd/skua-gc.timer");
+    let units = [
+        ("skua-test-gc.service", service.as_str()),
+        ("skua-test-gc.timer", timer),
+    ];
+    let _files = UnitFiles::write(&units);
+    systemctl(&["start", "skua-test-gc.timer"]).success();
+    assert_eq!(property("skua-test-gc.timer", "ActiveState"), "active");
+    let triggers = property("skua-test-gc.timer", "Triggers");
+    assert_eq!(triggers, "skua-test-gc.service");
+
+    lab.run(&["--name=p"], &[], &["exit", "0"]).success();
+    systemctl(&["start", "skua-test-gc.service"]).success();
+    assert_eq!(
+        lab.status("p")["state"],
+        "exited",
+        "within its grace period"
+    );
+    let settings = lab.env.config().join("config.toml");
+    std::fs::write(settings, "grace-period = \"0s\"\n").expect("write config.toml");
+    systemctl(&["start", "skua-test-gc.service"]).success();
+    lab.env.skua(&["status", "p"]).fails(&["no pod 'p'"]);
+}
+
+#[test]
 fn privileged_each_connection_has_a_pod_of_its_own_with_accept() {
     const PATH: &str = "/run/skua-test-each";
     if !under_systemd("privileged_each_connection_has_a_pod_of_its_own_with_accept") {
