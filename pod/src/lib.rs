@@ -29,6 +29,7 @@ mod service_manager;
 #[cfg(feature = "policy")]
 pub mod small_file;
 mod status;
+mod volume;
 
 pub use app_file::{AppFile, CapabilitySets, LandlockRules, MountCheck, VolumeCheck};
 pub use capability::Capability;
@@ -44,9 +45,8 @@ pub use layout::{
 pub use lifecycle::{Locked, Pod, State};
 pub use limits::{CpuQuota, IoMax, Limits, PidsLimit};
 pub use manifest::{
-    App, Credential, EnvironmentVariable, HostVolume, Image, InsecureOption, Layer, Mount, Network,
-    NetworkRequest, PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust, Volume,
-    VolumeOwner, VolumeSource,
+    App, Credential, EnvironmentVariable, Image, InsecureOption, Layer, Network, NetworkRequest,
+    PodManifest, PortMapping, Protocol, Rlimit, SeccompChoice, Trust,
 };
 pub use names::{
     AppName, CredentialName, NetworkName, PodId, PodName, SocketName, SysctlName, VolumeName,
@@ -64,6 +64,7 @@ pub use service_manager::{ServiceManager, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIAB
 pub use status::{
     AppIds, AppStatus, LimitsBy, LimitsRecord, NetworkUse, Outcome, PodResult, PodUsage, Usage,
 };
+pub use volume::{HostVolume, Mount, Volume, VolumeOwner, VolumeSource};
 
 /// The version of the contract. A stage that reads a file of a newer version refuses it.
 pub const CONTRACT_VERSION: u32 = 1;

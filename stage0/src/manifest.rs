@@ -47,6 +47,8 @@ pub(crate) enum Terminal {
     ToType,
     /// Both are.
     ToTypeAndShow,
+    /// The streams will be those of whoever runs the pod.
+    Later,
 }
 
 impl Terminal {
@@ -146,11 +148,12 @@ pub(crate) fn limits(flags: &LimitFlags) -> Result<Limits, Error> {
     flags.limits().map_err(|why| Error::usage(why, None))
 }
 
-/// Whether the apps have standard input, and whether it is a terminal of their own.
+/// Whether the apps have standard input, and whether it is a terminal of their own; or what is wished, for later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StandardInput {
     kept: bool,
     terminal: bool,
+    later: bool,
     typed: bool,
 }
 
@@ -167,8 +170,9 @@ fn standard_input(
         ));
     }
     Ok(StandardInput {
-        kept: apps == 1 && (interactive || terminal == Terminal::None),
-        terminal: interactive && terminal == Terminal::ToTypeAndShow,
+        kept: apps == 1 && (interactive || matches!(terminal, Terminal::None | Terminal::Later)),
+        terminal: interactive && matches!(terminal, Terminal::ToTypeAndShow | Terminal::Later),
+        later: apps == 1 && terminal == Terminal::Later,
         typed: interactive,
     })
 }

@@ -120,7 +120,10 @@ pub(crate) fn explain(options: &[&str]) -> Result<u8, Error> {
 
 fn load(from: From) -> Result<PodManifest, Error> {
     if from == From::PodDirectory {
-        return Ok(pod::load(&PodDir::here().manifest())?);
+        let mut manifest: PodManifest = pod::load(&PodDir::here().manifest())?;
+        let later = manifest.apps.iter_mut().filter(|app| app.streams_later);
+        later.for_each(|app| known::streams(&PodDir::here(), app));
+        return Ok(manifest);
     }
     let source = io::stdin().lock().take(MAX_FILE + 1);
     Ok(pod::load_from(source, "standard input".as_ref())?)

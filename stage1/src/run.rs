@@ -45,7 +45,8 @@ fn sandbox(
     notify: &mut Notify,
 ) -> Result<Ended, Error> {
     streams::check()?;
-    let (pod, manifest) = (&opened.dir, &opened.manifest);
+    let pod = &opened.dir;
+    let manifest = &streams::fulfilled(&opened.manifest);
     let given = Given::take(manifest)?;
     let ids = idmap::allocate(&manifest.id_map, &manifest.id)?;
     let mut plan = Plan::new(manifest, &ids.map)?.within(Policy::of_host()?, manifest)?;

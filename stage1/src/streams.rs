@@ -1,11 +1,13 @@
 //! The caller's standard streams, as the apps of a pod get them.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
+
+use pod::{App, PodManifest};
 
 use crate::error::Error;
 
@@ -66,4 +68,51 @@ fn not_a_stream(stream: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
         SFlag::S_IFBLK => Some("is a block device"),
         _ => Some("is neither a file, a device, a pipe nor a socket"),
     })
+}
+
+/// The manifest with what its wishes about streams come to, now that somebody runs the pod.
+pub(crate) fn fulfilled(manifest: &PodManifest) -> PodManifest {
+    let (typed, shown) = (io::stdin().is_terminal(), io::stdout().is_terminal());
+    let mut manifest = manifest.clone();
+    for app in manifest.apps.iter_mut().filter(|app| app.streams_later) {
+        fulfil(app, typed, shown);
+    }
+    manifest
+}
+
+/// A terminal of the pod is for who types and sees; the terminal itself goes only to an app for which `--interactive` was given.
+fn fulfil(app: &mut App, typed: bool, shown: bool) {
+    app.stdin &= app.terminal || !typed;
+    app.terminal &= typed && shown;
+    app.streams_later = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_a_terminal_is_for_who_types_and_sees_and_without_it_nobody_s_terminal_is_read() {
+        let manifest = include_str!("../tests/golden/single.json");
+        let manifest: PodManifest = serde_json::from_str(manifest).unwrap();
+        for (wish, typed, shown, stdin, terminal) in [
+            (true, true, true, true, true),
+            (true, true, false, true, false),
+            (true, false, true, true, false),
+            (true, false, false, true, false),
+            (false, true, true, false, false),
+            (false, true, false, false, false),
+            (false, false, true, true, false),
+            (false, false, false, true, false),
+        ] {
+            let mut app = manifest.apps[0].clone();
+            (app.stdin, app.terminal, app.streams_later) = (true, wish, true);
+            fulfil(&mut app, typed, shown);
+            assert_eq!(
+                (app.stdin, app.terminal),
+                (stdin, terminal),
+                "{wish} {typed} {shown}"
+            );
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) struct PrepareArgs {
 
 /// Runs the command. A prepared pod may wait for longer than the power lasts: it is on the disk before its UUID is printed.
 pub(crate) fn run(args: PrepareArgs, context: &Context) -> Result<ExitCode, Error> {
-    let mut pod = prepare::pod(&args.pod, args.apps.parse()?, Terminal::of_later(), context)?;
+    let mut pod = prepare::pod(&args.pod, args.apps.parse()?, Terminal::Later, context)?;
     let kept = pod::sync(&pod.pod.dir().manifest())
         .and_then(|()| pod.move_to(State::Prepared))
         .and_then(|()| pod::sync(&pod.pod.path()));

@@ -49,6 +49,7 @@ pub(super) fn new(
             .map_or(SIGTERM, |signal| signal.0),
         readonly_rootfs: flags.readonly_rootfs,
         terminal: stdin.terminal,
+        streams_later: stdin.later,
         stdin: stdin.kept,
         mounts,
         capabilities: capabilities(&flags, insecure)?,

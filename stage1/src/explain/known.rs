@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use pod::{NetworkUse, PodDir, PodResult, Running};
+use pod::{App, AppFile, NetworkUse, PodDir, PodResult, Running};
 
 use crate::error::Error;
 use crate::{alive, cgroup, host, network};
@@ -49,5 +49,12 @@ fn networks(dir: &PodDir) -> Result<Vec<NetworkUse>, Error> {
             Ok(network::uses(dir))
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+/// What the wishes about streams came to in a pod that was started.
+pub(super) fn streams(dir: &PodDir, app: &mut App) {
+    if let Ok(file) = pod::load::<AppFile>(&dir.app(&app.name)) {
+        (app.stdin, app.terminal) = (file.stdin, file.terminal);
     }
 }

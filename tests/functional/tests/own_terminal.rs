@@ -23,6 +23,13 @@ fn at_a_terminal(env: &Env, words: &[&str], redirection: &str) -> Run {
     started.wait()
 }
 
+/// The JSON in what the terminal shows.
+fn shown(run: &Run) -> Value {
+    let found = run.stdout.find("{\"").zip(run.stdout.rfind('}'));
+    let (from, to) = found.unwrap_or_else(|| panic!("{}", run.report()));
+    serde_json::from_str(&run.stdout[from..=to]).expect("JSON")
+}
+
 const RUN: [&str; 3] = ["--insecure-options=image", "run", "--net=none"];
 
 /// What an app or what entered it says of its streams, in a file that is its standard output.
@@ -95,4 +102,71 @@ fn a_terminal_of_the_pod_belongs_to_the_user_of_the_app() {
         pod.signal(nix::sys::signal::Signal::SIGTERM);
         pod.wait().success();
     }
+}
+
+const RUN_PREPARED: [&str; 3] = ["--insecure-options=image", "run-prepared", "p"];
+
+/// A prepared pod of one app that asks `question`; where it was prepared nobody sits.
+fn prepare(env: &Env, flags: &[&str], image: &str, question: &[&str]) {
+    let start = ["--insecure-options=image", "prepare", "--name=p"];
+    let app = [image, "--"];
+    env.skua(&[&start[..], flags, &app, question].concat())
+        .success();
+}
+
+#[test]
+fn a_prepared_pod_has_the_terminal_of_who_runs_it_when_that_was_asked_for() {
+    let test = "a_prepared_pod_has_the_terminal_of_who_runs_it_when_that_was_asked_for";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(test, program);
+    }
+    for user in User::all() {
+        let env = Env::new(user);
+        let name = env.layout(&Image::inspect().build());
+        let file = env.home().join("printed");
+        let redirection = format!("> {}", file.display());
+        let explained = || env.skua(&["explain", "p"]).success().stdout;
+
+        prepare(&env, &[], &name, &["tty"]);
+        let found = shown(&at_a_terminal(&env, &RUN_PREPARED, "").success());
+        assert_eq!(found["stdin"], false, "{user:?}: {found}");
+        assert_eq!(found["controlling"], false, "{user:?}: {found}");
+        env.skua(&["rm", "p"]).success();
+
+        prepare(&env, &["--interactive"], &name, &["tty"]);
+        let found = shown(&at_a_terminal(&env, &RUN_PREPARED, "").success());
+        for stream in ["stdin", "stdout", "stderr", "controlling"] {
+            assert_eq!(found[stream], true, "{user:?} {stream}: {found}");
+        }
+        assert!(explained().contains("open a terminal for app"));
+        env.skua(&["rm", "p"]).success();
+
+        prepare(&env, &["--interactive"], &name, &["tty"]);
+        at_a_terminal(&env, &RUN_PREPARED, &redirection).success();
+        let found = answered(&file);
+        assert_eq!(found["stdin"], true, "{user:?}: {found}");
+        assert_eq!(found["controlling"], false, "{user:?}: {found}");
+        // It is told as it was, not as it was wished.
+        assert!(!explained().contains("open a terminal for app"));
+    }
+}
+
+#[test]
+fn what_is_piped_into_a_prepared_pod_reaches_it_wherever_it_was_prepared() {
+    let test = "what_is_piped_into_a_prepared_pod_reaches_it_wherever_it_was_prepared";
+    if let Some(program) = missing_program(&["script"]) {
+        return skip(test, program);
+    }
+    let env = Env::new(User::ordinary());
+    let name = env.layout(&Image::inspect().build());
+    let start = ["--insecure-options=image", "prepare", "--name=p", &name];
+    let app = ["--", "read", "/proc/self/fd/0"];
+    at_a_terminal(&env, &[&start[..], &app].concat(), "").success();
+    let file = env.home().join("given");
+    fs::write(&file, "from a file").expect("write");
+    env.give(&file);
+    let mut run = env.command(&RUN_PREPARED);
+    run.stdin(fs::File::open(&file).expect("open"));
+    let read = Run::of(run).success().json();
+    assert_eq!(read["text"], "from a file", "{read}");
 }
