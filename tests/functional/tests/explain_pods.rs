@@ -108,7 +108,7 @@ const EXPECTED: [(&str, &str, &str); 40] = [
     ("read-only-root", "app a", "command line"),
     ("fill-files", "hosts", "built in"),
     ("execute-stage2", "descriptors", "built in"),
-    ("wait", "SIGTERM", "built in"),
+    ("wait", "pass signals on to stage2", "built in"),
     ("harden", "pid 1", "built in"),
     ("session", "session keyring", "built in"),
     ("streams", "are the caller's", "command line"),
