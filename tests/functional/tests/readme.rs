@@ -94,14 +94,43 @@ fn the_session_of_the_readme_does_what_it_shows() {
     }
 }
 
+/// The files of the tree whose names end so.
+fn files(kind: &str) -> Vec<String> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", &format!("*{kind}")])
+        .current_dir(repository());
+    let files = Run::of(list).success().stdout;
+    files.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_source_that_the_documents_name_is_there() {
+    let sources = files(".rs");
+    let mut missing = BTreeMap::new();
+    for file in files(".md") {
+        let text = fs::read_to_string(repository().join(&file)).expect("a document");
+        // What is between two backquotes of one line.
+        let spans = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        for name in spans.filter(|name| name.ends_with(".rs") && !name.contains('*')) {
+            let end = format!("/{name}");
+            if !sources
+                .iter()
+                .any(|path| path == name || path.ends_with(&end))
+            {
+                missing.insert(file.clone(), name.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
-    let mut list = Command::new("git");
-    list.args(["ls-files", "*.md"]).current_dir(repository());
-    let files = Run::of(list).success().stdout;
     let mut broken = BTreeMap::new();
-    for file in files.lines() {
-        let path = repository().join(file);
+    for file in files(".md") {
+        let path = repository().join(&file);
         let text = fs::read_to_string(&path).expect("a document");
         for target in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
             let target = target.split('#').next().unwrap_or_default();
@@ -109,7 +138,7 @@ fn every_link_of_the_documents_leads_to_a_file() {
                 target.is_empty() || target.contains("://") || target.contains(['[', ' ']);
             let directory = path.parent().expect("a directory");
             if !foreign && !target.contains("::") && !directory.join(target).exists() {
-                broken.insert(file.to_owned(), target.to_owned());
+                broken.insert(file.clone(), target.to_owned());
             }
         }
     }
