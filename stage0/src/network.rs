@@ -153,6 +153,16 @@ fn known(conflists: &[Conflist]) -> Vec<String> {
     names
 }
 
+/// The network that the caller has without a file, unless one takes its place or takes it away.
+pub(crate) fn built_in(conflists: &[Conflist]) -> Option<NetworkName> {
+    let name = match nix::unistd::geteuid().is_root() {
+        true => BUILT_IN[0],
+        false => PASTA,
+    };
+    let name = NetworkName::parse(name).ok()?;
+    matches!(find(&name, conflists), Ok(None)).then_some(name)
+}
+
 /// The conflists in force, by file name.
 pub(crate) fn in_force(directories: &[PathBuf]) -> Result<Vec<Conflist>, Error> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();

@@ -8,6 +8,7 @@ use clap::Args;
 use images::credentials;
 use images::registries::{AUTH_FILES, Registries};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -33,9 +34,19 @@ pub(crate) struct ConfigArgs {
 #[derive(Serialize)]
 struct Entry {
     key: String,
-    value: String,
+    /// Times are seconds, sizes bytes; absent of what cannot be read.
+    value: Value,
+    /// Of a path: whether something is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     /// A file, `command line`, `environment` or `built in`.
     origin: String,
+    /// The value for people.
+    #[serde(skip)]
+    shown: String,
 }
 
 /// What `--format=json` prints.
@@ -51,14 +62,20 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
     let mut entries = directories(context)?;
     entries.extend(in_force(&settings));
     entries.extend(image_limits(&settings.image_limits));
-    for conflist in network::in_force(&context.config("net.d"))? {
-        let value = match &conflist.name {
-            Ok(Some(name)) => name.to_string(),
+    let conflists = network::in_force(&context.config("net.d"))?;
+    let built_in = network::built_in(&conflists).map(String::from);
+    entries.extend(built_in.map(|name| entry("network", name, Path::new("built in"))));
+    for conflist in conflists {
+        entries.push(match &conflist.name {
+            Ok(Some(name)) => entry("network", name.to_string(), &conflist.path),
             // What only masks is no network.
             Ok(None) => continue,
-            Err(why) => format!("(unusable: {why})"),
-        };
-        entries.push(entry("network", value, &conflist.path));
+            Err(why) => Entry {
+                problem: Some(why.clone()),
+                shown: format!("(unusable: {why})"),
+                ..entry("network", Value::Null, &conflist.path)
+            },
+        });
     }
     entries.extend(registries(context)?);
     for bound in context.policy()?.shown() {
@@ -71,7 +88,7 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
             entries,
         })?,
         Format::Table => {
-            let row = |e: &Entry| vec![e.key.clone(), e.value.clone(), e.origin.clone()];
+            let row = |e: &Entry| vec![e.key.clone(), e.shown.clone(), e.origin.clone()];
             let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
             output::print(&output::table(&["KEY", "VALUE", "ORIGIN"], &rows))?;
         }
@@ -79,11 +96,28 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<ExitCode, Error
     Ok(ExitCode::SUCCESS)
 }
 
-fn entry(key: &str, value: impl ToString, origin: &Path) -> Entry {
+fn entry(key: &str, value: impl Into<Value>, origin: &Path) -> Entry {
+    let value = value.into();
     Entry {
         key: key.to_owned(),
-        value: value.to_string(),
+        shown: value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+        value,
+        exists: None,
+        problem: None,
         origin: origin.display().to_string(),
+    }
+}
+
+/// A path at which nothing needs to be.
+fn place(key: &str, path: &Path, exists: bool, origin: &Path) -> Entry {
+    let shown = path.display().to_string();
+    let absent = if exists { "" } else { " (absent)" };
+    Entry {
+        exists: Some(exists),
+        shown: format!("{shown}{absent}"),
+        ..entry(key, shown, origin)
     }
 }
 
@@ -102,40 +136,39 @@ fn registries(context: &Context) -> Result<Vec<Entry>, Error> {
         }
     }
     let environment = Path::new("environment");
-    let path = |path: &Path| format!("{}{}", path.display(), absent(path.exists()));
     for file in credentials::files(|name| env::var_os(name)) {
-        entries.push(entry("credentials", path(&file), environment));
+        entries.push(place("credentials", &file, file.exists(), environment));
     }
     for directory in context.certificates() {
-        let origin = context.config_origin(&directory);
-        entries.push(entry("certificates", path(&directory), origin));
+        let (exists, origin) = (directory.exists(), context.config_origin(&directory));
+        entries.push(place("certificates", &directory, exists, origin));
     }
     Ok(entries)
-}
-
-fn absent(exists: bool) -> &'static str {
-    if exists { "" } else { " (absent)" }
 }
 
 fn directories(context: &Context) -> Result<Vec<Entry>, Error> {
     let mut entries = vec![entry(
         "data-dir",
-        context.data.0.display(),
+        context.data.0.display().to_string(),
         context.data_origin,
     )];
     for directory in &context.config_directories {
-        let there = absent(directory.is_dir());
-        entries.push(entry(
-            "config-dir",
-            format!("{}{there}", directory.display()),
-            context.config_origin(directory),
-        ));
+        let (exists, origin) = (directory.is_dir(), context.config_origin(directory));
+        entries.push(place("config-dir", directory, exists, origin));
     }
     let worker = libexec::own(WORKER)?;
-    entries.push(entry(WORKER, worker.display(), Path::new(BESIDE)));
+    entries.push(entry(
+        WORKER,
+        worker.display().to_string(),
+        Path::new(BESIDE),
+    ));
     for stage in ["skua-stage1", "skua-stage2"] {
         let path = context.libexec.program(stage)?;
-        entries.push(entry(stage, path.display(), context.libexec.origin()));
+        entries.push(entry(
+            stage,
+            path.display().to_string(),
+            context.libexec.origin(),
+        ));
     }
     Ok(entries)
 }
@@ -155,9 +188,12 @@ fn in_force(settings: &Settings) -> [Entry; 6] {
         setting(
             "keep-blobs",
             &settings.keep_blobs,
-            settings.keep_blobs.value.to_string(),
+            settings.keep_blobs.value,
         ),
-        setting("cni-path", &settings.cni_path, paths.join(":")),
+        Entry {
+            shown: paths.join(":"),
+            ..setting("cni-path", &settings.cni_path, paths)
+        },
     ]
 }
 
@@ -173,10 +209,14 @@ fn image_limits(limits: &ImageLimits) -> Vec<Entry> {
 }
 
 fn span(key: &str, origin: &Origin<Seconds>) -> Entry {
-    setting(key, origin, format!("{}s", origin.value.0))
+    let seconds = origin.value.0;
+    Entry {
+        shown: format!("{seconds}s"),
+        ..setting(key, origin, seconds)
+    }
 }
 
-fn setting<T>(key: &str, origin: &Origin<T>, value: String) -> Entry {
+fn setting<T>(key: &str, origin: &Origin<T>, value: impl Into<Value>) -> Entry {
     let from = origin
         .from
         .clone()

@@ -283,11 +283,11 @@ fn limits_of_images_are_the_administrators_and_are_shown() {
     let path = lab.env.config().join("config.toml").display().to_string();
     assert_eq!(
         shown("image-limits.unpacked"),
-        (json!("1073741824"), json!(path))
+        (json!(1_073_741_824), json!(path))
     );
     assert_eq!(
         shown("image-limits.manifest"),
-        (json!("4194304"), json!("built in"))
+        (json!(4_194_304), json!("built in"))
     );
     lab.env.skua(&[INSECURE, "fetch", &name]).success();
 }
