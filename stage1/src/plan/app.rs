@@ -107,6 +107,10 @@ fn root(plan: &mut Plan, app: &pod::App, place: &App, file: &mut AppFile) {
     );
 }
 
+/// The most terminals that an app may have: all containers of a machine have 3072 together (`kernel.pty.max` without
+/// `kernel.pty.reserve`).
+const TERMINALS: u32 = 256;
+
 /// `/proc`, `/sys` and `/dev`. An image in which one of them is a symbolic link is refused.
 fn kernel_file_systems(plan: &mut Plan, place: &App, file: &mut AppFile) {
     use FileSystem::{Cgroup2, Devpts, Mqueue, Proc, Sysfs, Tmpfs};
@@ -117,7 +121,11 @@ fn kernel_file_systems(plan: &mut Plan, place: &App, file: &mut AppFile) {
         let tree = plan.tree("/sys", Role::HostSys, true);
         Source::Tree(tree)
     };
-    let mut pts = vec![("mode", "0620".to_owned()), ("ptmxmode", "0666".to_owned())];
+    let mut pts = vec![
+        ("mode", "0620".to_owned()),
+        ("ptmxmode", "0666".to_owned()),
+        ("max", TERMINALS.to_string()),
+    ];
     if plan
         .id_map
         .gids

@@ -48,6 +48,21 @@ fn privileged_what_an_app_uses_up_is_not_root_s() {
     });
 }
 
+/// All of a machine's containers have 3072 together.
+#[test]
+fn an_app_has_no_more_terminals_than_its_own() {
+    for user in User::all() {
+        let env = Env::new(user);
+        let image = env.layout(&Image::inspect().build());
+        let words = [&image, "--", "exhaust", "terminals"];
+        let mut pod = env.spawn(&[PREFIX, &words].concat());
+        pod.prints("ready");
+        assert!(pod.output().starts_with("256\n"), "{}", pod.output());
+        pod.signal(Signal::SIGTERM);
+        pod.wait().exits(143);
+    }
+}
+
 /// The capabilities that the hardened unit leaves to root, as `setpriv` names them, but for `without`.
 fn of_the_hardened_unit(without: &str) -> String {
     let unit = include_str!("../../../dist/systemd/hardened.service");

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 use serde_json::json;
@@ -30,12 +30,13 @@ fn ready() {
     let _ = std::io::stdout().flush();
 }
 
-/// `exhaust inotify|signals`: takes all that there is, and keeps it.
+/// `exhaust inotify|signals|terminals`: takes all that there is, and keeps it.
 fn exhaust(words: &[&str]) -> Answer {
     let me = nix::unistd::getpid().as_raw();
     let take_one = || match word(words, 0) {
         Ok("inotify") => Ok(sys::syscall(libc::SYS_inotify_init1, [0; 6]).map(drop)),
         Ok("signals") => Ok(sys::queue_signal(me, libc::SIGRTMIN(), libc::SI_QUEUE, me)),
+        Ok("terminals") => Ok(nix::pty::posix_openpt(OFlag::O_RDWR).map(std::mem::forget)),
         Ok(other) => Err(format!("no such thing: {other}")),
         Err(reason) => Err(reason),
     };
