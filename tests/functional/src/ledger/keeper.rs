@@ -103,6 +103,8 @@ impl Ledger {
             self.once("setresuid", &["(-1, "]);
             self.once("capset", &["CAP_SYS_ADMIN"]);
             self.maybe("prctl", &["PR_SET_PDEATHSIG, SIGTERM"]);
+            self.once("prctl", &["PR_GET_DUMPABLE"]);
+            self.once("prctl", &["PR_SET_DUMPABLE, SUID_DUMP_USER"]);
         }
     }
 
