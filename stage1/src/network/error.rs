@@ -108,6 +108,10 @@ impl NetworkError {
             Self::NoPorts => Some(
                 "use --net=default, or add a plugin like portmap, with that capability, to the conflist",
             ),
+            Self::NoCapability(_, "dns", _) => Some(
+                "a file of name servers can be mounted: --volume ./resolv.conf:/etc/resolv.conf:ro, after each image",
+            ),
+            Self::NoCapability(..) => Some("add a plugin with that capability to the conflist"),
             Self::NoAddress(..) => Some(
                 "publish an address of the other kind, or put a range of this kind into the conflist: '[[{\"subnet\": …}], [{\"subnet\": …}]]' in 'ranges' of host-local",
             ),

@@ -262,3 +262,32 @@ fn privileged_a_volume_with_others_below_it_is_told_with_what_helps() {
         run(helps).success();
     }
 }
+
+#[test]
+fn what_no_plugin_of_a_network_can_is_told_with_another_way() {
+    let env = env();
+    let image = env.layout(&Image::inspect().build());
+    for (arguments, part, remedy) in [
+        (
+            "DNS=192.0.2.53",
+            "the capability 'dns'",
+            "--volume ./resolv.conf:/etc/resolv.conf:ro",
+        ),
+        (
+            "INGRESS_RATE=1000",
+            "the capability 'bandwidth'",
+            "to the conflist",
+        ),
+    ] {
+        let net = format!("--net=pasta:{arguments}");
+        let words = [
+            "--insecure-options=image",
+            "run",
+            &net,
+            &image,
+            "--",
+            "exit",
+        ];
+        env.skua(&words).fails(&[part]).complains(remedy);
+    }
+}
