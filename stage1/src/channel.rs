@@ -2,7 +2,7 @@
 //!
 //! Keeper to inside: one byte when the id maps are written; another when the pod's files and cgroups are there, or as root the
 //! mounts that the keeper has opened; then the host's files, each as length and content. Inside to keeper: one byte when it
-//! is in its own namespaces. Inside or its builder to keeper, and usher to caller: descriptors; then the end of the stream, or
+//! is in its own namespaces, with that of the network for pods in networks. Inside or its builder to keeper, and usher to caller: descriptors; then the end of the stream, or
 //! before it what failed.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -51,17 +51,20 @@ impl Channel {
         (&self.0).read_exact(&mut [0]).map_err(Error::Channel)
     }
 
-    /// The inside is in namespaces of its own.
-    pub(crate) fn send_separate(&self) -> Result<(), Error> {
-        (&self.0).write_all(&[SEPARATE]).map_err(Error::Channel)
+    /// The inside is in namespaces of its own, of which the keeper may get one.
+    pub(crate) fn send_separate(&self, namespace: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let numbers: Vec<_> = namespace.iter().map(AsRawFd::as_raw_fd).collect();
+        self.send_rights(SEPARATE, &numbers)
     }
 
     /// Waits until the inside is in namespaces of its own.
-    pub(crate) fn receive_separate(&self) -> Result<(), Error> {
+    pub(crate) fn receive_separate(&self) -> Result<Option<OwnedFd>, Error> {
         let mut first = [0];
-        match patiently(|| (&self.0).read(&mut first)).map_err(Error::Channel)? {
-            0 => Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
-            _ if first[0] == SEPARATE => Ok(()),
+        let space = || nix::cmsg_space!([RawFd; 1]);
+        let received = patiently(|| self.receive_rights(&mut first, space()));
+        match received.map_err(Error::Channel)? {
+            (0, _) => Err(Error::Channel(io::ErrorKind::UnexpectedEof.into())),
+            (_, mut namespace) if first[0] == SEPARATE => Ok(namespace.pop()),
             _ => Err(self.receive_failure()),
         }
     }
@@ -70,7 +73,7 @@ impl Channel {
     pub(crate) fn send_mounts(&self, mounts: &[OwnedFd]) -> Result<(), Error> {
         mounts.chunks(BATCH).try_for_each(|batch| {
             let numbers: Vec<_> = batch.iter().map(AsRawFd::as_raw_fd).collect();
-            self.send_rights(&numbers)
+            self.send_rights(DESCRIPTOR, &numbers)
         })
     }
 
@@ -122,14 +125,16 @@ impl Channel {
 
     /// Sends a descriptor.
     pub(crate) fn send_descriptor(&self, descriptor: BorrowedFd<'_>) -> Result<(), Error> {
-        self.send_rights(&[descriptor.as_raw_fd()])
+        self.send_rights(DESCRIPTOR, &[descriptor.as_raw_fd()])
     }
 
-    fn send_rights(&self, numbers: &[RawFd]) -> Result<(), Error> {
+    fn send_rights(&self, first: u8, numbers: &[RawFd]) -> Result<(), Error> {
         let rights = [ControlMessage::ScmRights(numbers)];
-        let data = [IoSlice::new(&[DESCRIPTOR])];
+        let rights = if numbers.is_empty() { &[][..] } else { &rights };
         let flags = MsgFlags::MSG_NOSIGNAL;
-        let sent = sendmsg::<()>(self.0.as_raw_fd(), &data, &rights, flags, None);
+        let data = [first];
+        let data = [IoSlice::new(&data)];
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &data, rights, flags, None);
         sent.map(drop).map_err(|e| self.unsent(e.into()))
     }
 
@@ -218,7 +223,7 @@ mod tests {
     /// The keeper's end, of an inside that has ended and said why.
     fn of_ended() -> Channel {
         let (ours, theirs) = pair(3).unwrap();
-        theirs.send_separate().unwrap();
+        theirs.send_separate(None).unwrap();
         theirs.send_failure("cannot set the host name");
         ours
     }

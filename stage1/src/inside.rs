@@ -28,6 +28,7 @@ use crate::credentials::Credentials;
 use crate::error::{self, Error};
 use crate::given::Given;
 use crate::handover::{self, Ends, Root};
+use crate::netns;
 use crate::op::{Op, Step};
 use crate::owner;
 use crate::plan::{Namespaces, Opener, Plan};
@@ -119,8 +120,9 @@ impl Inside {
         }
     }
 
-    /// Waits until the inside is in namespaces of its own: before that, a look through its pid finds the keeper's.
-    pub(crate) fn separate(&self) -> Result<(), Error> {
+    /// Waits until the inside is in namespaces of its own: before that, a look through its pid finds the keeper's. That of the
+    /// network comes back, if networks are to be joined.
+    pub(crate) fn separate(&self) -> Result<Option<OwnedFd>, Error> {
         self.channel.receive_separate()
     }
 
@@ -152,7 +154,7 @@ fn live(
 ) -> Result<Infallible, Error> {
     leave_session()?;
     separate(plan.namespaces)?;
-    channel.send_separate()?;
+    channel.send_separate(netns::own(plan)?.as_ref().map(AsFd::as_fd))?;
     channel.receive_go_on()?;
     become_root(&plan.id_map)?;
     still_kept(ends.keeper.as_fd())?;

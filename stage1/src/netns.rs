@@ -1,9 +1,9 @@
 //! The pod's network namespace, held open by the keeper, and what the networks say about the pod's `/etc`.
 //!
-//! **Runs as** the keeper. **Needs** the inside. **Leaves** the pod in its networks. **Undone by** [`crate::network::del`].
+//! **Runs as** the inside, which sends it, and the keeper. **Needs** the inside's namespaces. **Leaves** the pod in its networks. **Undone by** [`crate::network::del`].
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use ipnetwork::IpNetwork;
 use pod::{Network, PodManifest};
@@ -12,27 +12,33 @@ use crate::error::Error;
 use crate::host;
 use crate::network::{self, Joined, Loopback};
 use crate::op::HostFile;
+use crate::plan::Plan;
 use crate::rootfs::HostFiles;
 
 /// A network namespace that outlives its processes.
 #[derive(Debug)]
 pub(crate) struct Netns {
     /// Keeps it alive.
-    _open: File,
+    _open: OwnedFd,
     /// Where plugins find it.
     pub(crate) path: String,
 }
 
 impl Netns {
-    /// Opens the one of process `pid`, if the pod is in CNI networks.
-    pub(crate) fn open(manifest: &PodManifest, pid: u32) -> Result<Option<Self>, Error> {
-        let Network::Cni { .. } = manifest.network else {
-            return Ok(None);
-        };
-        let open = File::open(format!("/proc/{pid}/ns/net")).map_err(Error::Netns)?;
+    /// Keeps what the inside has sent.
+    pub(crate) fn hold(open: OwnedFd) -> Self {
         let path = format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd());
-        Ok(Some(Self { _open: open, path }))
+        Self { _open: open, path }
     }
+}
+
+/// The one of this process, for the keeper to hold. Nobody else can open it without CAP_SYS_PTRACE, which a unit need not have.
+pub(crate) fn own(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
+    if plan.keeper.networks.is_empty() {
+        return Ok(None);
+    }
+    let opened = File::open("/proc/self/ns/net").map_err(Error::Netns)?;
+    Ok(Some(opened.into()))
 }
 
 /// The files that the host gives to the pod: in the host's network the host's own, and the pod's name.

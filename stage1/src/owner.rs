@@ -4,14 +4,14 @@
 //! all others, for the owner of that namespace outside (`user_namespaces(7)`; `inc_ucount` of Linux 6.18). A pod of root's
 //! belongs to user 0 of its own range: what its apps use up is not root's.
 //!
-//! **Runs as** the keeper, root, with the effective user of the pod while it clones. **Needs** the range. **Leaves** nothing:
-//! the keeper is as before, with the death signal that a change of user takes away. **Undone by** nothing.
+//! **Runs as** the keeper, root, with the effective user of the pod meanwhile. **Needs** the range. **Leaves** nothing: the keeper
+//! is as before, with what a change of user takes away. **Undone by** nothing.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::sys::prctl::{get_dumpable, get_pdeathsig, set_dumpable, set_pdeathsig};
-use nix::sys::signal::raise;
+use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Pid, Uid, geteuid, getppid, seteuid};
 
 use crate::error::Error;
@@ -32,40 +32,44 @@ pub(crate) fn clone_as(
 }
 
 fn clone_as_owner(owner: u32, clone: impl FnOnce() -> io::Result<Cloned>) -> io::Result<Cloned> {
-    let (caller, death, dumpable) = (geteuid(), Death::watch()?, get_dumpable()?);
+    let caller = Caller::note()?;
     seteuid(Uid::from_raw(owner))?;
     // They go with user 0; a security module may ask for them at the clone, and the cgroup belongs to root.
     let cloned = sys::raise_capabilities().and_then(|()| clone());
-    if matches!(cloned, Ok(Cloned::Child)) {
-        return cloned;
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        caller.back()?;
     }
-    seteuid(caller)?;
-    death.watch_again()?;
-    // Who is not has files in `/proc` that CAP_SYS_PTRACE alone opens, also for itself, and a unit need not have it.
-    set_dumpable(dumpable)?;
     cloned
 }
 
-/// The wish to get a signal when the parent ends, which is gone after a change of user.
-struct Death {
-    signal: Option<nix::sys::signal::Signal>,
+/// What this process was before.
+struct Caller {
+    user: Uid,
+    /// Who is not has files in `/proc` that CAP_SYS_PTRACE alone opens, also for itself, and a unit need not have it.
+    dumpable: bool,
+    /// The signal that was asked for when the parent ends.
+    death: Option<Signal>,
     parent: Pid,
 }
 
-impl Death {
-    fn watch() -> Result<Self, Errno> {
+impl Caller {
+    fn note() -> Result<Self, Errno> {
         Ok(Self {
-            signal: get_pdeathsig()?,
+            user: geteuid(),
+            dumpable: get_dumpable()?,
+            death: get_pdeathsig()?,
             parent: getppid(),
         })
     }
 
-    /// A parent that has ended meanwhile has ended unheard.
-    fn watch_again(&self) -> Result<(), Errno> {
-        let Some(signal) = self.signal else {
+    fn back(self) -> Result<(), Errno> {
+        seteuid(self.user)?;
+        set_dumpable(self.dumpable)?;
+        let Some(signal) = self.death else {
             return Ok(());
         };
         set_pdeathsig(signal)?;
+        // A parent that has ended meanwhile has ended unheard.
         if getppid() == self.parent {
             return Ok(());
         }

@@ -77,12 +77,11 @@ fn sandbox(
     inside.mapped()?;
     let trees = trees::open_as_keeper(&plan, &host.stage2)?;
     files::write_apps(pod, manifest, &plan)?;
-    inside.separate()?;
+    left.netns = inside.separate()?.map(Netns::hold);
     cgroup::divide(left.cgroup.as_ref(), inside.child.pid)?;
     inside.give(trees)?;
     files::write_pid(pod, &plan, left, inside.child.pid)?;
     streams::let_apps_open_pipes_again();
-    left.netns = Netns::open(manifest, inside.child.pid)?;
     left.ports = networks.hold_ports()?;
     let to_end = Signals::asking_to_end()?;
     let joined = networks.add(pod, left.netns_path(), Some(to_end.as_fd()))?;

@@ -23,9 +23,6 @@ fn known(error: &Error) -> Option<&'static str> {
         Error::Network(error) => error.hint(),
         Error::Clone(e) | Error::Separate(e) => namespace_hint(e),
         Error::Unsignalled => Some(CAPABILITIES),
-        Error::Netns(e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
-            "CapabilityBoundingSet= of a unit must have CAP_SYS_PTRACE for networks, beside what their plugins need",
-        ),
         Error::Inside(said) => inside_hint(said),
         // The pod's own trees are named from the pod directory, volumes from the root.
         Error::TreeFlags(path, e)

@@ -170,7 +170,7 @@ fn changes(call: &Call) -> bool {
         ]),
         "ioctl" => !has(&["TCGETS", "TIOCGWINSZ", "FIONREAD"]),
         "prlimit64" => !has(&["NULL, {"]),
-        "prctl" => !has(&["PR_GET_PDEATHSIG"]),
+        "prctl" => !has(&["PR_GET_PDEATHSIG", "PR_GET_DUMPABLE"]),
         // Between the keeper and the inside, or to what was opened or inherited.
         "write" | "writev" | "sendto" | "sendmsg" => has(&["<NETLINK", "<UDP", "<TCP", "<PACKET"]),
         name => !HARMLESS.split_whitespace().any(|harmless| harmless == name),

@@ -3,7 +3,9 @@
 
 use std::process::Command;
 
-use functional::{Background, Env, Image, Run, User, binaries, missing_program, skip};
+use functional::{
+    Background, Env, Image, Run, User, binaries, missing_program, private_host, skip,
+};
 use nix::sys::signal::Signal;
 
 const PREFIX: &[&str] = &["--insecure-options=image", "run", "--net=none"];
@@ -75,6 +77,15 @@ fn of_the_hardened_unit(without: &str) -> String {
     format!("--bounding-set=-all,{}", kept.join(","))
 }
 
+/// skua with these capabilities alone.
+fn limited(env: &Env, capabilities: &str, words: &[&str]) -> Command {
+    let skua = env.command(words);
+    let mut command = env.program("setpriv");
+    command.args(["--no-new-privs", "--inh-caps=-all", capabilities]);
+    command.arg(skua.get_program()).args(skua.get_args());
+    command
+}
+
 #[test]
 fn privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_there_is_no_pod() {
     let test = "privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_there_is_no_pod";
@@ -85,15 +96,8 @@ fn privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_
     let env = Env::new(root);
     let image = env.layout(&Image::inspect().build());
     let below = |without, app: &[&str]| {
-        let skua = env.command(&[PREFIX, &[&image, "--"], app].concat());
-        let mut command = env.program("setpriv");
-        command.args([
-            "--no-new-privs",
-            "--inh-caps=-all",
-            &of_the_hardened_unit(without),
-        ]);
-        command.arg(skua.get_program()).args(skua.get_args());
-        command
+        let words = [PREFIX, &[&image, "--"], app].concat();
+        limited(&env, &of_the_hardened_unit(without), &words)
     };
     let mut pod = Background::start(below("", &["trap", "SIGTERM", "5"]));
     pod.prints("ready");
@@ -102,4 +106,23 @@ fn privileged_the_capabilities_of_the_hardened_unit_are_enough_and_without_kill_
     Run::of(below("kill", &["exit", "0"]))
         .fails(&["root lacks CAP_KILL"])
         .complains("hardened.service");
+}
+
+/// Who is in a namespace may open it; others only with a capability that plugins do not need.
+#[test]
+fn privileged_a_network_needs_no_right_to_trace() {
+    let test = "privileged_a_network_needs_no_right_to_trace";
+    let Some(root) = private_host(test) else {
+        return;
+    };
+    if let Some(program) = missing_program(&["setpriv"]) {
+        return skip(test, program);
+    }
+    let env = Env::new(root);
+    let image = env.layout(&Image::inspect().build());
+    let prefix = ["--insecure-options=image", "run", "--net=default"];
+    let words = [&prefix[..], &[&image, "--", "interfaces"]].concat();
+    let capabilities = of_the_hardened_unit("") + ",+net_admin,+net_raw";
+    let run = Run::of(limited(&env, &capabilities, &words)).success();
+    assert_eq!(run.json()["eth0"]["up"], true, "{}", run.report());
 }

@@ -90,18 +90,22 @@ impl Ledger {
                 }
                 self.once("openat", &[&format!("{group}/cgroup.subtree_control\"")]);
             }
-            "clone" => self.clone_inside(args),
+            "clone" => {
+                self.once("clone3", &["CLONE_NEWUSER|CLONE_NEWPID"]);
+                self.as_owner(args);
+            }
             _ => return false,
         }
         true
     }
 
-    fn clone_inside(&mut self, args: &Value) {
-        self.once("clone3", &["CLONE_NEWUSER|CLONE_NEWPID"]);
+    /// The keeper is the owner of the pod's namespaces for a moment.
+    fn as_owner(&mut self, args: &Value) {
         if args["owner"].is_u64() {
             self.once("setresuid", &["(-1, 0, -1)"]);
             self.once("setresuid", &["(-1, "]);
             self.once("capset", &["CAP_SYS_ADMIN"]);
+            self.once("prctl", &["PR_SET_DUMPABLE"]);
             self.maybe("prctl", &["PR_SET_PDEATHSIG, SIGTERM"]);
             self.once("prctl", &["PR_GET_DUMPABLE"]);
             self.once("prctl", &["PR_SET_DUMPABLE, SUID_DUMP_USER"]);
