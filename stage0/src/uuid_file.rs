@@ -19,7 +19,7 @@ pub(crate) fn save(file: &Path, id: &PodId) -> io::Result<()> {
     match fs::metadata(file) {
         Ok(found) if is(&found, io::stdout())? => write(io::stdout(), &line),
         Ok(found) if is(&found, io::stderr())? => write(io::stderr(), &line),
-        Ok(found) if found.is_file() => replace(&fs::canonicalize(file)?, id, &line),
+        Ok(found) if found.is_file() => replace(&end(file)?, id, &line),
         Ok(_) => write(File::options().write(true).open(file)?, &line),
         Err(error) if error.kind() == ErrorKind::NotFound => replace(&end(file)?, id, &line),
         Err(error) => Err(error),
@@ -38,13 +38,25 @@ fn write(mut to: impl Write, line: &str) -> io::Result<()> {
     to.flush()
 }
 
-/// What is at the end of links, which need not be there.
+/// What is at the end of links, which need not be there. A link that another user has made is refused: the kernel has looked at
+/// what was there before, and somebody may put a link there now, to a file that would be replaced.
 fn end(file: &Path) -> io::Result<PathBuf> {
+    let caller = nix::unistd::geteuid().as_raw();
     let mut at = file.to_owned();
     for _ in 0..LINKS {
-        match fs::read_link(&at) {
-            Ok(target) => at = at.parent().unwrap_or(Path::new("")).join(target),
-            Err(_) => return Ok(at),
+        match fs::symlink_metadata(&at) {
+            Ok(found) if !found.is_symlink() => return Ok(at),
+            Ok(found) if ![0, caller].contains(&found.uid()) => {
+                return Err(rustix::io::Errno::ACCESS.into());
+            }
+            Ok(_) => {
+                at = at
+                    .parent()
+                    .unwrap_or(Path::new(""))
+                    .join(fs::read_link(&at)?)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(at),
+            Err(error) => return Err(error),
         }
     }
     Err(rustix::io::Errno::LOOP.into())

@@ -1,7 +1,7 @@
 //! `--uuid-file-save`: a file is replaced whole, and nothing else is replaced.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -52,6 +52,24 @@ fn a_link_stays_and_what_it_points_to_is_written() {
     }
     symlink("loop", env.scratch("loop")).expect("make a link");
     Run::of(command(&env, &env.scratch("loop"))).fails(&["loop: ", "symbolic link"]);
+}
+
+/// In `/tmp` it may have been put there after the kernel looked.
+#[test]
+fn privileged_a_link_of_another_user_leads_nowhere() {
+    let Some(root) = User::root("privileged_a_link_of_another_user_leads_nowhere") else {
+        return;
+    };
+    let env = Env::new(root);
+    let (link, target) = (env.scratch("link"), env.write("target", "precious"));
+    symlink(&target, &link).expect("make a link");
+    let (uid, gid) = User::Subordinate.ids();
+    lchown(&link, Some(uid), Some(gid)).expect("chown");
+    Run::of(command(&env, &link)).fails(&["link: Permission denied"]);
+    assert_eq!(content(&target), "precious");
+    fs::remove_file(&target).expect("remove the target");
+    Run::of(command(&env, &link)).fails(&["link: "]);
+    assert!(!target.exists());
 }
 
 #[test]
