@@ -107,8 +107,6 @@ impl Ledger {
             self.once("capset", &["CAP_SYS_ADMIN"]);
             self.once("prctl", &["PR_SET_DUMPABLE"]);
             self.maybe("prctl", &["PR_SET_PDEATHSIG, SIGTERM"]);
-            self.once("prctl", &["PR_GET_DUMPABLE"]);
-            self.once("prctl", &["PR_SET_DUMPABLE, SUID_DUMP_USER"]);
         }
     }
 
