@@ -156,7 +156,8 @@ pub(crate) enum Error {
 
     #[error("cannot make the user namespace of the pod")]
     Clone(#[source] io::Error),
-
+    #[error("cannot become user {0}, to whom the namespaces of the pod are to belong")]
+    Owner(u32, #[source] io::Error),
     #[error(
         "root lacks CAP_KILL here: no signal would reach the pod, which belongs to another user"
     )]

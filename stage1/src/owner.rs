@@ -28,18 +28,15 @@ pub(crate) fn clone_as(
     if !sys::may_signal_everybody().map_err(Error::Clone)? {
         return Err(Error::Unsignalled);
     }
-    clone_as_owner(owner, clone).map_err(Error::Clone)
-}
-
-fn clone_as_owner(owner: u32, clone: impl FnOnce() -> io::Result<Cloned>) -> io::Result<Cloned> {
-    let caller = Caller::note()?;
-    seteuid(Uid::from_raw(owner))?;
+    let failed = |e: Errno| Error::Clone(e.into());
+    let caller = Caller::note().map_err(failed)?;
+    seteuid(Uid::from_raw(owner)).map_err(|e| Error::Owner(owner, e.into()))?;
     // They go with user 0; a security module may ask for them at the clone, and the cgroup belongs to root.
     let cloned = sys::raise_capabilities().and_then(|()| clone());
     if !matches!(cloned, Ok(Cloned::Child)) {
-        caller.back()?;
+        caller.back().map_err(failed)?;
     }
-    cloned
+    cloned.map_err(Error::Clone)
 }
 
 /// What this process was before.

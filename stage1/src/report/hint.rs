@@ -83,6 +83,17 @@ fn namespace_hint(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// Why root cannot use the ids of a pod.
+fn root_hint(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => Some(
+            "root has no range of ids for pods here: in a container, or in a unit with PrivateUsers=",
+        ),
+        Some(libc::EPERM) => Some(CAPABILITIES),
+        _ => None,
+    }
+}
+
 fn limit_hint(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error() {
         Some(libc::ENODEV) => {
@@ -157,13 +168,8 @@ fn surroundings(error: &Error, said: &str) -> Option<&'static str> {
             )
         }
         Error::BootId(_) => Some("/proc/sys must be there: ProcSubset= of a unit hides it"),
-        Error::PodFile(_, e) if nix::unistd::geteuid().is_root() => match e.raw_os_error() {
-            Some(libc::EINVAL) => Some(
-                "root has no range of ids for pods here: in a container, or in a unit with PrivateUsers=",
-            ),
-            Some(libc::EPERM) => Some(CAPABILITIES),
-            _ => None,
-        },
+        Error::Owner(_, e) => root_hint(e),
+        Error::PodFile(_, e) if nix::unistd::geteuid().is_root() => root_hint(e),
         Error::Inside(_) if says("set the host name") => {
             Some("ProtectHostname= of a unit forbids it to all that run in the unit")
         }

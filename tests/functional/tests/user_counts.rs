@@ -126,3 +126,26 @@ fn privileged_a_network_needs_no_right_to_trace() {
     let run = Run::of(limited(&env, &capabilities, &words)).success();
     assert_eq!(run.json()["eth0"]["up"], true, "{}", run.report());
 }
+
+/// Root of a container, or of a unit with `PrivateUsers=`, is nobody in the range of pods.
+#[test]
+fn privileged_root_without_the_ids_of_pods_is_told_so() {
+    let test = "privileged_root_without_the_ids_of_pods_is_told_so";
+    let Some(root) = User::root(test) else { return };
+    if let Some(program) = missing_program(&["unshare"]) {
+        return skip(test, program);
+    }
+    let env = Env::new(root);
+    let image = env.layout(&Image::inspect().build());
+    let words = [PREFIX, &["--rm", &image, "--", "exit", "0"]].concat();
+    env.skua(&words).success();
+    let skua = env.command(&words);
+    let mut command = env.program("unshare");
+    command.args(["--user", "--map-root-user"]);
+    command.arg(skua.get_program()).args(skua.get_args());
+    Run::of(command)
+        .fails(&["cannot become user ", "Invalid argument"])
+        .complains("PrivateUsers=");
+    let list = env.skua(&["list", "--format=json"]).success().json();
+    assert_eq!(list["pods"], serde_json::json!([]), "{list}");
+}
