@@ -47,6 +47,8 @@ mod terminal;
 mod trees;
 mod wait;
 
+use std::ffi::OsString;
+
 use error::Error;
 
 /// The whole program; called by [`sys::entry`]. Returns its exit status.
@@ -58,7 +60,9 @@ fn stage1() -> u8 {
 }
 
 fn dispatch() -> Result<u8, Error> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = std::env::args_os().skip(1).map(OsString::into_string);
+    let arguments: Result<Vec<_>, _> = arguments.collect();
+    let arguments = arguments.map_err(|_| Error::Usage)?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["run"] => run::run(),
         ["stop"] => stop::stop(stop::How::Orderly),

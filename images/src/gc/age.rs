@@ -41,9 +41,10 @@ pub(super) fn is_old(of: &Path, length: u64, mode: Mode) -> bool {
     let known = read(&path(of)).filter(|seen| seen.length == length);
     let age = match &known {
         Some(seen) if seen.boot_id == boot_id => {
-            seen.age + since_boot.saturating_sub(seen.since_boot)
+            let since = since_boot.saturating_sub(seen.since_boot);
+            seen.age.saturating_add(since)
         }
-        Some(seen) => seen.age + since_boot,
+        Some(seen) => seen.age.saturating_add(since_boot),
         None => 0,
     };
     let seen = Seen {

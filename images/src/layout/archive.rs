@@ -157,7 +157,8 @@ impl BufRead for Position {
 
 impl Skip for Position {
     fn skip(&mut self, amount: u64) -> io::Result<bool> {
-        if self.end - self.at < amount {
+        // Somebody may write to it while it is read: then it can be longer than it was.
+        if self.end.saturating_sub(self.at) < amount {
             return Ok(false);
         }
         let by = i64::try_from(amount).map_err(io::Error::other)?;

@@ -37,3 +37,12 @@ fn writing_to_a_pipe_that_nobody_reads_is_an_error_of_stage1_and_no_signal() {
     assert_eq!(ended.status.code(), Some(254), "{}: {said}", ended.status);
     assert!(said.contains("cannot write to standard output"), "{said}");
 }
+
+#[test]
+fn arguments_that_no_entry_has_are_an_error_of_stage1_whatever_their_bytes() {
+    let env = Env::new(User::ordinary());
+    for arguments in ["nonsense", "stop --now", "\"$(printf '\\377')\""] {
+        let line = format!("cd prepared/$1 && exec $2/skua-stage1 {arguments}");
+        functional::Run::of(by_hand(&env, &line)).fails(&["usage: skua-stage1 run | "]);
+    }
+}
