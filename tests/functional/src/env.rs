@@ -151,7 +151,7 @@ impl Env {
         command
     }
 
-    /// Runs skua to its end, within a minute.
+    /// Runs skua to its end.
     pub fn skua(&self, arguments: &[&str]) -> Run {
         Run::of(self.command(arguments))
     }

@@ -73,7 +73,7 @@ pub fn left_of_networks() -> BTreeSet<String> {
 /// What a server says to who connects; retried until it is there.
 ///
 /// # Panics
-/// When it says nothing within a minute.
+/// When it says nothing within five minutes.
 #[must_use]
 pub fn hear(address: &str) -> String {
     let mut heard = String::new();

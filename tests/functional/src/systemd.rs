@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::{Background, Env, Image, Run, User, skip};
+use crate::{Background, Env, Image, Run, User, eventually, skip};
 
 /// An emulated machine on a busy one is slow.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -20,19 +19,6 @@ pub fn under_systemd(test: &str) -> bool {
         skip(test, reason);
     }
     systemd && User::root(test).is_some()
-}
-
-/// Waits until `condition` holds: the machine may be an emulated one.
-///
-/// # Panics
-/// When it does not within two minutes.
-#[track_caller]
-pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within two minutes: {what}");
-        sleep(Duration::from_millis(50));
-    }
 }
 
 /// A data directory and an image from which its pods are run.
@@ -144,7 +130,7 @@ impl Lab {
             let status = (run.code() == Some(0)).then(|| run.json())?;
             status["cgroup"].as_str().map(PathBuf::from)
         };
-        wait_until("the pod is in a cgroup", || find().is_some());
+        eventually("the pod is in a cgroup", || find().is_some());
         find().expect("found before")
     }
 }

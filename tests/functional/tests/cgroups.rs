@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use functional::systemd::{Lab, groups_below, processes, says, under_systemd, wait_until};
+use functional::systemd::{Lab, groups_below, processes, says, under_systemd};
 use functional::{User, eventually};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -184,7 +184,7 @@ fn privileged_a_fork_bomb_stays_in_its_pod_and_ends_with_it() {
     let words = lab.run_words(&["--name=bomb", "--pids-limit=200"], &[], &["bomb"]);
     let run = lab.start_in_unit(&DELEGATED, &words);
     let group = lab.cgroup("bomb");
-    wait_until("the bomb has reached its bound", || {
+    eventually("the bomb has reached its bound", || {
         says(&group, "pids.events").split(' ').nth(1) != Some("0")
     });
     let start = Instant::now();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use functional::registry::{Action, Fault};
 use functional::systemd::{
-    Lab, control_group, journal, line, processes, property, systemctl, under_systemd, wait_until,
+    Lab, control_group, journal, line, processes, property, systemctl, under_systemd,
 };
-use functional::{Env, Image, Key, Registry, Run, User, systemd};
+use functional::{Env, Image, Key, Registry, Run, User, eventually, systemd};
 
 /// A signed image in the store of `env`; its name.
 fn fetched(env: &Env) -> String {
@@ -37,7 +37,7 @@ fn privileged_a_service_is_the_keeper_and_its_output_is_in_the_journal() {
     let run = ["run", "--net=none", &image, "--", "trap", "SIGTERM", "5"];
     // A unit that failed is kept, and with it how it ended.
     service(&env, UNIT, &[], &run);
-    wait_until("the app's line is in the journal", || {
+    eventually("the app's line is in the journal", || {
         journal(UNIT).contains("ready")
     });
 
@@ -113,13 +113,13 @@ fn privileged_a_killed_unit_leaves_no_process_and_the_pod_is_collected() {
         &["KillMode=process"],
         &["run", "--net=none", &image, "--", "sleep", "600"],
     );
-    wait_until("keeper, stage2 and app are there", || {
+    eventually("keeper, stage2 and app are there", || {
         processes(&control_group(UNIT)) == 3
     });
     let group = control_group(UNIT);
 
     systemctl(&["kill", "--kill-whom=main", "--signal=KILL", UNIT]).success();
-    wait_until("the pod died with its keeper", || processes(&group) == 0);
+    eventually("the pod died with its keeper", || processes(&group) == 0);
     env.skua(&["gc", "--grace-period=0s"]).success();
     let pods = env.skua(&["list", "--format=json"]).success().json();
     assert!(
@@ -161,7 +161,7 @@ fn privileged_a_unit_of_type_notify_is_active_when_its_apps_have_been_executed()
     assert_eq!(property(UNIT, "ActiveState"), "active", "{}", journal(UNIT));
     let status = property(UNIT, "StatusText");
     assert!(status.ends_with(" runs: one, two"), "{status}");
-    wait_until("both apps wait for the signal", || {
+    eventually("both apps wait for the signal", || {
         journal(UNIT).matches("ready").count() == 2
     });
     systemctl(&["stop", UNIT]).success();
@@ -205,7 +205,7 @@ fn privileged_a_unit_of_type_notify_is_active_when_its_app_says_so() {
     systemd::service(UNIT, &unit, &lab.line(&words));
     let took = start.elapsed();
     assert!(took > Duration::from_secs(3), "active after {took:?}");
-    wait_until("the manager has the app's words", || {
+    eventually("the manager has the app's words", || {
         property(UNIT, "StatusText") == "one: warm"
     });
     systemctl(&["stop", UNIT]).success();
@@ -243,7 +243,7 @@ fn privileged_a_pod_that_gives_no_more_signs_of_life_is_killed_and_collected() {
     let lab = Lab::new(User::Caller);
     watched(&lab, UNIT, &["until=SIGTERM"]);
     let group = control_group(UNIT);
-    wait_until("the manager has killed the pod", || {
+    eventually("the manager has killed the pod", || {
         property(UNIT, "Result") == "watchdog" && processes(&group) == 0
     });
     lab.env.skua(&["gc", "--grace-period=0s"]).success();
@@ -280,7 +280,7 @@ fn privileged_a_fetch_may_take_longer_than_the_start_of_its_unit() {
         took > Duration::from_secs(9),
         "the fetch took only {took:?}"
     );
-    wait_until("the app waits for the signal", || {
+    eventually("the app waits for the signal", || {
         journal(UNIT).contains("ready")
     });
     systemctl(&["stop", UNIT]).success();

@@ -7,10 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use functional::systemd::{
-    Lab, UnitFiles, journal, property, systemctl, under_systemd, wait_until,
-};
-use functional::{Run, User, binaries, systemd};
+use functional::systemd::{Lab, UnitFiles, journal, property, systemctl, under_systemd};
+use functional::{Run, User, binaries, eventually, systemd};
 
 /// What the unit that we ship goes without, and the directory that it needs for that.
 fn hardened() -> Vec<&'static str> {
@@ -73,7 +71,7 @@ fn privileged_an_orderly_stop_works_in_a_hardened_unit() {
     let mut properties = hardened();
     properties.extend(["Type=notify", &bind]);
     systemd::service(UNIT, &properties, &lab.line(&words));
-    wait_until("the app waits for the signal", || {
+    eventually("the app waits for the signal", || {
         journal(UNIT).contains("ready")
     });
     systemctl(&["stop", UNIT]).success();
@@ -139,10 +137,10 @@ fn privileged_a_dynamic_user_is_told_why_it_has_no_pods() {
         .complains("RestrictSUIDSGID=");
 }
 
-/// What is heard at a socket; within two minutes, for the first to connect waits for a pod.
+/// What is heard at a socket; the first to connect waits for a pod.
 fn hear(path: &str) -> String {
     let mut stream = UnixStream::connect(path).expect("systemd listens");
-    let limit = Some(Duration::from_secs(120));
+    let limit = Some(Duration::from_secs(300));
     stream.set_read_timeout(limit).expect("a timeout");
     let mut heard = String::new();
     stream.read_to_string(&mut heard).expect("an answer");
@@ -193,7 +191,7 @@ fn privileged_a_connection_starts_the_pod_that_answers_it_with_the_units_that_ar
     );
     let heard = hear(PATH);
     assert_eq!(heard, "hello", "{}", journal("skua-test-activated.service"));
-    wait_until("the pod has ended", || lab.status("p")["exit_status"] == 0);
+    eventually("the pod has ended", || lab.status("p")["exit_status"] == 0);
     // Each further connection starts it anew, if its name is free.
     lab.env.skua(&["rm", "p"]).success();
     assert_eq!(hear(PATH), "hello");
@@ -252,7 +250,7 @@ fn privileged_each_connection_has_a_pod_of_its_own_with_accept() {
     for _ in 0..2 {
         assert_eq!(hear(PATH), "hello");
     }
-    wait_until("both pods have ended", || {
+    eventually("both pods have ended", || {
         let pods = lab.env.skua(&["list", "--format=json"]).success().json();
         let pods = pods["pods"].as_array().expect("a list");
         pods.len() == 2 && pods.iter().all(|pod| pod["exit_status"] == 0)
