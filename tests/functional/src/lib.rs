@@ -22,6 +22,7 @@
 //! | `run.rs` | [`Run`], [`Background`]: what a command did, and assertions that print both sides |
 //! | `layer.rs`, `image.rs` | [`Layer`], [`Image`]: OCI images of any content, good or hostile |
 //! | `store.rs` | what is in a store; file systems of a test's own |
+//! | `doomed.rs` | [`Doomed`]: a process that must not outlive its test |
 //! | `stuck.rs` | what a command that does not end waits for |
 //! | `systemd.rs` | units, login sessions and their cgroups, in the virtual machines |
 //! | `golden.rs` | expectations in files, one for all kernels |
@@ -39,6 +40,7 @@
 mod binaries;
 mod debian;
 mod docker_registry;
+mod doomed;
 mod env;
 pub mod golden;
 mod host;
@@ -62,6 +64,7 @@ mod user;
 pub use binaries::{PROGRAMS, binaries, inspect_bytes};
 pub use debian::{debian_layout, nginx_layout, read_layout, signing_tools};
 pub use docker_registry::DockerRegistry;
+pub use doomed::Doomed;
 pub use env::Env;
 pub use host::{hear, left_of_networks, private_host, sh};
 pub use image::{Blob, Built, Image, sha256};

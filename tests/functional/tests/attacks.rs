@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use functional::{
-    Background, Env, Image, Layer, Run, User, binaries, eventually, lax, missing_program, sha256,
-    skip,
+    Background, Doomed, Env, Image, Layer, Run, User, binaries, eventually, lax, missing_program,
+    sha256, skip,
 };
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// An image, and pods of it.
@@ -327,7 +328,7 @@ fn a_flood_of_output_does_not_grow_the_keeper_or_pid_1() {
                 .any(|pid| pid.exists())
         });
         let stage2 = lab.stage2();
-        let keeper = parent(stage2);
+        let (flood, keeper) = (Doomed(Pid::from_raw(stage2)), parent(stage2));
         let written = || {
             let io = fs::read_to_string(format!("/proc/{}/io", child(stage2))).unwrap_or_default();
             let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
@@ -342,7 +343,7 @@ fn a_flood_of_output_does_not_grow_the_keeper_or_pid_1() {
             );
         }
         lab.env.skua(&["list"]).success();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(stage2), Signal::SIGKILL).expect("kill");
+        drop(flood);
         let _ = outer.wait();
     }
 }

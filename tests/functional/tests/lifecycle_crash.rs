@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use functional::{Background, Env, Image, User, eventually};
+use functional::{Background, Doomed, Env, Image, User, eventually};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
@@ -175,7 +175,7 @@ fn a_pod_whose_pid_1_is_killed_ends_in_order() {
 
 /// A pod whose inside is stopped when it has left the keeper's session, and is not yet to be killed with the keeper. `None`: it
 /// was faster.
-fn stopped_early(lab: &Lab) -> Option<(Background, Stopped)> {
+fn stopped_early(lab: &Lab) -> Option<(Background, Doomed)> {
     let pod = lab.env.spawn(&lab.words(&["exit", "0"]));
     let keeper = Pid::from_raw(pod.pid());
     let children = format!("/proc/{keeper}/task/{keeper}/children");
@@ -191,17 +191,8 @@ fn stopped_early(lab: &Lab) -> Option<(Background, Stopped)> {
     };
     kill(inside, Signal::SIGSTOP).ok()?;
     eventually("it is stopped", || !has_state(inside, &["R", "S", "D"]));
-    let stopped = Stopped(inside);
+    let stopped = Doomed(inside);
     has_no_ids(lab, inside)?.then_some((pod, stopped))
-}
-
-/// A process that nobody else may end, as when a test fails.
-struct Stopped(Pid);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGKILL);
-    }
 }
 
 /// Whether a process is not yet root of the pod: that is when it asks to be killed with the keeper.
