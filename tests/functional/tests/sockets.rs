@@ -176,7 +176,9 @@ fn each_app_has_its_own_sockets_and_no_other_process_has_any() {
         );
         assert_eq!(variable(&entered, "LISTEN_FDS"), None);
         for name in ["one", "two"] {
-            eventually("no watcher has it", || lab.holders(name) == ["inspect"]);
+            let alone = || lab.holders(name) == ["inspect"];
+            assert!(debug || alone(), "{user:?} {name}");
+            eventually("no watcher has it", alone);
         }
         assert_eq!(lab.hear("one"), "first");
         assert_eq!(lab.hear("two"), "second");
